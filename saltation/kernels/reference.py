@@ -1,0 +1,51 @@
+"""The reference time loop in plain torch: any model, any device, any dtype, any derivative.
+
+It is the truth that every fast kernel is tested against, and the form to read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saltation.neurons.base import Neuron, Spike
+from saltation.state import stack_states
+
+
+class Trace(NamedTuple):
+    """What a loop over T steps returns.
+
+    Attributes
+    ----------
+    spikes
+        ``[T, B, ...]``, 0 or 1.
+    state
+        State after the last step.
+    h
+        Potential at the end of each step before the jump, ``[T, B, ...]``; None if not recorded.
+    states
+        State after each step's jump, every tensor ``[T, B, ...]``; None if not recorded.
+    """
+
+    spikes: Tensor
+    state: Any
+    h: Tensor | None = None
+    states: Any = None
+
+
+def run(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool = False) -> Trace:
+    """Run ``neuron`` over the input currents ``x`` of ``[T, B, ...]`` from ``state``."""
+    spikes: list[Tensor] = []
+    potentials: list[Tensor] = []
+    states: list[Any] = []
+    for x_t in x.unbind(0):
+        s, state, h = neuron.step(x_t, state, spike)
+        spikes.append(s)
+        if record:
+            potentials.append(h.v)
+            states.append(state)
+    if not record:
+        return Trace(torch.stack(spikes), state)
+    return Trace(torch.stack(spikes), state, torch.stack(potentials), stack_states(states))

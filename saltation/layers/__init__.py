@@ -1,0 +1,17 @@
+"""Time-first layers: neurons, readouts, and statistics of what they emit."""
+
+from saltation.layers.neuron import LAYERS, LIF, Izhikevich, SpikingLayer
+from saltation.layers.readout import READOUTS, Readout
+from saltation.layers.statistics import SpikeStatistics, merged, watch
+
+__all__ = [
+    "LAYERS",
+    "LIF",
+    "READOUTS",
+    "Izhikevich",
+    "Readout",
+    "SpikeStatistics",
+    "SpikingLayer",
+    "merged",
+    "watch",
+]

@@ -1,0 +1,90 @@
+"""Spike statistics of neuron layers, merged exactly over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saltation.layers.neuron import SpikingLayer
+
+
+class SpikeStatistics:
+    """Counts over (step, sample, neuron) of one layer, or of several taken together.
+
+    Attributes
+    ----------
+    sites, spikes
+        Number of (step, sample, neuron) triples seen and of spikes among them.
+    fired
+        Per neuron, whether it has spiked at all; None before the first update.
+    """
+
+    def __init__(self) -> None:
+        self.sites = 0
+        self.spikes = 0
+        self.fired: Tensor | None = None
+
+    def update(self, spikes: Tensor) -> None:
+        """Add spikes of ``[T, B, ...]``."""
+        counts = (spikes > 0).sum(dim=(0, 1))
+        self.sites += spikes.numel()
+        self.spikes += int(counts.sum())
+        fired = counts.flatten() > 0
+        self.fired = fired if self.fired is None else self.fired | fired
+
+    @property
+    def mean_spike_rate(self) -> float:
+        """Spikes per neuron and step."""
+        return self.spikes / self.sites if self.sites else float("nan")
+
+    @property
+    def active_fraction(self) -> float:
+        """Fraction of (step, sample, neuron) with a spike."""
+        return self.mean_spike_rate
+
+    @property
+    def silent_fraction(self) -> float:
+        """Fraction of (step, sample, neuron) without a spike."""
+        return 1 - self.active_fraction
+
+    @property
+    def dead_fraction(self) -> float:
+        """Fraction of neurons that never spiked over all that was seen."""
+        return float("nan") if self.fired is None else 1 - self.fired.float().mean().item()
+
+
+@contextmanager
+def watch(network: nn.Module) -> Iterator[dict[str, SpikeStatistics]]:
+    """Within the block, count the spikes of every neuron layer of ``network``, by its name."""
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, SpikingLayer)}
+    statistics = {name: SpikeStatistics() for name in layers}
+
+    def counting(name: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            spikes = output[0] if isinstance(output, tuple) else output
+            with torch.no_grad():
+                statistics[name].update(spikes)
+
+        return hook
+
+    handles = [layer.register_forward_hook(counting(name)) for name, layer in layers.items()]
+    try:
+        yield statistics
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def merged(statistics: dict[str, SpikeStatistics]) -> SpikeStatistics:
+    """The statistics of all layers taken together."""
+    whole = SpikeStatistics()
+    for layer in statistics.values():
+        whole.sites += layer.sites
+        whole.spikes += layer.spikes
+    fired = [layer.fired for layer in statistics.values() if layer.fired is not None]
+    whole.fired = torch.cat(fired) if fired else None
+    return whole

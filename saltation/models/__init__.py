@@ -1,0 +1,5 @@
+"""Networks, each from one constructor."""
+
+from saltation.models.mlp import spiking_mlp
+
+__all__ = ["spiking_mlp"]
