@@ -195,7 +195,7 @@ def _checked(x: Tensor, steps: int, dt: float, index: Tensor | None) -> tuple[Te
         raise SaltationError(
             f"sample indices must be in [0, 2**32), got {index.min()} to {index.max()}"
         )
-    return x.reshape(len(x), -1), index.to(x.device, torch.int64)
+    return x.reshape(len(x), x.shape[1:].numel()), index.to(x.device, torch.int64)
 
 
 def _at_most_one(x: Tensor, what: str) -> None:

@@ -84,7 +84,9 @@ class Scheme:
         eigenvalues = np.linalg.eigvals(jacobian)
         if eigenvalues.real.max() >= 0:
             return 0.0
-        fastest = 1 / np.abs(eigenvalues).max()
+        if self.exact_if_linear:
+            return math.inf
+        fastest = (-eigenvalues.real / np.abs(eigenvalues) ** 2).min()  # half of Euler's limit
         slowest = 1 / np.abs(eigenvalues).min()
         grid = np.geomspace(1e-3 * fastest, _HORIZON * slowest, 4000)
         stable = [self.is_stable(jacobian, dt) for dt in grid]

@@ -58,9 +58,9 @@ class SpikingLayer(nn.Module):
         **parameters: Any,
     ) -> None:
         super().__init__()
-        known = inspect.signature(self.neuron_type).parameters
+        known = [*self.neuron_type.parameters(), "surrogate", "backend"]
         for name in parameters:
-            choose(f"{self.neuron_type.title} parameter", name, [*known, "surrogate", "backend"])
+            choose(f"{self.neuron_type.title} parameter", name, known)
         self.neuron = self.neuron_type(*args, **parameters)
         self.neuron.warn_if_unstable(stacklevel=2)
         self.surrogate = get_surrogate(surrogate)
@@ -129,8 +129,7 @@ class SpikingLayer(nn.Module):
 
     def extra_repr(self) -> str:
         defaults = self.neuron_type()
-        names = inspect.signature(self.neuron_type).parameters
-        values = {k: getattr(self.neuron, k) for k in names}
+        values = {k: getattr(self.neuron, k) for k in self.neuron.parameters()}
         shown = {
             k: v for k, v in values.items() if k in ("dt", "scheme") or v != getattr(defaults, k)
         }

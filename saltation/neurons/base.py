@@ -70,6 +70,11 @@ class Neuron:
             )
 
     @classmethod
+    def parameters(cls) -> list[str]:
+        """Names of the model's parameters."""
+        return [f.name for f in fields(cls)]  # type: ignore[arg-type]  # a subclass is a dataclass
+
+    @classmethod
     def why_not(cls, scheme: str) -> str:
         """Why the model cannot be integrated by ``scheme``."""
         raise NotImplementedError
@@ -115,7 +120,7 @@ class Neuron:
     def jump_potential(self, v: Tensor, s: Tensor) -> Tensor:
         """The jump of the potential, shared by all models."""
         if self.jump == "hard":
-            # The form in which every term stays finite and the reset value is met exactly.
+            # Products rather than a choice, so that gradients reach s.
             kept = (1 - s) * v
             return kept + s * self.v_reset if self.v_reset else kept
         if self.jump == "soft":

@@ -1,0 +1,35 @@
+# Every target does its own set-up in .venv; PYTHON may name another interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/saltation study integrators --dataset digits --dt 0.5 1 2 5 --steps 20 \
+	  --hidden 128 --epochs 30 --batch-size 32 --lr 0.005 --seeds 0 1 --out-dir runs/demo
+	$(BIN)/saltation stability --neuron lif --tau 2 --dt 5 --out-dir runs/demo/figures
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf $(VENV)
+
+# SpikingJelly asks for torchvision, which its import survives only without; its other needs are in
+# the peers extra.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "saltation needs Python 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spikingjelly
+	touch $@

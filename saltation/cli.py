@@ -1,0 +1,227 @@
+"""The command line: every command is a thin call of the library."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import platform
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+import saltation
+from saltation.data import DATASETS, describe, fetch
+from saltation.errors import ConfigError, SaltationError
+from saltation.kernels.dispatch import KERNELS
+from saltation.layers import LAYERS
+from saltation.schemes import SCHEMES
+from saltation.studies import STUDIES, Study, draw_schemes, scheme_table
+from saltation.studies.config import StudyConfig, one_line
+from saltation.studies.tables import integrators_tables
+from saltation.surrogate import SURROGATES
+
+console = Console()
+
+
+@dataclass
+class Stability:
+    """What every scheme of a neuron does to a small perturbation of rest, and up to which dt."""
+
+    neuron: str = "lif"
+    """Neuron model."""
+    tau: float = 2.0
+    """Membrane time constant."""
+    dt: float = 1.0
+    """Length of a step."""
+    set: list[str] = field(default_factory=list)
+    """Other parameters of the model, as NAME=VALUE."""
+    out_dir: Path = Path("runs/stability")
+    """Folder of the figure."""
+
+    def __call__(self) -> None:
+        parameters = {"tau": self.tau, "dt": self.dt} | dict(map(_parameter, self.set))
+        table = scheme_table(self.neuron, **parameters)
+        shown = Table(
+            title=f"{self.neuron} at rest, dt = {self.dt:g}",
+            title_justify="left",
+            caption="factor: growth per step of the least damped perturbation of rest; "
+            f"the equations themselves: {table['exact_growth'].iloc[0]:.4f}",
+            caption_justify="left",
+        )
+        for column in ("scheme", "order", "limit on dt", f"dt = {self.dt:g}", "factor"):
+            shown.add_column(column, justify="left" if column == "scheme" else "right")
+        for scheme, row in table.iterrows():
+            shown.add_row(
+                str(scheme),
+                "exact" if row["exact"] else str(row["order"]),
+                "none" if math.isinf(row["dt_limit"]) else f"{row['dt_limit']:.4g}",
+                "stable" if row["stable"] else "UNSTABLE",
+                f"{row['growth']:.4f}",
+            )
+        console.print(shown)
+        for path in draw_schemes(self.out_dir, self.neuron, **parameters):
+            console.print(f"figure: {path}", highlight=False, soft_wrap=True)
+
+
+@dataclass
+class DataList:
+    """Which data sets are present, and where."""
+
+    data_dir: Path | None = None
+    """Folder to look in, before $SALTATION_DATA."""
+
+    def __call__(self) -> None:
+        table = Table("name", "data set", "present")
+        table.add_column("where", overflow="fold")
+        for found in describe(self.data_dir):
+            table.add_row(
+                found.name,
+                found.title,
+                "yes" if found.present else "no",
+                found.note or str(found.where or ""),
+            )
+        console.print(table)
+
+
+@dataclass
+class DataFetch:
+    """Download a data set and verify it."""
+
+    name: tyro.conf.Positional[str]
+    """mnist, fashion_mnist, cifar10, cifar100 or tiny_imagenet."""
+    data_dir: Path | None = None
+    """Where to put it. Default: $SALTATION_DATA, or the user's cache."""
+
+    def __call__(self) -> None:
+        console.print(f"{self.name}: {fetch(self.name, self.data_dir)}", soft_wrap=True)
+
+
+@dataclass
+class Info:
+    """Versions, devices, kernels, and the names that options take."""
+
+    def __call__(self) -> None:
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        lines = {
+            "saltation": saltation.__version__,
+            "torch": torch.__version__,
+            "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+            "devices": ", ".join([f"cpu ({torch.get_num_threads()} threads)", *gpus]),
+            "kernels": ", ".join(KERNELS),
+            "neurons": ", ".join(LAYERS),
+            "schemes": ", ".join(SCHEMES),
+            "surrogates": ", ".join(SURROGATES),
+            "data sets": ", ".join(DATASETS),
+            "studies": ", ".join(STUDIES),
+        }
+        for name, value in lines.items():
+            console.print(f"{name:<11} {value}", highlight=False, soft_wrap=True)
+
+
+def run_study(study: Study[Any]) -> None:
+    """Run a study, print its tables and say where its results are."""
+    notes = study.notes()
+    if notes:
+        console.print(notes, highlight=False, soft_wrap=True)
+    try:
+        results = study.run()
+    except KeyboardInterrupt:
+        print(
+            f"stopped; finished trials are in {study.folder}. To go on, give the same command "
+            f"with --out-dir {study.folder}",
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
+    for table in integrators_tables(results):
+        console.print(table)
+    for _, row in results[results["reason"] != ""].iterrows():
+        trial = f"{row['neuron']} {row['scheme']} dt={row['dt']:g} seed={row['seed']}"
+        console.print(f"{trial}: {row['status']}, {row['reason']}", highlight=False, soft_wrap=True)
+    console.print(f"results: {study.folder}", highlight=False, soft_wrap=True)
+
+
+def _parameter(text: str) -> tuple[str, float]:
+    """``NAME=VALUE`` as a pair."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise ConfigError(f"--set takes NAME=VALUE with a number, got '{text}'") from None
+
+
+def _study() -> None:
+    """Run a study: a grid of trials, recorded as it goes, with tables and figures."""
+
+
+def _data() -> None:
+    """List or download data sets."""
+
+
+GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
+    "study": {name: study.config_type for name, study in STUDIES.items()},
+    "data": {"list": DataList, "fetch": DataFetch},
+}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "study": _study,
+    "stability": Stability,
+    "data": _data,
+    "info": Info,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``saltation``; a mistake is one line on stderr and exit code 2."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if words and words[0] in GROUPS:
+            command = _parse(GROUPS[words[0]], f"saltation {words[0]}", words[1:])
+        else:
+            command = _parse(COMMANDS, "saltation", words)
+        if isinstance(command, StudyConfig):
+            run_study(next(s for s in STUDIES.values() if s.config_type is type(command))(command))
+        else:
+            command()
+    except SaltationError as error:
+        print(f"saltation: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _parse(commands: dict[str, Callable[..., Any]], prog: str, words: list[str]) -> Any:
+    """The command that the words describe."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.extras.subcommand_cli_from_dict(
+                commands, prog=prog, description="", args=words
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        # The parser reports what a config refused in its own words; ours are in the chain.
+        cause: BaseException | None = stop
+        while cause is not None:
+            if isinstance(cause, ValidationError):
+                raise one_line(cause) from None
+            cause = cause.__cause__ or cause.__context__
+        raise ConfigError(f"{_in_one_line(complaint.getvalue())} (see {prog} --help)") from None
+
+
+def _in_one_line(box: str) -> str:
+    """What a boxed message of the parser says before its first rule, and the option it suggests."""
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
+    rule = next((i for i, line in enumerate(lines) if not line or line[0] in "─╰"), len(lines))
+    message = re.sub(r"\s+", " ", " ".join(lines[:rule]))
+    mistyped = r"Error parsing (\S+): no type matching \{None\}\|(\w+) could .* from \[(.*)\]\."
+    message = re.sub(mistyped, r"\1 takes \2, got \3", message)
+    near = re.search(r"(?:Perhaps you meant|similar to).*?\n\s*(--[\w-]+)", "\n".join(lines))
+    return f"{message}; did you mean {near[1]}?" if near else message

@@ -1,0 +1,28 @@
+"""Data sets as uint8 tensors in memory: read safely, batched by index, augmented as tensors."""
+
+from saltation.data.augment import Augment, random_crop, random_flip
+from saltation.data.batching import Batch, batches
+from saltation.data.dataset import Dataset, Split
+from saltation.data.download import fetch
+from saltation.data.loading import load
+from saltation.data.places import Presence, describe
+from saltation.data.registry import DATASETS, Spec
+from saltation.data.sets import import_all
+
+import_all()
+
+__all__ = [
+    "DATASETS",
+    "Augment",
+    "Batch",
+    "Dataset",
+    "Presence",
+    "Spec",
+    "Split",
+    "batches",
+    "describe",
+    "fetch",
+    "load",
+    "random_crop",
+    "random_flip",
+]

@@ -1,0 +1,85 @@
+"""Batches of a split: an order of indices, then slices of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saltation import random
+from saltation.data.augment import Augment
+from saltation.data.dataset import Split
+from saltation.errors import SaltationError
+
+
+class Batch(NamedTuple):
+    """Some samples of a split.
+
+    Attributes
+    ----------
+    images
+        float32 ``[B, C, H, W]`` in [0, 1].
+    labels
+        int64 ``[B]``.
+    index
+        int64 ``[B]``: each sample's place in its split, which names it to the generator.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+
+
+def batches(
+    split: Split,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle: bool = False,
+    drop_last: bool = False,
+    augment: Augment | None = None,
+) -> Iterator[Batch]:
+    """One pass over a split, on the device it lies on.
+
+    Parameters
+    ----------
+    batch_size
+        Samples per batch; the last batch may be smaller.
+    seed, epoch
+        What the order, and the augmentation, are a function of.
+    shuffle
+        Whether to use a random order rather than the stored one.
+    drop_last
+        Leave out a last batch that is not full.
+    augment
+        Applied to each batch; without it images come as they are stored.
+
+    Raises
+    ------
+    SaltationError
+        If ``batch_size`` is below 1, or ``drop_last`` would leave no batch at all. Raised by
+        the call, not by the first batch.
+    """
+    if batch_size < 1:
+        raise SaltationError(f"batch_size must be at least 1, got {batch_size}")
+    count = len(split)
+    if drop_last and batch_size > count:
+        raise SaltationError(
+            f"drop_last leaves no batch: batch_size {batch_size} is above the {count} samples"
+        )
+    order = random.permutation(count, seed, epoch) if shuffle else torch.arange(count)
+    order = order.to(split.labels.device)
+    end = count - count % batch_size if drop_last else count
+
+    def generate() -> Iterator[Batch]:
+        for start in range(0, end, batch_size):
+            index = order[start : min(start + batch_size, end)]
+            images = split.images[index].to(torch.float32).div_(255)
+            if augment is not None:
+                images = augment(images, index, seed=seed, epoch=epoch)
+            yield Batch(images, split.labels[index], index)
+
+    return generate()

@@ -1,0 +1,126 @@
+"""Where data sets lie: the folders searched, what is in them, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from saltation.data.registry import DATASETS, Spec
+from saltation.errors import DataError, MissingDataError
+
+VARIABLE = "SALTATION_DATA"
+
+
+def roots(data_dir: str | Path | None) -> list[Path]:
+    """The data folders to search, in order: the given one, ``$SALTATION_DATA``, the cache.
+
+    Raises
+    ------
+    DataError
+        If one of them is a file.
+    """
+    given = [data_dir, os.environ.get(VARIABLE) or None, pooch.os_cache("saltation")]
+    found = list(dict.fromkeys(Path(place).expanduser() for place in given if place is not None))
+    for root in found:
+        if _holds(Path.is_file, root):
+            raise DataError(f"data folder {root} is a file; give the folder that holds it")
+    return found
+
+
+def find_part(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of the accepted names that exists in the folder."""
+    return next((folder / name for name in names if _holds(Path.exists, folder / name)), None)
+
+
+def _holds(question: Callable[[Path], bool], path: Path) -> bool:
+    """Ask about a path; no is the answer too where the folder above may not be entered."""
+    try:
+        return question(path)
+    except OSError:
+        return False
+
+
+def locate(spec: Spec, root: Path) -> Path | None:
+    """The folder or archive below ``root`` that holds at least a part of the set."""
+    folders = spec.folders
+    own = root.absolute()
+    # torchvision's FashionMNIST/raw is about fashion.
+    name = own.parent.name if own.name == "raw" else own.name
+    if re.search(spec.bare_if, name.lower()):
+        folders += spec.bare_folders
+    for folder in folders:
+        if any(find_part(root / folder, part) for part in spec.parts):
+            return root / folder
+    return find_part(root, spec.archives)
+
+
+def missing_parts(spec: Spec, where: Path) -> list[str]:
+    """The official names of the files that a located folder lacks; none for an archive."""
+    if any(where.match(archive) for archive in spec.archives):
+        return []
+    return [part[0] for part in spec.parts if find_part(where, part) is None]
+
+
+def find(spec: Spec, data_dir: str | Path | None) -> Path:
+    """The folder or archive to read; the first root for a bundled set, which needs none.
+
+    Raises
+    ------
+    MissingDataError
+        If no root holds the set: names what was looked for, where, and how to get it.
+    DataError
+        If the first place that holds it lacks a file.
+    """
+    searched = roots(data_dir)
+    if spec.bundled:
+        return searched[0]
+    for root in searched:
+        where = locate(spec, root)
+        if where is None:
+            continue
+        missing = missing_parts(spec, where)
+        if missing:
+            raise DataError(f"{spec.name} in {where} is incomplete: no {', '.join(missing)}")
+        return where
+    looked_for = ", ".join([spec.folders[0] + "/", *spec.archives[:1]])
+    places = ", ".join(
+        f"{root}{'' if _holds(Path.is_dir, root) else ' (no such folder)'}" for root in searched
+    )
+    raise MissingDataError(
+        f"{spec.name} not found: looked for {looked_for} and other usual names in {places}. "
+        f"Put its files in a folder named by --data-dir or ${VARIABLE}, "
+        f"or run: saltation data fetch {spec.name}"
+    )
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Whether a data set can be loaded, for ``saltation data list``."""
+
+    name: str
+    title: str
+    present: bool
+    where: Path | None
+    note: str
+
+
+def describe(data_dir: str | Path | None = None) -> list[Presence]:
+    """What is present of every registered data set. Looks at names only; opens no file."""
+    return [_presence(spec, data_dir) for spec in DATASETS.values()]
+
+
+def _presence(spec: Spec, data_dir: str | Path | None) -> Presence:
+    if spec.bundled:
+        return Presence(spec.name, spec.title, True, None, "comes with saltation's dependencies")
+    for root in roots(data_dir):
+        where = locate(spec, root)
+        if where is not None:
+            missing = missing_parts(spec, where)
+            note = f"incomplete: no {', '.join(missing)}" if missing else ""
+            return Presence(spec.name, spec.title, not missing, where, note)
+    return Presence(spec.name, spec.title, False, None, f"saltation data fetch {spec.name}")

@@ -1,0 +1,129 @@
+"""What the configs of all studies share: fields, checks, and errors in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from saltation.data import DATASETS
+from saltation.errors import ConfigError, choose
+from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise ValueError("values must differ")
+    return values
+
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Several = AfterValidator(_distinct)
+
+
+class StudyConfig(BaseModel):
+    """Settings that every training study has. Field descriptions are the command line's help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    dataset: str = "digits"
+    """Data set; `saltation data list` shows which are present."""
+    data_dir: Path | None = None
+    """Folder of the data set, searched before $SALTATION_DATA."""
+    limit_train: Count | None = None
+    """Train on the first n samples only."""
+    limit_test: Count | None = None
+    """Test on the first n samples only."""
+    epochs: Count = 10
+    """Passes over the training set."""
+    batch_size: Count = 128
+    """Samples per batch; a last partial training batch is dropped."""
+    lr: Positive = 1e-3
+    """Learning rate."""
+    optimizer: str = "adam"
+    """adam, adamw or sgd (momentum 0.9)."""
+    schedule: str = "none"
+    """Of the learning rate: none or cosine."""
+    clip: Positive | None = None
+    """Largest norm of the gradient."""
+    seeds: Annotated[list[Seed], Field(min_length=1), Several] = [0]
+    """One trial each; weights, order of samples and spikes follow from the seed."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ... or auto."""
+    out_dir: Path | None = None
+    """Folder of the results. Trials already finished there are not run again.
+    Default: runs/STUDY-DATE."""
+    progress: bool = True
+    """Whether to show progress."""
+
+    @model_validator(mode="after")
+    def _check_shared(self) -> Self:
+        choose("dataset", self.dataset, DATASETS)
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        choose("schedule", self.schedule, SCHEDULES)
+        resolve_device(self.device)
+        return self
+
+    @property
+    def optimisation(self) -> Optimisation:
+        """The part that the training loop needs."""
+        return Optimisation(
+            epochs=self.epochs,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            clip=self.clip,
+        )
+
+    @classmethod
+    def build(cls, **settings: Any) -> Self:
+        """Make a config.
+
+        Raises
+        ------
+        ConfigError
+            In one line: which setting, what was given, what is allowed.
+        """
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            raise one_line(error) from None
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is the first GPU, or the CPU.
+
+    Raises
+    ------
+    ConfigError
+        If the name is not a device, or the device not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device '{name}' cannot be used: {reason}") from None
+    return device
+
+
+def one_line(error: ValidationError) -> ConfigError:
+    """Pydantic's complaint about a config as an error of ours."""
+    return ConfigError("; ".join(_line(e) for e in error.errors()))
+
+
+def _line(error: Any) -> str:
+    """One pydantic error as a sentence."""
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(message)
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting '{name}'"
+    return f"{name}: {message[0].lower()}{message[1:]}, got {error['input']!r}"

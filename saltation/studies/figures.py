@@ -1,0 +1,201 @@
+"""Figures: how they look, and those of the integrators study. They read recorded trials only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from saltation.neurons import NEURONS
+from saltation.schemes import SCHEMES
+
+# Colours of Okabe & Ito (2008), told apart with every kind of colour vision; with dashes and
+# markers of their own, and dark enough, they are also told apart in grey.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F6000")
+_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 2)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (3, 1)),
+    (0, (1, 3)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
+_MARKERS = "osD^vP*X"
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "saltation",
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 160,
+}
+
+
+def scheme_style(scheme: str) -> dict[str, Any]:
+    """Colour, dash and marker of a scheme, the same in every figure."""
+    place = list(SCHEMES).index(scheme)
+    return {
+        "color": _COLOURS[place % len(_COLOURS)],
+        "linestyle": _DASHES[place % len(_DASHES)],
+        "marker": _MARKERS[place % len(_MARKERS)],
+        "markersize": 4.5,
+        "linewidth": 1.6,
+    }
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
+    figure.savefig(paths[0])
+    figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
+    """Accuracy and spike rate against dt, and learning curves."""
+    frame = epochs_frame(records)
+    if frame.empty:
+        return
+    with mpl.rc_context(STYLE):
+        last = frame[frame["epoch"] == frame.groupby("trial")["epoch"].transform("max")]
+        # A trial that diverged or failed has no result at its dt, even if an early epoch had.
+        last = last[last["status"].isin(["finished", "running"])]
+        against_dt(last, "test_accuracy", "test accuracy (%)", folder, "accuracy")
+        against_dt(last, "mean_spike_rate", "spikes per neuron and step", folder, "spike_rate")
+        _learning_curves(frame, folder)
+
+
+def epochs_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per recorded epoch, with its trial's settings."""
+    return pd.DataFrame(
+        [
+            {"trial": r["id"], "status": r["status"]} | r["settings"] | epoch
+            for r in records
+            for epoch in r["epochs"]
+        ]
+    )
+
+
+def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name: str) -> None:
+    """A metric against dt for every neuron and scheme: mean and standard deviation over seeds."""
+    neurons = list(dict.fromkeys(frame["neuron"]))
+    if not neurons:
+        return
+    figure = Figure(figsize=(1.0 + 3.9 * len(neurons), 3.3))
+    panels = figure.subplots(1, len(neurons), sharey=True, squeeze=False)[0]
+    for axes, neuron in zip(panels, neurons, strict=True):
+        here = frame[frame["neuron"] == neuron]
+        for scheme, rows in here.groupby("scheme", sort=False):
+            by_dt = rows.groupby("dt")[metric]
+            mean, spread = by_dt.mean(), by_dt.std().fillna(0.0)
+            style = scheme_style(str(scheme))
+            axes.errorbar(
+                mean.index, mean, yerr=spread, capsize=2.5, label=scheme, clip_on=False, **style
+            )
+        axes.set_xscale("log")
+        _mark_dts(axes, sorted(here["dt"].unique()))
+        _mark_limits(axes, here)
+        axes.set_title(NEURONS[neuron].title, loc="left", fontweight="bold")
+        axes.set_xlabel("time step dt (in the unit of tau)")
+        # Under the panels: curves may go anywhere.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8)
+    panels[0].set_ylabel(label)
+    panels[0].set_ylim(bottom=0)
+    seeds = frame["seed"].nunique()
+    note = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    first = frame.iloc[0]
+    figure.suptitle(
+        f"{first['dataset']}, {first['readout']} readout, {first['epochs']} epochs, {note}",
+        x=0.01,
+        ha="left",
+        fontsize=8,
+        color="#555555",
+    )
+    save(figure, folder, name)
+
+
+def _mark_dts(axes: Axes, dts: list[float]) -> None:
+    axes.set_xticks(dts, [f"{dt:g}" for dt in dts])
+    axes.minorticks_off()
+
+
+def _mark_limits(axes: Axes, rows: pd.DataFrame) -> None:
+    """The stability limits that lie within reach of the axis, one line per distinct limit."""
+    tau = float(rows["tau"].iloc[0])
+    model: Any = NEURONS[rows["neuron"].iloc[0]]
+    low, high = axes.get_xlim()
+    limits: dict[float, list[str]] = {}
+    for scheme in rows["scheme"].unique():
+        limit = model(tau=tau, scheme=scheme).dt_limit
+        if math.isfinite(limit) and low < limit < 2 * high:
+            limits.setdefault(round(limit, 6), []).append(scheme)
+    for limit, schemes in limits.items():
+        axes.axvline(limit, color="#777777", linewidth=1, linestyle=(0, (2, 2)), zorder=0)
+        axes.annotate(
+            f"{', '.join(schemes)} unstable beyond {limit:.3g}",
+            (limit, 0.02),
+            xycoords=("data", "axes fraction"),
+            xytext=(-2, 0),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="bottom",
+            fontsize=6.5,
+            color="#555555",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        )
+
+
+def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
+    """Test accuracy against epoch, a panel for every neuron and dt."""
+    neurons = list(dict.fromkeys(frame["neuron"]))
+    dts = sorted(frame["dt"].unique())
+    figure = Figure(figsize=(1.2 + 2.1 * len(dts), 0.9 + 2.0 * len(neurons)))
+    grid = figure.subplots(len(neurons), len(dts), sharex=True, sharey=True, squeeze=False)
+    for neuron, dt, axes in _cells(neurons, dts, grid):
+        here = frame[(frame["neuron"] == neuron) & (frame["dt"] == dt)]
+        for scheme, rows in here.groupby("scheme", sort=False):
+            by_epoch = rows.groupby("epoch")["test_accuracy"]
+            mean, spread = by_epoch.mean(), by_epoch.std().fillna(0.0)
+            style = scheme_style(str(scheme)) | {"markersize": 2.5, "linewidth": 1.2}
+            axes.plot(mean.index, mean, label=scheme, **style)
+            axes.fill_between(
+                mean.index, mean - spread, mean + spread, color=style["color"], alpha=0.15, lw=0
+            )
+        axes.set_title(f"{NEURONS[neuron].title}, dt = {dt:g}", fontsize=8, loc="left")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for row in grid:
+        row[0].set_ylabel("test accuracy (%)")
+    handles: dict[str, Any] = {}
+    for axes in grid.flat:
+        handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=min(6, len(handles)),
+    )
+    save(figure, folder, "learning_curves")
+
+
+def _cells(neurons: list[str], dts: list[float], grid: Any) -> Iterator[tuple[str, float, Axes]]:
+    for i, neuron in enumerate(neurons):
+        for j, dt in enumerate(dts):
+            yield neuron, dt, grid[i][j]

@@ -1,0 +1,205 @@
+"""The integrators study: which scheme and step train a spiking network, and which break it.
+
+The same network is trained with every scheme and dt from the same weights, in the same order of
+samples and on the same input spikes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from saltation.data import Batch, Dataset, batches
+from saltation.encoding import ENCODERS
+from saltation.errors import ConfigError, choose
+from saltation.kernels.dispatch import resolve
+from saltation.layers import READOUTS
+from saltation.models import spiking_mlp
+from saltation.neurons import NEURONS, Neuron
+from saltation.random import TEST, TRAIN
+from saltation.schemes import SCHEMES
+from saltation.studies.config import Count, Positive, Several, StudyConfig
+from saltation.studies.figures import draw_integrators
+from saltation.studies.progress import StudyProgress
+from saltation.studies.runner import Settings, Study
+from saltation.surrogate import Sigmoid
+from saltation.training import EpochRecord, fit
+
+
+class IntegratorsConfig(StudyConfig):
+    """Settings of the integrators study."""
+
+    neurons: Annotated[list[str], Field(min_length=1), Several] = ["lif", "izhikevich"]
+    """Neuron models."""
+    schemes: Annotated[list[str], Field(min_length=1), Several] = [
+        "euler",
+        "exponential",
+        "symplectic",
+        "symplectic_v",
+    ]
+    """Integration schemes; those a neuron does not have are left out."""
+    dt: Annotated[list[Positive], Field(min_length=1), Several] = [0.05, 0.5, 2.0, 5.0]
+    """Lengths of a step, in the unit of time of tau."""
+    steps: Count | None = None
+    """Steps of every trial. Default 50, if bio_time is not given."""
+    bio_time: Positive | None = None
+    """Simulated time of every trial, in place of steps: steps = bio_time / dt, at least 1."""
+    readout: str = "max"
+    """Of the output layer over time: max, mean, sum, last or spike_count."""
+    hidden: list[Count] = [256]
+    """Neurons of each hidden layer."""
+    tau: Positive = 2.0
+    """Membrane time constant."""
+    encoder: str | None = None
+    """exact, linear, bernoulli, common_times, latency or direct. Default: exact with steps,
+    common_times (the same events for every dt) with bio_time."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for neuron in self.neurons:
+            choose("neuron", neuron, NEURONS)
+        for scheme in self.schemes:
+            choose("scheme", scheme, SCHEMES)
+        choose("readout", self.readout, READOUTS)
+        if self.encoder is not None:
+            choose("encoder", self.encoder, ENCODERS)
+        if self.steps is not None and self.bio_time is not None:
+            raise ConfigError(
+                f"give either steps or bio_time, got steps={self.steps} and "
+                f"bio_time={self.bio_time:g}"
+            )
+        for neuron in self.neurons:
+            if not set(self.schemes) & set(NEURONS[neuron].schemes):
+                raise ConfigError(
+                    f"schemes: {NEURONS[neuron].title} has none of {', '.join(self.schemes)} "
+                    f"(allowed: {', '.join(NEURONS[neuron].schemes)})"
+                )
+        return self
+
+    def steps_at(self, dt: float) -> int:
+        """Number of steps of a trial with this dt."""
+        if self.bio_time is None:
+            return self.steps or 50
+        return max(1, round(self.bio_time / dt))
+
+
+class IntegratorsStudy(Study[IntegratorsConfig]):
+    """Train one network with every neuron, scheme, dt and seed of a grid.
+
+    >>> from saltation.studies import IntegratorsStudy
+    >>> results = IntegratorsStudy(dataset="digits", dt=[0.5, 5.0], epochs=5).run()
+    """
+
+    name = "integrators"
+    summary = "Which integrator and time step train a spiking network, and which break it."
+    config_type = IntegratorsConfig
+
+    def trials(self) -> list[Settings]:
+        c = self.config
+        return [
+            {
+                "neuron": neuron,
+                "scheme": scheme,
+                "dt": dt,
+                "steps": c.steps_at(dt),
+                "readout": c.readout,
+                "seed": seed,
+                "epochs": c.epochs,
+                "dataset": c.dataset,
+                "limit_train": c.limit_train,
+                "limit_test": c.limit_test,
+                "hidden": list(c.hidden),
+                "tau": c.tau,
+                "encoder": c.encoder or ("exact" if c.bio_time is None else "common_times"),
+                "batch_size": c.batch_size,
+                "lr": c.lr,
+                "optimizer": c.optimizer,
+                "schedule": c.schedule,
+                "clip": c.clip,
+            }
+            for neuron in c.neurons
+            for scheme in c.schemes
+            if scheme in NEURONS[neuron].schemes
+            for dt in c.dt
+            for seed in c.seeds
+        ]
+
+    def notes(self) -> str:
+        """One line on schemes that a neuron does not have; empty if there are none."""
+        gaps = []
+        for neuron in self.config.neurons:
+            missing = [s for s in self.config.schemes if s not in NEURONS[neuron].schemes]
+            if missing:
+                gaps.append(f"{NEURONS[neuron].title} has no {', '.join(missing)}")
+        return f"left out: {'; '.join(gaps)}" if gaps else ""
+
+    def label(self, trial: Settings) -> str:
+        return f"{trial['neuron']} {trial['scheme']} dt={trial['dt']:g} seed={trial['seed']}"
+
+    def work(self, trial: Settings) -> float:
+        return float(trial["steps"])
+
+    def kernels(self, trial: Settings, device: torch.device) -> str:
+        probe = torch.zeros(trial["steps"], 1, 1, device=device)
+        return resolve("auto", neuron_of(trial), Sigmoid(), probe)[0].name
+
+    def train(
+        self, trial: Settings, data: Dataset, device: torch.device, progress: StudyProgress
+    ) -> Iterator[EpochRecord]:
+        seed, size = trial["seed"], trial["batch_size"]
+        torch.manual_seed(seed)
+        network = network_of(trial, data).to(device)
+        whole_batches = len(data.train) >= size
+        per_epoch = (len(data.train) // size if whole_batches else 1) + -(-len(data.test) // size)
+
+        def encoded(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
+            x_seq = ENCODERS[trial["encoder"]](
+                batch.images.flatten(1),
+                trial["steps"],
+                trial["dt"],
+                index=batch.index,
+                seed=seed,
+                epoch=epoch,
+                stream=TRAIN if training else TEST,
+            )
+            logits: Tensor = model(x_seq)
+            return logits
+
+        return fit(
+            network,
+            self.config.optimisation,
+            train=lambda epoch: batches(
+                data.train, size, seed=seed, epoch=epoch, shuffle=True, drop_last=whole_batches
+            ),
+            test=lambda epoch: batches(data.test, size),
+            logits=encoded,
+            device=device,
+            on_batch=lambda done: progress.batch(done, per_epoch),
+        )
+
+    def report(self, records: list[dict[str, Any]]) -> None:
+        draw_integrators(records, self.folder / "figures")
+
+
+def neuron_of(trial: Settings) -> Neuron:
+    """The neuron of a trial."""
+    model: Any = NEURONS[trial["neuron"]]
+    neuron: Neuron = model(tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"])
+    return neuron
+
+
+def network_of(trial: Settings, data: Dataset) -> nn.Sequential:
+    """The network of a trial, with the weights that torch's generator gives now."""
+    features = data.channels * data.side * data.side
+    return spiking_mlp(
+        (features, *trial["hidden"], data.classes),
+        neuron=trial["neuron"],
+        readout=trial["readout"],
+        tau=trial["tau"],
+        dt=trial["dt"],
+        scheme=trial["scheme"],
+    )

@@ -1,0 +1,247 @@
+"""How every training study runs: trials one after another, each recorded as it goes.
+
+A trial that fails or diverges is recorded with its reason and the study goes on. Trials that are
+already finished in the study's folder are not run again, so an interrupted study continues, and a
+grown one adds to, what is there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import platform
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import pandas as pd
+import torch
+
+import saltation
+from saltation.data import Dataset, load
+from saltation.errors import ConfigError, StabilityWarning
+from saltation.studies.config import StudyConfig, resolve_device
+from saltation.studies.progress import StudyProgress, duration
+from saltation.studies.store import DIVERGED, FAILED, FINISHED, Store, trial_id
+from saltation.training import Diverged, EpochRecord
+
+STUDIES: dict[str, type[Study[Any]]] = {}
+
+Config = TypeVar("Config", bound=StudyConfig)
+Settings = dict[str, Any]
+
+
+class Study(ABC, Generic[Config]):
+    """Base of the studies: a config, its trials, and the folder of their results.
+
+    Parameters
+    ----------
+    config
+        The study's config; or give its fields as keywords.
+
+    Raises
+    ------
+    ConfigError
+        If a setting cannot be run, before anything is.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    config_type: ClassVar[type[StudyConfig]]
+
+    def __init_subclass__(cls) -> None:
+        STUDIES[cls.name] = cls
+
+    def __init__(self, config: Config | None = None, **settings: Any) -> None:
+        self.config: Config = (
+            self.config_type.build(**settings) if config is None else config  # type: ignore[assignment]
+        )
+        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        self.folder = self.config.out_dir or Path("runs") / f"{self.name}-{now}"
+
+    @abstractmethod
+    def trials(self) -> list[Settings]:
+        """Settings of every trial, in order: plain values that together fix its result."""
+
+    @abstractmethod
+    def train(
+        self, trial: Settings, data: Dataset, device: torch.device, progress: StudyProgress
+    ) -> Iterator[EpochRecord]:
+        """Run a trial, yielding its epochs."""
+
+    @abstractmethod
+    def label(self, trial: Settings) -> str:
+        """A trial in a few words."""
+
+    @abstractmethod
+    def kernels(self, trial: Settings, device: torch.device) -> str:
+        """Which time loop runs a trial's neurons."""
+
+    @abstractmethod
+    def report(self, records: list[dict[str, Any]]) -> None:
+        """Write tables and figures of the recorded trials into the folder."""
+
+    def run(self) -> pd.DataFrame:
+        """Run the trials that are not finished yet, write the folder, and return the results.
+
+        Returns
+        -------
+        DataFrame with one row per trial, as in ``results.csv``.
+
+        Raises
+        ------
+        SaltationError
+            If the data set or the folder cannot be used, before the first trial.
+        KeyboardInterrupt
+            On Ctrl-C, after what was finished has been written.
+        """
+        device = resolve_device(self.config.device)
+        data = load(
+            self.config.dataset,
+            self.config.data_dir,
+            limit_train=self.config.limit_train,
+            limit_test=self.config.limit_test,
+        ).to(device)
+        store = self._open()
+        try:
+            with StudyProgress(
+                [self.work(trial) for trial in self.trials()],
+                self.config.epochs,
+                show=self.config.progress,
+            ) as progress:
+                for number, trial in enumerate(self.trials()):
+                    if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
+                        progress.skip(number)
+                        continue
+                    progress.trial(number, self.label(trial))
+                    progress.done(self._run_trial(trial, data, device, store, progress))
+        finally:
+            records = store.trials(trial_id(trial) for trial in self.trials())
+            if records:
+                self.write(records)
+            store.close()
+        return results_table(records)
+
+    def results(self) -> pd.DataFrame:
+        """The results recorded so far in the study's folder, one row per trial."""
+        store = self._open()
+        records = store.trials(trial_id(trial) for trial in self.trials())
+        store.close()
+        return results_table(records)
+
+    def notes(self) -> str:
+        """One line to read before the study starts; empty if there is nothing to say."""
+        return ""
+
+    def work(self, trial: Settings) -> float:
+        """Expected cost of a trial relative to others, for the estimate of the time left."""
+        return 1.0
+
+    def write(self, records: list[dict[str, Any]]) -> None:
+        """Write ``results.csv``, ``results.json`` and the study's own report."""
+        table = results_table(records)
+        replace(self.folder / "results.csv", table.to_csv(index=False))
+        replace(self.folder / "results.json", json.dumps(records, indent=1))
+        self.report(records)
+
+    def _open(self) -> Store:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            config = self.config.model_dump_json(indent=1, exclude={"out_dir", "progress"})
+            replace(self.folder / "config.json", config)
+        except OSError as error:
+            raise ConfigError(f"out_dir '{self.folder}' cannot be written: {error}") from None
+        return Store(self.folder / "study.db")
+
+    def _run_trial(
+        self,
+        trial: Settings,
+        data: Dataset,
+        device: torch.device,
+        store: Store,
+        progress: StudyProgress,
+    ) -> str:
+        """Run and record one trial; its outcome in a line."""
+        key = trial_id(trial)
+        store.start(key, trial, environment(device) | {"kernel": self.kernels(trial, device)})
+        seconds, last = 0.0, None
+        try:
+            with warnings.catch_warnings():
+                # The tables mark unstable steps; a warning per trial would bury the progress.
+                warnings.simplefilter("ignore", StabilityWarning)
+                for last in self.train(trial, data, device, progress):
+                    store.add_epoch(key, last.epoch, metrics(last))
+                    seconds += last.seconds
+                    progress.epoch(last.epoch, f"test {last.test.accuracy:.2f} %")
+        except Diverged as error:
+            store.end(key, DIVERGED, str(error))
+            return f"diverged: {error}"
+        except Exception as error:  # a failed trial must not end a night's study
+            reason = f"{type(error).__name__}: {error}"
+            store.end(key, FAILED, reason)
+            return f"failed: {reason}"
+        store.end(key, FINISHED)
+        accuracy = last.test.accuracy if last else float("nan")
+        return f"test {accuracy:.2f} % in {duration(seconds)}"
+
+
+def metrics(record: EpochRecord) -> dict[str, float | None]:
+    """An epoch as the flat names of the tables; accuracies in percent, None where not finite."""
+    values = {
+        "epoch": record.epoch,
+        "train_loss": record.train.loss,
+        "train_accuracy": record.train.accuracy,
+        "test_loss": record.test.loss,
+        "test_accuracy": record.test.accuracy,
+        "mean_spike_rate": record.spikes.mean_spike_rate,
+        "silent_fraction": record.spikes.silent_fraction,
+        "active_fraction": record.spikes.active_fraction,
+        "dead_fraction": record.spikes.dead_fraction,
+        "gradient_norm": record.gradient_norm,
+        "lr": record.lr,
+        "seconds": record.seconds,
+    }
+    # JSON has no NaN.
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def results_table(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per trial: its settings, the last epoch's metrics, seconds of all, its status."""
+    rows = []
+    for record in records:
+        last = record["epochs"][-1] if record["epochs"] else {}
+        rows.append(
+            record["settings"]
+            | {k: v for k, v in last.items() if k != "epoch"}
+            | {
+                "epochs_run": len(record["epochs"]),
+                "seconds": sum(e["seconds"] for e in record["epochs"]),
+                "status": record["status"],
+                "reason": record["reason"],
+                "kernel": record["environment"]["kernel"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a result may depend on beside its settings."""
+    return {
+        "saltation": saltation.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

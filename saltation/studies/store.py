@@ -1,0 +1,147 @@
+"""The record of a study: one SQLite file, written in whole steps.
+
+Every trial has an id made from its settings, so the same trial is the same row whoever asks for
+it. An epoch is recorded whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from saltation.errors import DataError
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x53414C54  # "SALT"
+
+FINISHED, RUNNING, DIVERGED, FAILED = "finished", "running", "diverged", "failed"
+
+_SCHEMA = """
+CREATE TABLE trials (
+    id TEXT PRIMARY KEY,
+    settings TEXT NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    environment TEXT NOT NULL,
+    started TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+CREATE TABLE epochs (
+    trial TEXT NOT NULL REFERENCES trials(id) ON DELETE CASCADE,
+    epoch INTEGER NOT NULL,
+    metrics TEXT NOT NULL,
+    PRIMARY KEY (trial, epoch)
+);
+"""
+
+
+def trial_id(settings: dict[str, Any]) -> str:
+    """12 hexadecimal digits that depend on the settings alone, not on their order."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Store:
+    """The trials and epochs of a study.
+
+    Parameters
+    ----------
+    path
+        The SQLite file; made if missing.
+
+    Raises
+    ------
+    DataError
+        If the file is not a study's record, or of a version this release cannot read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # Autocommit: each statement below is a transaction, or opens one by itself.
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._open()
+        except sqlite3.Error as error:
+            raise DataError(f"{path} cannot be opened as a study's record: {error}") from error
+
+    def _open(self) -> None:
+        self._db.execute("PRAGMA foreign_keys = ON")
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables:
+            (application,) = self._db.execute("PRAGMA application_id").fetchone()
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if application != _APPLICATION_ID:
+                raise DataError(f"{self.path} is an SQLite file, but not a study's record")
+            if version != SCHEMA_VERSION:
+                raise DataError(
+                    f"{self.path} has schema version {version}; this release reads version "
+                    f"{SCHEMA_VERSION}"
+                )
+            return
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(
+            f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+            f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+
+    def close(self) -> None:
+        """Close the file; what was recorded is in it."""
+        self._db.close()
+
+    def status(self, trial: str) -> str | None:
+        """Status of a trial, None if it is not there."""
+        row = self._db.execute("SELECT status FROM trials WHERE id = ?", (trial,)).fetchone()
+        return row[0] if row else None
+
+    def start(self, trial: str, settings: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Begin a trial, forgetting an earlier unfinished attempt at it."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("DELETE FROM trials WHERE id = ?", (trial,))
+        self._db.execute(
+            "INSERT INTO trials (id, settings, status, environment) VALUES (?, ?, ?, ?)",
+            (trial, json.dumps(settings), RUNNING, json.dumps(environment)),
+        )
+        self._db.execute("COMMIT")
+
+    def add_epoch(self, trial: str, epoch: int, metrics: dict[str, Any]) -> None:
+        """Record one epoch."""
+        self._db.execute(
+            "INSERT INTO epochs (trial, epoch, metrics) VALUES (?, ?, ?)",
+            (trial, epoch, json.dumps(metrics)),
+        )
+
+    def end(self, trial: str, status: str, reason: str = "") -> None:
+        """Close a trial as finished, diverged or failed."""
+        self._db.execute(
+            "UPDATE trials SET status = ?, reason = ? WHERE id = ?", (status, reason, trial)
+        )
+
+    def trials(self, wanted: Iterable[str]) -> list[dict[str, Any]]:
+        """The wanted trials that are there, in the order asked for.
+
+        Each is a dict of id, settings, status, reason, environment and epochs, a list of metrics.
+        """
+        found = []
+        for trial in wanted:
+            row = self._db.execute(
+                "SELECT settings, status, reason, environment FROM trials WHERE id = ?", (trial,)
+            ).fetchone()
+            if row is None:
+                continue
+            epochs = self._db.execute(
+                "SELECT metrics FROM epochs WHERE trial = ? ORDER BY epoch", (trial,)
+            ).fetchall()
+            found.append(
+                {
+                    "id": trial,
+                    "settings": json.loads(row[0]),
+                    "status": row[1],
+                    "reason": row[2],
+                    "environment": json.loads(row[3]),
+                    "epochs": [json.loads(metrics) for (metrics,) in epochs],
+                }
+            )
+        return found

@@ -1,0 +1,66 @@
+"""Tables for the terminal and for Markdown, from results as `results.csv` holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from saltation.neurons import NEURONS
+
+
+def integrators_grid(results: pd.DataFrame, neuron: str) -> pd.DataFrame:
+    """Test accuracy of one neuron as text: a row per scheme, a column per dt.
+
+    A cell is the mean and standard deviation over seeds in percent; ``!`` marks a step outside the
+    scheme's stability limit; trials that diverged or failed are counted.
+    """
+    rows = results[results["neuron"] == neuron]
+    model: Any = NEURONS[neuron]
+    grid: dict[str, dict[float, str]] = {}
+    for scheme, of_scheme in rows.groupby("scheme", sort=False):
+        grid[str(scheme)] = {}
+        for dt, cell in of_scheme.groupby("dt", sort=True):
+            stable = model(tau=cell["tau"].iloc[0], dt=dt, scheme=scheme).is_stable
+            grid[str(scheme)][float(str(dt))] = _cell(cell) + ("" if stable else " !")
+    return pd.DataFrame(grid).T
+
+
+def _cell(trials: pd.DataFrame) -> str:
+    done = trials[trials["status"] == "finished"]
+    parts = []
+    if len(done):
+        accuracy = done["test_accuracy"]
+        spread = f" ± {accuracy.std():.1f}" if len(done) > 1 else ""
+        parts.append(f"{accuracy.mean():.1f}{spread}")
+    unfinished = trials[trials["status"] != "finished"]
+    for status, count in unfinished["status"].value_counts().items():
+        parts.append(str(status) if count == 1 == len(trials) else f"{count} {status}")
+    return ", ".join(parts)
+
+
+def integrators_tables(results: pd.DataFrame) -> list[Table]:
+    """One table per neuron for the terminal."""
+    tables = []
+    for neuron in dict.fromkeys(results["neuron"]):
+        grid = integrators_grid(results, neuron)
+        seeds = results["seed"].nunique()
+        over = f", mean ± standard deviation of {seeds} seeds" if seeds > 1 else ", one seed"
+        table = Table(
+            title=f"{NEURONS[neuron].title}: test accuracy in %{over}",
+            title_justify="left",
+            caption="! outside the scheme's stability limit" if _any_unstable(grid) else None,
+            caption_justify="left",
+        )
+        table.add_column("scheme")
+        for dt in grid.columns:
+            table.add_column(f"dt {dt:g}", justify="right")
+        for scheme, row in grid.iterrows():
+            table.add_row(str(scheme), *row.fillna(""))
+        tables.append(table)
+    return tables
+
+
+def _any_unstable(grid: pd.DataFrame) -> bool:
+    return bool(grid.map(lambda cell: str(cell).endswith("!")).to_numpy().any())

@@ -1,0 +1,249 @@
+"""The one training loop: epochs of optimisation and evaluation, over lightning-fabric.
+
+The loop knows neither data sets nor encoders: it is handed two functions that yield batches and
+one that turns a batch into logits. It yields a record after each epoch, so that whoever consumes
+it decides what is stored and when to stop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from saltation.errors import SaltationError, choose, positive
+from saltation.layers import SpikeStatistics, merged, watch
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": lambda parameters, lr, weight_decay: torch.optim.SGD(
+        parameters, lr=lr, weight_decay=weight_decay, momentum=0.9
+    ),
+}
+SCHEDULES = ("none", "cosine")
+
+
+class Batch(Protocol):
+    """What the loop needs to know of a batch."""
+
+    @property
+    def labels(self) -> Tensor: ...
+
+
+class Diverged(Exception):
+    """A loss or gradient that is not finite, with the epoch and step (from 1) it appeared in."""
+
+    def __init__(self, what: str, epoch: int, step: int) -> None:
+        super().__init__(f"{what} is not finite at epoch {epoch}, step {step}")
+        self.epoch, self.step = epoch, step
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights are changed.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training set.
+    lr : float
+        Learning rate, at the start where a schedule changes it.
+    optimizer : str
+        ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
+    schedule : str
+        ``none``, or ``cosine`` annealing to zero over the epochs.
+    weight_decay : float
+        L2 penalty (``adam``, ``sgd``) or decoupled decay (``adamw``).
+    clip : float, optional
+        Largest norm of the gradient; larger ones are scaled down to it.
+    """
+
+    epochs: int
+    lr: float = 1e-3
+    optimizer: str = "adam"
+    schedule: str = "none"
+    weight_decay: float = 0.0
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        choose("schedule", self.schedule, SCHEDULES)
+        positive("lr", self.lr)
+        if self.epochs < 1:
+            raise SaltationError(f"epochs must be at least 1, got {self.epochs}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise SaltationError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        if self.clip is not None:
+            positive("clip", self.clip)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross-entropy, and accuracy in percent, over the samples of a pass."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch came to.
+
+    Attributes
+    ----------
+    epoch
+        From 1.
+    train
+        Averages while the weights were changing.
+    test
+        Of the weights at the epoch's end.
+    spikes
+        Statistics of all neuron layers on the test set.
+    gradient_norm
+        Mean over steps of the norm of the whole gradient, before clipping.
+    lr
+        Learning rate of the epoch.
+    seconds
+        Duration of training and evaluation.
+    """
+
+    epoch: int
+    train: Score
+    test: Score
+    spikes: SpikeStatistics
+    gradient_norm: float
+    lr: float
+    seconds: float
+
+
+def fit(
+    network: nn.Module,
+    optimisation: Optimisation,
+    *,
+    train: Callable[[int], Iterable[Batch]],
+    test: Callable[[int], Iterable[Batch]],
+    logits: Callable[[nn.Module, Any, int, bool], Tensor],
+    device: torch.device,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> Iterator[EpochRecord]:
+    """Train ``network``, yielding a record after each epoch.
+
+    Parameters
+    ----------
+    network
+        Trained in place.
+    optimisation
+        How.
+    train, test
+        ``epoch -> batches`` with labels, epochs counted from 1.
+    logits
+        ``(network, batch, epoch, training) -> [B, classes]``.
+    device
+        Where the network runs; batches are expected there.
+    on_batch
+        Called after each batch with the number done in the epoch, training and test together.
+
+    Raises
+    ------
+    Diverged
+        After the record of an epoch that was cut short because a loss or gradient was not finite.
+        That record's test score is of the weights as the step left them: what a loop that does
+        not look would go on with.
+    """
+    fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.index else 1)
+    optimizer = OPTIMIZERS[optimisation.optimizer](
+        network.parameters(), lr=optimisation.lr, weight_decay=optimisation.weight_decay
+    )
+    model, optimizer = fabric.setup(network, optimizer)
+    cosine = optimisation.schedule == "cosine"
+    schedule = CosineAnnealingLR(optimizer, optimisation.epochs) if cosine else None
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    limit = math.inf if optimisation.clip is None else optimisation.clip
+
+    for epoch in range(1, optimisation.epochs + 1):
+        start = time.perf_counter()
+        lr = optimizer.param_groups[0]["lr"]
+        tally, norms, step = _Tally(), 0.0, 0
+        diverged = ""
+        model.train()
+        for step, batch in enumerate(train(epoch), start=1):
+            outputs = logits(model, batch, epoch, True)
+            loss = cross_entropy(outputs, batch.labels)
+            if not tally.add(loss, outputs, batch.labels):
+                diverged = "the loss"
+                break
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+            norms += norm
+            optimizer.step()
+            if not math.isfinite(norm):
+                diverged = "the gradient"
+                break
+            on_batch(step)
+        if schedule is not None:
+            schedule.step()
+        test_score, spikes = evaluate(
+            model,
+            test(epoch),
+            lambda batch, epoch=epoch: logits(model, batch, epoch, False),  # type: ignore[misc]
+            lambda done, trained=step: on_batch(trained + done),  # type: ignore[misc]
+        )
+        yield EpochRecord(
+            epoch=epoch,
+            train=tally.score(),
+            test=test_score,
+            spikes=spikes,
+            gradient_norm=norms / step,
+            lr=lr,
+            seconds=time.perf_counter() - start,
+        )
+        if diverged:
+            raise Diverged(diverged, epoch, step)
+
+
+@torch.no_grad()
+def evaluate(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    logits: Callable[[Any], Tensor],
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> tuple[Score, SpikeStatistics]:
+    """Score and spike statistics of ``network`` over ``batches``, in evaluation mode."""
+    network.eval()
+    tally = _Tally()
+    with watch(network) as statistics:
+        for done, batch in enumerate(batches, start=1):
+            outputs = logits(batch)
+            tally.add(cross_entropy(outputs, batch.labels), outputs, batch.labels)
+            on_batch(done)
+    return tally.score(), merged(statistics)
+
+
+class _Tally:
+    """Running sums of loss and correct answers, weighted by samples."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self.correct = 0
+        self.samples = 0
+
+    def add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> bool:
+        """Add a batch; False if its loss is not finite."""
+        value = loss.item()
+        self.loss += value * len(labels)
+        self.correct += int((outputs.argmax(1) == labels).sum())
+        self.samples += len(labels)
+        return math.isfinite(value)
+
+    def score(self) -> Score:
+        return Score(self.loss / self.samples, 100 * self.correct / self.samples)
