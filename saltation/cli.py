@@ -33,6 +33,11 @@ from saltation.surrogate import SURROGATES
 console = Console()
 
 
+def say(line: str) -> None:
+    """Print a line as it is, however long."""
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
 @dataclass
 class Stability:
     """What every scheme of a neuron does to a small perturbation of rest, and up to which dt."""
@@ -51,13 +56,7 @@ class Stability:
     def __call__(self) -> None:
         parameters = {"tau": self.tau, "dt": self.dt} | dict(map(_parameter, self.set))
         table = scheme_table(self.neuron, **parameters)
-        shown = Table(
-            title=f"{self.neuron} at rest, dt = {self.dt:g}",
-            title_justify="left",
-            caption="factor: growth per step of the least damped perturbation of rest; "
-            f"the equations themselves: {table['exact_growth'].iloc[0]:.4f}",
-            caption_justify="left",
-        )
+        shown = Table()
         for column in ("scheme", "order", "limit on dt", f"dt = {self.dt:g}", "factor"):
             shown.add_column(column, justify="left" if column == "scheme" else "right")
         for scheme, row in table.iterrows():
@@ -68,9 +67,14 @@ class Stability:
                 "stable" if row["stable"] else "UNSTABLE",
                 f"{row['growth']:.4f}",
             )
+        say(f"{self.neuron} at rest, dt = {self.dt:g}")
         console.print(shown)
+        say(
+            "factor: growth per step of the least damped perturbation of rest; of the equations "
+            f"themselves: {table['exact_growth'].iloc[0]:.4f}"
+        )
         for path in draw_schemes(self.out_dir, self.neuron, **parameters):
-            console.print(f"figure: {path}", highlight=False, soft_wrap=True)
+            say(f"figure: {path}")
 
 
 @dataclass
@@ -103,7 +107,7 @@ class DataFetch:
     """Where to put it. Default: $SALTATION_DATA, or the user's cache."""
 
     def __call__(self) -> None:
-        console.print(f"{self.name}: {fetch(self.name, self.data_dir)}", soft_wrap=True)
+        say(f"{self.name}: {fetch(self.name, self.data_dir)}")
 
 
 @dataclass
@@ -125,14 +129,11 @@ class Info:
             "studies": ", ".join(STUDIES),
         }
         for name, value in lines.items():
-            console.print(f"{name:<11} {value}", highlight=False, soft_wrap=True)
+            say(f"{name:<11} {value}")
 
 
 def run_study(study: Study[Any]) -> None:
     """Run a study, print its tables and say where its results are."""
-    notes = study.notes()
-    if notes:
-        console.print(notes, highlight=False, soft_wrap=True)
     try:
         results = study.run()
     except KeyboardInterrupt:
@@ -142,12 +143,13 @@ def run_study(study: Study[Any]) -> None:
             file=sys.stderr,
         )
         raise SystemExit(130) from None
-    for table in integrators_tables(results):
-        console.print(table)
+    if study.notes():
+        say(study.notes())
+    console.print(integrators_tables(results))
     for _, row in results[results["reason"] != ""].iterrows():
         trial = f"{row['neuron']} {row['scheme']} dt={row['dt']:g} seed={row['seed']}"
-        console.print(f"{trial}: {row['status']}, {row['reason']}", highlight=False, soft_wrap=True)
-    console.print(f"results: {study.folder}", highlight=False, soft_wrap=True)
+        say(f"{trial}: {row['status']}, {row['reason']}")
+    say(f"results: {study.folder}")
 
 
 def _parameter(text: str) -> tuple[str, float]:

@@ -113,6 +113,8 @@ class Study(ABC, Generic[Config]):
                 self.config.epochs,
                 show=self.config.progress,
             ) as progress:
+                if self.notes():
+                    progress.say(self.notes())
                 for number, trial in enumerate(self.trials()):
                     if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
                         progress.skip(number)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from saltation.neurons import NEURONS
 
@@ -40,27 +42,19 @@ def _cell(trials: pd.DataFrame) -> str:
     return ", ".join(parts)
 
 
-def integrators_tables(results: pd.DataFrame) -> list[Table]:
-    """One table per neuron for the terminal."""
-    tables = []
+def integrators_tables(results: pd.DataFrame) -> Group:
+    """One table per neuron, with its caption, for the terminal."""
+    seeds = results["seed"].nunique()
+    over = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    parts: list[Table | Text] = []
     for neuron in dict.fromkeys(results["neuron"]):
         grid = integrators_grid(results, neuron)
-        seeds = results["seed"].nunique()
-        over = f", mean ± standard deviation of {seeds} seeds" if seeds > 1 else ", one seed"
-        table = Table(
-            title=f"{NEURONS[neuron].title}: test accuracy in %{over}",
-            title_justify="left",
-            caption="! outside the scheme's stability limit" if _any_unstable(grid) else None,
-            caption_justify="left",
-        )
-        table.add_column("scheme")
+        table = Table("scheme")
         for dt in grid.columns:
             table.add_column(f"dt {dt:g}", justify="right")
         for scheme, row in grid.iterrows():
             table.add_row(str(scheme), *row.fillna(""))
-        tables.append(table)
-    return tables
-
-
-def _any_unstable(grid: pd.DataFrame) -> bool:
-    return bool(grid.map(lambda cell: str(cell).endswith("!")).to_numpy().any())
+        parts += [Text(f"{NEURONS[neuron].title}: test accuracy in %, {over}"), table]
+        if grid.map(lambda cell: str(cell).endswith("!")).to_numpy().any():
+            parts.append(Text("! outside the scheme's stability limit"))
+    return Group(*parts)

@@ -1,0 +1,106 @@
+"""The command line as its user types it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from saltation.cli import main
+from saltation.neurons import NEURONS
+from saltation.schemes import SCHEMES
+from saltation.studies import STUDIES, IntegratorsConfig
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line that a refused command prints."""
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("study integrators --dt 0.5 -1", "dt: input should be greater than 0, got -1.0"),
+        ("study integrators --schemes eulr", "did you mean 'euler'"),
+        ("study integrators --dtt 0.5", "did you mean --dt?"),
+        ("study integrators --steps many", "--steps takes INT, got 'many'"),
+        ("study integrators --steps 3 --bio_time 4", "either steps or bio_time"),
+        ("study integrators --dataset mnist --data-dir /nowhere", "saltation data fetch mnist"),
+        ("study integrator", "integrator"),
+        ("studdy", "studdy"),
+        ("stability --neuron lift", "did you mean 'lif'"),
+        ("stability --dt 0", "LIF dt must be a finite number above 0"),
+        ("stability --set a0=x", "NAME=VALUE"),
+        ("data fetch mnsit", "did you mean 'mnist'"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refused(capsys, *words.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "study", "study integrators", "stability", "data", "data list", "data fetch", "info"],
+)
+def test_help_everywhere(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*words.split(), "--help"])
+    assert stop.value.code == 0
+    assert "usage: saltation" in capsys.readouterr().out
+
+
+def test_help_of_a_study_has_every_flag_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["study", "integrators", "--help"])
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    for name, field in IntegratorsConfig.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert field.description
+        assert re.sub(r"\s+", " ", field.description).split(".")[0] in shown
+    assert "(default: 0.001)" in shown
+    assert "(default: 0.05 0.5 2.0 5.0)" in shown
+
+
+def test_a_study_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        "study integrators --dataset digits --limit_train 128 --limit-test 64 --neurons lif "
+        "--schemes euler symplectic --dt 0.5 5 --steps 5 --hidden 8 --epochs 1 --batch-size 64 "
+        f"--no-progress --out_dir {tmp_path}".split()
+    )
+    out = capsys.readouterr().out
+    assert "left out: LIF has no symplectic" in out
+    assert re.search(r"euler\s+│\s+[\d.]+\s+│\s+[\d.]+ !", out)
+    assert "outside the scheme's stability limit" in out
+    assert (tmp_path / "results.csv").exists()
+
+
+def test_stability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(f"stability --neuron lif --tau 2 --dt 5 --out-dir {tmp_path}".split())
+    out = capsys.readouterr().out
+    assert re.search(r"euler\s+│\s+1\s+│\s+4\s+│\s+UNSTABLE", out)
+    assert re.search(r"exponential\s+│\s+exact\s+│\s+none\s+│\s+stable", out)
+    assert (tmp_path / "stability-lif.svg").exists()
+
+
+def test_info_names_what_the_registries_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info"])
+    out = capsys.readouterr().out
+    for name in [*NEURONS, *SCHEMES, *STUDIES, "reference"]:
+        assert name in out
+
+
+def test_data_list(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    main(["data", "list", "--data-dir", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert re.search(r"digits\s+│[^│]+│\s+yes", out)
+    assert "fashion_mnist" in out

@@ -1,0 +1,143 @@
+"""The training loop on a problem small enough to know the answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import saltation as st
+from saltation.training import Diverged, EpochRecord, Optimisation, evaluate, fit
+
+CPU = torch.device("cpu")
+
+
+class Batch(NamedTuple):
+    images: Tensor
+    labels: Tensor
+
+
+def two_blobs(batches: int = 4, size: int = 32) -> list[Batch]:
+    """Two linearly separable classes in four dimensions."""
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for _ in range(batches):
+        labels = torch.randint(2, (size,), generator=generator)
+        centre = torch.where(labels.unsqueeze(1) == 1, 2.0, 0.2)
+        made.append(Batch(centre + 0.1 * torch.rand(size, 4, generator=generator), labels))
+    return made
+
+
+def spiking_logits(network: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
+    assert network.training == training
+    logits: Tensor = network(st.direct(batch.images, 6))
+    return logits
+
+
+def run(optimisation: Optimisation, network: nn.Module | None = None, **options: Any):
+    torch.manual_seed(0)
+    network = network or st.spiking_mlp((4, 16, 2), readout="mean", dt=0.5)
+    data = two_blobs()
+    settings = {"train": lambda _: data, "test": lambda _: data, "logits": spiking_logits}
+    return network, fit(network, optimisation, device=CPU, **settings | options)
+
+
+def test_learns_and_repeats_to_the_bit() -> None:
+    first = list(run(Optimisation(epochs=12, lr=0.05))[1])
+    again = list(run(Optimisation(epochs=12, lr=0.05))[1])
+    assert first[-1].test.accuracy == 100
+    assert first[0].train.loss > 1.5 * first[-1].train.loss
+    for a, b in zip(first, again, strict=True):
+        assert (a.train, a.test, a.gradient_norm) == (b.train, b.test, b.gradient_norm)
+    assert [r.epoch for r in first] == list(range(1, 13))
+
+
+def test_scores_are_means_over_samples_not_batches() -> None:
+    network = st.spiking_mlp((4, 16, 2), readout="mean", dt=0.5)
+    whole = two_blobs(1, 30)[0]
+    uneven = [Batch(whole.images[:7], whole.labels[:7]), Batch(whole.images[7:], whole.labels[7:])]
+
+    def logits(batch: Batch) -> Tensor:
+        return network(st.direct(batch.images, 6))
+
+    one, one_spikes = evaluate(network, [whole], logits)
+    two, two_spikes = evaluate(network, uneven, logits)
+    assert two.accuracy == pytest.approx(one.accuracy, abs=1e-9)
+    assert two.loss == pytest.approx(one.loss, rel=1e-6)
+    assert two_spikes.sites == one_spikes.sites
+    assert two_spikes.spikes == one_spikes.spikes
+
+
+def test_cosine_schedule_ends_near_zero() -> None:
+    rates = [r.lr for r in run(Optimisation(epochs=4, lr=0.1, schedule="cosine"))[1]]
+    expected = [0.05 * (1 + math.cos(math.pi * k / 4)) for k in range(4)]
+    assert rates == pytest.approx(expected)
+
+
+def test_clipping_bounds_the_step() -> None:
+    torch.manual_seed(0)
+    network = st.spiking_mlp((4, 16, 2), readout="mean", dt=0.5)
+    before = [p.detach().clone() for p in network.parameters()]
+    data = two_blobs(1)
+    settings = Optimisation(epochs=1, lr=1.0, optimizer="sgd", clip=1e-3)
+    next(run(settings, network, train=lambda _: data)[1])
+    moved = math.sqrt(
+        sum(
+            float((p - b).detach().square().sum()) for p, b in zip(network.parameters(), before, strict=True)
+        )
+    )
+    assert moved == pytest.approx(1e-3, rel=1e-3)
+
+
+class Exploding(nn.Module):
+    """Finite logits until the weight passes a mark, then what ``broken`` makes of them."""
+
+    def __init__(self, broken: str, at: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4, 2))
+        self.calls, self.broken, self.at = 0, broken, at
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        out = x_seq.mean(0) @ self.weight
+        if self.training:
+            self.calls += 1
+            if self.calls == self.at:
+                # The square root of zero has an infinite gradient and a finite value.
+                out = out * math.nan if self.broken == "loss" else out + (out * 0).sqrt()
+        return out
+
+
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_divergence_is_recorded_with_its_epoch_and_step(broken: str) -> None:
+    _, records = run(Optimisation(epochs=5), Exploding(broken, at=7))
+    seen: list[EpochRecord] = []
+    with pytest.raises(Diverged, match=rf"the {broken} is not finite at epoch 2, step 3") as stop:
+        seen.extend(drain(records, seen))
+    assert (stop.value.epoch, stop.value.step) == (2, 3)
+    assert [r.epoch for r in seen] == [1, 2]
+
+
+def drain(records: Iterator[EpochRecord], into: list[EpochRecord]) -> list[EpochRecord]:
+    for record in records:
+        into.append(record)
+    return []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": 1, "lr": 0.0}, "lr must be a finite number above 0"),
+        ({"epochs": 1, "optimizer": "adm"}, "did you mean 'adam'"),
+        ({"epochs": 1, "schedule": "step"}, "allowed: none, cosine"),
+        ({"epochs": 1, "clip": -1.0}, "clip"),
+        ({"epochs": 1, "weight_decay": -1.0}, "weight_decay"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(st.SaltationError, match=message):
+        Optimisation(**settings)
