@@ -159,7 +159,7 @@ def fit(
         That record's test score is of the weights as the step left them: what a loop that does
         not look would go on with.
     """
-    fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.index else 1)
+    fabric = Fabric(accelerator=device.type, devices=[device.index] if device.index else 1)
     optimizer = OPTIMIZERS[optimisation.optimizer](
         network.parameters(), lr=optimisation.lr, weight_decay=optimisation.weight_decay
     )

@@ -1,0 +1,123 @@
+"""The floors of the house, read from the imports of every file; see DESIGN.md."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import saltation
+
+PACKAGE = Path(saltation.__file__).parent
+
+FLOORS = {
+    **dict.fromkeys(("errors", "random", "state", "schemes", "surrogate"), 1),
+    "neurons": 2,
+    "kernels": 3,
+    **dict.fromkeys(("encoding", "layers"), 4),
+    "interop": 4.5,
+    **dict.fromkeys(("models", "stability", "learning"), 5),
+    **dict.fromkeys(("data", "training"), 6),
+    "studies": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+# Neighbours on one floor that must not import each other.
+APART = {"models", "stability", "learning", "data", "training"}
+# The public surface imports the rooms up to `models`.
+SURFACE = 5
+# Libraries that belong in one room only.
+ENGINES = {"numba": ("kernels", "cpu"), "triton": ("kernels", "gpu")}
+
+
+def imports(source: str) -> Iterator[str]:
+    """Dotted names of everything a file imports, at any depth."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def violations(place: tuple[str, ...], source: str) -> list[str]:
+    """What the file at ``place`` (folders and name within the package) must not do."""
+    found = []
+    room = place[0]
+    for name in imports(source):
+        package, *target = name.split(".")
+        engine = ENGINES.get(package)
+        if engine and place[:2] != engine:
+            found.append(f"{package} belongs in {'/'.join(engine)}")
+        if package != "saltation":
+            continue
+        other = target[0] if target else ""
+        floor = FLOORS.get(other, SURFACE)
+        if other != room and floor > FLOORS[room]:
+            found.append(f"{name} is on a higher floor")
+        elif other != room and floor == FLOORS[room] and {other, room} & APART:
+            found.append(f"{name} is a neighbour on the same floor")
+        elif other not in FLOORS and floor == FLOORS[room]:
+            found.append(f"{name} is on the public surface")
+        if tuple(target[:2]) in {("kernels", "cpu"), ("kernels", "gpu")}:
+            own = place[:2] == tuple(target[:2])
+            if not own and place != ("kernels", "dispatch"):
+                found.append(f"{name}: only dispatch names backends")
+    found += ["assert statement" for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Assert)]
+    return found
+
+
+def test_every_file_keeps_to_its_floor() -> None:
+    """No file imports a higher floor, a separated neighbour or a backend, and none asserts."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE).with_suffix("").parts
+        if place == ("__init__",):
+            continue
+        assert place[0] in FLOORS, f"{place[0]} has no floor: add it here and in DESIGN.md"
+        broken = violations(place, path.read_text(encoding="utf-8"))
+        if broken:
+            found["/".join(place)] = broken
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("schemes", "from saltation.neurons import LIFNeuron"),
+        ("neurons/lif", "def f():\n    from saltation.kernels import dispatch"),
+        ("models/mlp", "import saltation.stability.finite"),
+        ("data/batching", "from saltation import training"),
+        ("layers/neuron", "from saltation import LIF"),
+        ("models/mlp", "from saltation import LIF"),
+        ("layers/neuron", "from saltation.kernels.cpu import loop"),
+        ("kernels/reference", "from saltation.kernels import cpu"),
+        ("kernels/gpu/loop", "from saltation.kernels.cpu import loop"),
+        ("random", "import numba"),
+        ("kernels/gpu/loop", "from numba import njit"),
+        ("layers/neuron", "from saltation.interop import snntorch"),
+        ("interop/snntorch", "from saltation.models import spiking_mlp"),
+        ("errors", "assert True"),
+    ],
+)
+def test_the_check_sees_what_it_should(place: str, source: str) -> None:
+    """Each forbidden line is reported, so that a clean package means something."""
+    assert len(violations(tuple(place.split("/")), source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("layers/neuron", "from saltation import surrogate\nimport saltation.kernels.dispatch"),
+        ("encoding", "from saltation.layers import LIF"),
+        ("kernels/dispatch", "from saltation.kernels import cpu"),
+        ("kernels/cpu/loop", "from numba import njit\nfrom saltation.kernels.cpu import seeds"),
+        ("studies/runner", "import saltation"),
+        ("interop/snntorch", "from saltation.layers import LIF"),
+    ],
+)
+def test_the_check_allows_what_it_should(place: str, source: str) -> None:
+    """Ordinary imports downward and within a room are not reported."""
+    assert violations(tuple(place.split("/")), source) == []

@@ -1,0 +1,64 @@
+"""What the documentation shows is run, or at least parsed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from saltation import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    return [
+        (page.name, text)
+        for page in PAGES
+        for found, text in FENCE.findall(page.read_text(encoding="utf-8"))
+        if found == language
+    ]
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("python"))
+def test_python_blocks_run(
+    page: str, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, page, "exec"), {"__name__": page})
+
+
+def commands() -> list[str]:
+    lines = [line for _, text in blocks("sh") for line in text.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("saltation ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_are_accepted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command parses to something that can be run; nothing is."""
+    ran: list[object] = []
+    monkeypatch.setattr(cli, "run_study", ran.append)
+    for name in ("Stability", "DataList", "DataFetch", "Info"):
+        monkeypatch.setattr(getattr(cli, name), "__call__", ran.append)
+    cli.main(shlex.split(command)[1:])
+    assert len(ran) == 1
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = [
+        word for _, text in blocks("sh") for word in re.findall(r"^make (\w+)", text, re.MULTILINE)
+    ]
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_figures_and_links_are_there() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} points to {link}"
