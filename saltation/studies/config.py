@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -25,13 +26,20 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Several = AfterValidator(_distinct)
 
 
+def names(registry: Iterable[str]) -> str:
+    """Allowed names as a sentence has them: ``a, b or c``."""
+    *most, last = registry
+    return f"{', '.join(most)} or {last}"
+
+
 class StudyConfig(BaseModel):
     """Settings that every training study has. Field descriptions are the command line's help."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    dataset: str = "digits"
-    """Data set; `saltation data list` shows which are present."""
+    dataset: str = Field(
+        "digits", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
+    )
     data_dir: Path | None = None
     """Folder of the data set, searched before $SALTATION_DATA."""
     limit_train: Count | None = None
@@ -44,10 +52,8 @@ class StudyConfig(BaseModel):
     """Samples per batch; a last partial training batch is dropped."""
     lr: Positive = 1e-3
     """Learning rate."""
-    optimizer: str = "adam"
-    """adam, adamw or sgd (momentum 0.9)."""
-    schedule: str = "none"
-    """Of the learning rate: none or cosine."""
+    optimizer: str = Field("adam", description=f"{names(OPTIMIZERS)} (with momentum 0.9).")
+    schedule: str = Field("none", description=f"Of the learning rate: {names(SCHEDULES)}.")
     clip: Positive | None = None
     """Largest norm of the gradient."""
     seeds: Annotated[list[Seed], Field(min_length=1), Several] = [0]
@@ -55,8 +61,8 @@ class StudyConfig(BaseModel):
     device: str = "auto"
     """cpu, cuda, cuda:1, ... or auto."""
     out_dir: Path | None = None
-    """Folder of the results. Trials already finished there are not run again.
-    Default: runs/STUDY-DATE."""
+    """Folder of the results; trials already finished there are not run again. Without it, a new
+    folder in runs/."""
     progress: bool = True
     """Whether to show progress."""
 

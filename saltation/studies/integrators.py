@@ -22,7 +22,7 @@ from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
-from saltation.studies.config import Count, Positive, Several, StudyConfig
+from saltation.studies.config import Count, Positive, Several, StudyConfig, names
 from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import StudyProgress
 from saltation.studies.runner import Settings, Study
@@ -31,32 +31,38 @@ from saltation.training import EpochRecord, fit
 
 
 class IntegratorsConfig(StudyConfig):
-    """Settings of the integrators study."""
+    """Which integrator and time step train a spiking network, and which break it."""
 
-    neurons: Annotated[list[str], Field(min_length=1), Several] = ["lif", "izhikevich"]
-    """Neuron models."""
-    schemes: Annotated[list[str], Field(min_length=1), Several] = [
-        "euler",
-        "exponential",
-        "symplectic",
-        "symplectic_v",
-    ]
-    """Integration schemes; those a neuron does not have are left out."""
+    neurons: Annotated[
+        list[str],
+        Field(min_length=1, description=f"Neuron models: {names(NEURONS)}."),
+        Several,
+    ] = ["lif", "izhikevich"]
+    schemes: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            description=f"Integration schemes: {names(SCHEMES)}. Those a neuron does not have are "
+            "left out.",
+        ),
+        Several,
+    ] = ["euler", "exponential", "symplectic", "symplectic_v"]
     dt: Annotated[list[Positive], Field(min_length=1), Several] = [0.05, 0.5, 2.0, 5.0]
     """Lengths of a step, in the unit of time of tau."""
     steps: Count | None = None
     """Steps of every trial. Default 50, if bio_time is not given."""
     bio_time: Positive | None = None
     """Simulated time of every trial, in place of steps: steps = bio_time / dt, at least 1."""
-    readout: str = "max"
-    """Of the output layer over time: max, mean, sum, last or spike_count."""
+    readout: str = Field("max", description=f"Of the output layer over time: {names(READOUTS)}.")
     hidden: list[Count] = [256]
     """Neurons of each hidden layer."""
     tau: Positive = 2.0
     """Membrane time constant."""
-    encoder: str | None = None
-    """exact, linear, bernoulli, common_times, latency or direct. Default: exact with steps,
-    common_times (the same events for every dt) with bio_time."""
+    encoder: str | None = Field(
+        None,
+        description=f"From images to spikes: {names(ENCODERS)}. Without it: exact with steps, "
+        "common_times (the same events for every dt) with bio_time.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -95,7 +101,6 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     """
 
     name = "integrators"
-    summary = "Which integrator and time step train a spiking network, and which break it."
     config_type = IntegratorsConfig
 
     def trials(self) -> list[Settings]:

@@ -50,7 +50,6 @@ class Study(ABC, Generic[Config]):
     """
 
     name: ClassVar[str]
-    summary: ClassVar[str]
     config_type: ClassVar[type[StudyConfig]]
 
     def __init_subclass__(cls) -> None:
