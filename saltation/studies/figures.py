@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
+from saltation.studies.store import DIVERGED, FINISHED
 
 # Colours of Okabe & Ito (2008), told apart with every kind of colour vision; with dashes and
 # markers of their own, and dark enough, they are also told apart in grey.
@@ -73,8 +74,7 @@ def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
         return
     with mpl.rc_context(STYLE):
         last = frame[frame["epoch"] == frame.groupby("trial")["epoch"].transform("max")]
-        # A trial that diverged or failed has no result at its dt, even if an early epoch had.
-        last = last[last["status"].isin(["finished", "running"])]
+        last = last[last["status"].isin([FINISHED, DIVERGED])]
         against_dt(last, "test_accuracy", "test accuracy (%)", folder, "accuracy")
         against_dt(last, "mean_spike_rate", "spikes per neuron and step", folder, "spike_rate")
         _learning_curves(frame, folder)
@@ -101,12 +101,13 @@ def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name:
     for axes, neuron in zip(panels, neurons, strict=True):
         here = frame[frame["neuron"] == neuron]
         for scheme, rows in here.groupby("scheme", sort=False):
-            by_dt = rows.groupby("dt")[metric]
+            by_dt = rows[rows["status"] == FINISHED].groupby("dt")[metric]
             mean, spread = by_dt.mean(), by_dt.std().fillna(0.0)
             style = scheme_style(str(scheme))
             axes.errorbar(
                 mean.index, mean, yerr=spread, capsize=2.5, label=scheme, clip_on=False, **style
             )
+            _mark_diverged(axes, rows[rows["status"] == DIVERGED], metric, style["color"])
         axes.set_xscale("log")
         _mark_dts(axes, sorted(here["dt"].unique()))
         _mark_limits(axes, here)
@@ -127,6 +128,22 @@ def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name:
         color="#555555",
     )
     save(figure, folder, name)
+
+
+def _mark_diverged(axes: Axes, rows: pd.DataFrame, metric: str, colour: str) -> None:
+    """Crosses where training diverged, at what the broken weights score; no line leads there."""
+    if rows.empty:
+        return
+    axes.scatter(rows["dt"], rows[metric], marker="x", color=colour, s=36, zorder=3, clip_on=False)
+    axes.annotate(
+        "diverged",
+        (rows["dt"].iloc[0], rows[metric].iloc[0]),
+        xytext=(0, 5),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7,
+        color=colour,
+    )
 
 
 def _mark_dts(axes: Axes, dts: list[float]) -> None:

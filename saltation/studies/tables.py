@@ -16,7 +16,8 @@ def integrators_grid(results: pd.DataFrame, neuron: str) -> pd.DataFrame:
     """Test accuracy of one neuron as text: a row per scheme, a column per dt.
 
     A cell is the mean and standard deviation over seeds in percent; ``!`` marks a step outside the
-    scheme's stability limit; trials that diverged or failed are counted.
+    scheme's stability limit; trials that diverged or failed are counted, with the accuracy that
+    weights which are not finite still score.
     """
     rows = results[results["neuron"] == neuron]
     model: Any = NEURONS[neuron]
@@ -36,9 +37,12 @@ def _cell(trials: pd.DataFrame) -> str:
         accuracy = done["test_accuracy"]
         spread = f" ± {accuracy.std():.1f}" if len(done) > 1 else ""
         parts.append(f"{accuracy.mean():.1f}{spread}")
-    unfinished = trials[trials["status"] != "finished"]
-    for status, count in unfinished["status"].value_counts().items():
-        parts.append(str(status) if count == 1 == len(trials) else f"{count} {status}")
+    for status, some in trials[trials["status"] != "finished"].groupby("status"):
+        how_many = "" if len(some) == len(trials) == 1 else f"{len(some)} "
+        # What a loop that does not look would report of it.
+        accuracy = some["test_accuracy"].mean()
+        then = f" ({accuracy:.1f})" if status == "diverged" and pd.notna(accuracy) else ""
+        parts.append(f"{how_many}{status}{then}")
     return ", ".join(parts)
 
 
