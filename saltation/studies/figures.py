@@ -140,7 +140,7 @@ def _mark_diverged(axes: Axes, rows: pd.DataFrame, metric: str, colour: str) -> 
         (rows["dt"].iloc[0], rows[metric].iloc[0]),
         xytext=(0, 5),
         textcoords="offset points",
-        ha="right",
+        ha="center",
         fontsize=7,
         color=colour,
     )

@@ -26,7 +26,7 @@ from saltation.data import Dataset, load
 from saltation.errors import ConfigError, StabilityWarning
 from saltation.studies.config import StudyConfig, resolve_device
 from saltation.studies.progress import StudyProgress, duration
-from saltation.studies.store import DIVERGED, FAILED, FINISHED, Store, trial_id
+from saltation.studies.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, Store, trial_id
 from saltation.training import Diverged, EpochRecord
 
 STUDIES: dict[str, type[Study[Any]]] = {}
@@ -181,6 +181,9 @@ class Study(ABC, Generic[Config]):
         except Diverged as error:
             store.end(key, DIVERGED, str(error))
             return f"diverged: {error}"
+        except KeyboardInterrupt:
+            store.end(key, INTERRUPTED)
+            raise
         except Exception as error:  # a failed trial must not end a night's study
             reason = f"{type(error).__name__}: {error}"
             store.end(key, FAILED, reason)

@@ -18,7 +18,8 @@ from saltation.errors import DataError
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x53414C54  # "SALT"
 
-FINISHED, RUNNING, DIVERGED, FAILED = "finished", "running", "diverged", "failed"
+FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
+DIVERGED, FAILED = "diverged", "failed"
 
 _SCHEMA = """
 CREATE TABLE trials (
@@ -114,7 +115,7 @@ class Store:
         )
 
     def end(self, trial: str, status: str, reason: str = "") -> None:
-        """Close a trial as finished, diverged or failed."""
+        """Close a trial as finished, interrupted, diverged or failed."""
         self._db.execute(
             "UPDATE trials SET status = ?, reason = ? WHERE id = ?", (status, reason, trial)
         )

@@ -246,7 +246,7 @@ def test_an_interrupted_study_keeps_what_it_has_and_goes_on(
     with pytest.raises(KeyboardInterrupt):
         study(tmp_path).run()
     written = pd.read_csv(tmp_path / "results.csv")
-    assert written["status"].tolist() == ["finished", "finished", "running"]
+    assert written["status"].tolist() == ["finished", "finished", "interrupted"]
     monkeypatch.setattr(integrators, "fit", fit)
     same(study(tmp_path).run(), done[1])
 
