@@ -14,7 +14,7 @@ from saltation.errors import (
     SaltationError,
     StabilityWarning,
 )
-from saltation.layers import LIF, Izhikevich, Readout, SpikeStatistics, watch
+from saltation.layers import LIF, Izhikevich, Readout, SpikeLinear, SpikeStatistics, watch
 from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
@@ -31,6 +31,7 @@ __all__ = [
     "MissingDataError",
     "Readout",
     "SaltationError",
+    "SpikeLinear",
     "SpikeStatistics",
     "StabilityWarning",
     "common_times",

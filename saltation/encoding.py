@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saltation.errors import SaltationError, choose, positive
-from saltation.kernels.sampling import bernoulli_trains
+from saltation.kernels.dispatch import bernoulli_trains
 from saltation.random import TRAIN, words
 
 POISSON_METHODS = ("exact", "linear", "bernoulli")
@@ -69,8 +69,10 @@ def poisson(
         _at_most_one(rate, "bernoulli takes probabilities")
         p = rate
     threshold = (p * 2**32).floor().long()
-    spikes = bernoulli_trains(threshold, steps, index, seed=seed, epoch=epoch, stream=stream)
-    return spikes.view(steps, *x.shape).to(x.dtype)
+    spikes = bernoulli_trains(
+        threshold, steps, index, x.dtype, seed=seed, epoch=epoch, stream=stream
+    )
+    return spikes.view(steps, *x.shape)
 
 
 def common_times(

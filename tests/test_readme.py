@@ -43,7 +43,7 @@ def test_commands_are_accepted(command: str, monkeypatch: pytest.MonkeyPatch) ->
     ran: list[object] = []
     monkeypatch.setattr(cli, "run_study", ran.append)
     for name in ("Stability", "DataList", "DataFetch", "Info"):
-        monkeypatch.setattr(getattr(cli, name), "__call__", ran.append)
+        monkeypatch.setattr(getattr(cli, name), "__call__", lambda self: ran.append(self))
     cli.main(shlex.split(command)[1:])
     assert len(ran) == 1
 

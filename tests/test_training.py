@@ -87,7 +87,8 @@ def test_clipping_bounds_the_step() -> None:
     next(run(settings, network, train=lambda _: data)[1])
     moved = math.sqrt(
         sum(
-            float((p - b).detach().square().sum()) for p, b in zip(network.parameters(), before, strict=True)
+            float((p - b).detach().square().sum())
+            for p, b in zip(network.parameters(), before, strict=True)
         )
     )
     assert moved == pytest.approx(1e-3, rel=1e-3)

@@ -1,7 +1,7 @@
-"""Choice of the time loop: the only file that names backends.
+"""Choice of the loop that runs: the only file that names backends.
 
-A kernel says what it cannot do (`Kernel.refuses`); ``auto`` takes the first that can, in the order
-of `KERNELS`; a backend asked for by name raises with its reason instead of falling back.
+A time loop says what it cannot do (`Kernel.refuses`); ``auto`` takes the first that can, in the
+order of `KERNELS`; a backend asked for by name raises with its reason instead of falling back.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from saltation.errors import SaltationError, choose
-from saltation.kernels import reference
+from saltation.kernels import reference, sampling
+from saltation.kernels.cpu import loop as cpu_loop
+from saltation.kernels.cpu.support import lacks
 from saltation.kernels.reference import Trace
 from saltation.neurons.base import Neuron, Spike
 
-Refusal = Callable[[Neuron, Spike, Tensor, bool], str | None]
+Refusal = Callable[[Neuron, Spike, Tensor, Any, bool], str | None]
 
 
 @dataclass(frozen=True)
@@ -29,29 +33,40 @@ class Kernel:
     name
         The backend, as users write it.
     refuses
-        ``(neuron, spike, x, record) -> reason`` why the kernel cannot run this, or None.
+        ``(neuron, spike, x, state, record) -> reason`` why the kernel cannot run this, or None.
     run
         ``(neuron, spike, x, state, record) -> Trace``.
     """
 
     name: str
     refuses: Refusal
-    run: Callable[[Neuron, Spike, Tensor, Any, bool], Trace]
+    run: Callable[[Neuron, Any, Tensor, Any, bool], Trace]
 
 
-def _never(neuron: Neuron, spike: Spike, x: Tensor, record: bool) -> str | None:
+def _never(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
     return None
 
 
-KERNELS: dict[str, Kernel] = {"reference": Kernel("reference", _never, reference.run)}
+KERNELS: dict[str, Kernel] = {
+    kernel.name: kernel
+    for kernel in (
+        Kernel("cpu", cpu_loop.refuses, cpu_loop.run),
+        Kernel("reference", _never, reference.run),
+    )
+}
 
 BACKENDS = ("auto", *KERNELS)
 
 
 def resolve(
-    backend: str, neuron: Neuron, spike: Spike, x: Tensor, record: bool = False
+    backend: str,
+    neuron: Neuron,
+    spike: Spike,
+    x: Tensor,
+    state: Any = None,
+    record: bool = False,
 ) -> tuple[Kernel, str]:
-    """The kernel that runs this request, and why.
+    """The kernel that runs this request, and why; without a state, from rest.
 
     Raises
     ------
@@ -60,13 +75,13 @@ def resolve(
     """
     choose("backend", backend, BACKENDS)
     if backend != "auto":
-        reason = KERNELS[backend].refuses(neuron, spike, x, record)
+        reason = KERNELS[backend].refuses(neuron, spike, x, state, record)
         if reason:
             raise SaltationError(f"backend '{backend}' cannot run this: {reason}")
         return KERNELS[backend], "asked for"
     reasons: list[str] = []
     for kernel in KERNELS.values():
-        reason = kernel.refuses(neuron, spike, x, record)
+        reason = kernel.refuses(neuron, spike, x, state, record)
         if reason is None:
             return kernel, "; ".join(reasons) or "first choice"
         reasons.append(f"{kernel.name}: {reason}")
@@ -77,5 +92,40 @@ def run(
     backend: str, neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool = False
 ) -> Trace:
     """Run ``neuron`` over ``x`` of ``[T, B, ...]`` from ``state`` with the kernel for it."""
-    kernel, _ = resolve(backend, neuron, spike, x, record)
+    kernel, _ = resolve(backend, neuron, spike, x, state, record)
     return kernel.run(neuron, spike, x, state, record)
+
+
+def bernoulli_trains(
+    threshold: Tensor,
+    steps: int,
+    index: Tensor,
+    dtype: torch.dtype,
+    *,
+    seed: int,
+    epoch: int,
+    stream: int,
+) -> Tensor:
+    """`sampling.bernoulli_trains` as numbers 0 and 1 of ``dtype``, ``[T, B, F]``."""
+    draw = {"seed": seed, "epoch": epoch, "stream": stream}
+    if dtype != torch.float32 or lacks(torch.int64, threshold, index):
+        return sampling.bernoulli_trains(threshold, steps, index, **draw).to(dtype)
+    from saltation.kernels.cpu import poisson  # imports numba
+
+    spikes: Tensor = poisson.bernoulli_trains(threshold, steps, index, **draw)
+    return spikes
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`torch.nn.functional.linear`; on a CPU its cost follows the spikes where ``x`` is sparse."""
+    parts = (x, weight) if bias is None else (x, weight, bias)
+    if (
+        torch.compiler.is_compiling()
+        or torch.is_autocast_enabled("cpu")
+        or x.shape[-1:] != weight.shape[1:]
+        or lacks(torch.float32, *parts)
+    ):
+        return functional.linear(x, weight, bias)
+    from saltation.kernels.cpu import events  # imports numba
+
+    return events.linear(x, weight, bias)

@@ -1,5 +1,6 @@
 """Time-first layers: neurons, readouts, and statistics of what they emit."""
 
+from saltation.layers.linear import SpikeLinear
 from saltation.layers.neuron import LAYERS, LIF, Izhikevich, SpikingLayer
 from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.statistics import SpikeStatistics, merged, watch
@@ -10,6 +11,7 @@ __all__ = [
     "READOUTS",
     "Izhikevich",
     "Readout",
+    "SpikeLinear",
     "SpikeStatistics",
     "SpikingLayer",
     "merged",

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from saltation.errors import SaltationError, choose
-from saltation.layers import LAYERS, READOUTS, Readout
+from saltation.layers import LAYERS, READOUTS, Readout, SpikeLinear
 
 
 def spiking_mlp(
@@ -55,7 +55,7 @@ def spiking_mlp(
     choose("readout", readout, READOUTS)
     modules: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
-        modules += [nn.Linear(fan_in, fan_out, bias=bias), layer(**parameters)]
+        modules += [SpikeLinear(fan_in, fan_out, bias=bias), layer(**parameters)]
     if readout != "spike_count":
         modules.pop()
     return nn.Sequential(*modules, Readout(readout))

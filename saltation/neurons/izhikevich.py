@@ -49,6 +49,10 @@ class Coefficients(NamedTuple):
     half: float
     two: float
     sixth: float
+    # Entries of the Jacobian: products, so that loops of any precision round them alike.
+    z_a0: float
+    j_wv: float  # z_w a
+    cross: float  # -z z_w a, the product of the entries off the diagonal
 
 
 def _dv(v: Any, w: Any, x: Any, c: Coefficients) -> Any:
@@ -122,6 +126,28 @@ class ExponentialCoefficients(NamedTuple):
     v_bound: float  # the Jacobian is evaluated at v clipped to [-v_bound, v_bound]
     scale: float  # 2 ** -squarings
     squarings: int
+    taylor: tuple[float, ...] = TAYLOR
+
+
+def doubled(
+    p0: Any, p1: Any, e0: Any, e1: Any, t: Any, d: Any, half: Any, two: Any
+) -> tuple[Any, Any, Any, Any]:
+    """From ``phi_1(S) = p0 I + p1 S`` and ``E = e0 I + e1 S`` to those of 2S, in powers of S."""
+    return (
+        p0 + half * (p0 * e0 - p1 * e1 * d),
+        p1 + half * (p0 * e1 + p1 * e0 + p1 * e1 * t),
+        e0 * e0 - e1 * e1 * d + two * e0,
+        two * e0 * e1 + e1 * e1 * t + two * e1,
+    )
+
+
+def doubled_times(
+    times: int, p0: Any, p1: Any, e0: Any, e1: Any, t: Any, d: Any, half: Any, two: Any
+) -> tuple[Any, Any, Any, Any]:
+    """`doubled` so many times; compiled loops put a chain of calls in its place."""
+    for _ in range(times):
+        p0, p1, e0, e1 = doubled(p0, p1, e0, e1, t, d, half, two)
+    return p0, p1, e0, e1
 
 
 def phi(trace: Any, det: Any, e: ExponentialCoefficients, half: Any, two: Any) -> tuple[Any, Any]:
@@ -133,19 +159,11 @@ def phi(trace: Any, det: Any, e: ExponentialCoefficients, half: Any, two: Any) -
     ``E(2S) = E^2 + 2 E``, which loses no digits for small S.
     """
     t, d = e.scale * trace, e.scale * e.scale * det
-    p0, p1 = TAYLOR[-1], 0.0 * t
-    for coefficient in TAYLOR[-2::-1]:
+    p0, p1 = e.taylor[-2], e.taylor[-1]
+    for coefficient in e.taylor[-3::-1]:
         p0, p1 = coefficient - p1 * d, p0 + p1 * t
     e0, e1 = -p1 * d, p0 + p1 * t
-    for _ in range(e.squarings):
-        p0, p1 = (
-            p0 + half * (p0 * e0 - p1 * e1 * d),
-            p1 + half * (p0 * e1 + p1 * e0 + p1 * e1 * t),
-        )
-        e0, e1 = (
-            e0 * e0 - e1 * e1 * d + two * e0,
-            two * e0 * e1 + e1 * e1 * t + two * e1,
-        )
+    p0, p1, _, _ = doubled_times(e.squarings, p0, p1, e0, e1, t, d, half, two)
     return p0, e.scale * p1
 
 
@@ -153,9 +171,9 @@ def exponential(
     v: Any, w: Any, x: Any, v_clipped: Any, c: Coefficients, e: ExponentialCoefficients
 ) -> tuple[Any, Any]:
     """Rosenbrock-Euler: ``y + phi_1(dt J(y)) dt f(y)``, J the Jacobian at the start of the step."""
-    j_vv = c.z * c.a0 * (c.two * v_clipped - c.v_rest - c.v_c)
-    j_vw, j_wv, j_ww = -c.z, c.z_w * c.a, -c.z_w
-    p, q = phi(j_vv + j_ww, j_vv * j_ww - j_vw * j_wv, e, c.half, c.two)
+    j_vv = c.z_a0 * (c.two * v_clipped - c.v_rest - c.v_c)
+    j_vw, j_wv, j_ww = -c.z, c.j_wv, -c.z_w
+    p, q = phi(j_vv + j_ww, j_vv * j_ww - c.cross, e, c.half, c.two)
     dv, dw = _dv(v, w, x, c), _dw(v, w, c)
     return (
         v + p * dv + q * (j_vv * dv + j_vw * dw),
@@ -230,9 +248,10 @@ class IzhikevichNeuron(Neuron):
 
     @cached_property
     def coefficients(self) -> Coefficients:
+        z, z_w = self.dt / self.tau, self.dt / self.tau_w
         return Coefficients(
-            z=self.dt / self.tau,
-            z_w=self.dt / self.tau_w,
+            z=z,
+            z_w=z_w,
             a0=self.a0,
             a=self.a,
             v_rest=self.v_rest,
@@ -240,6 +259,9 @@ class IzhikevichNeuron(Neuron):
             half=0.5,
             two=2.0,
             sixth=1 / 6,
+            z_a0=z * self.a0,
+            j_wv=z_w * self.a,
+            cross=-z * (z_w * self.a),
         )
 
     @cached_property

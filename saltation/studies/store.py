@@ -6,6 +6,7 @@ it. An epoch is recorded whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -21,22 +22,24 @@ _APPLICATION_ID = 0x53414C54  # "SALT"
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
 DIVERGED, FAILED = "diverged", "failed"
 
-_SCHEMA = """
-CREATE TABLE trials (
-    id TEXT PRIMARY KEY,
-    settings TEXT NOT NULL,
-    status TEXT NOT NULL,
-    reason TEXT NOT NULL DEFAULT '',
-    environment TEXT NOT NULL,
-    started TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-);
-CREATE TABLE epochs (
-    trial TEXT NOT NULL REFERENCES trials(id) ON DELETE CASCADE,
-    epoch INTEGER NOT NULL,
-    metrics TEXT NOT NULL,
-    PRIMARY KEY (trial, epoch)
-);
-"""
+_SCHEMA = (
+    """CREATE TABLE trials (
+        id TEXT PRIMARY KEY,
+        settings TEXT NOT NULL,
+        status TEXT NOT NULL,
+        reason TEXT NOT NULL DEFAULT '',
+        environment TEXT NOT NULL,
+        started TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+    )""",
+    """CREATE TABLE epochs (
+        trial TEXT NOT NULL REFERENCES trials(id) ON DELETE CASCADE,
+        epoch INTEGER NOT NULL,
+        metrics TEXT NOT NULL,
+        PRIMARY KEY (trial, epoch)
+    )""",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
 
 
 def trial_id(settings: dict[str, Any]) -> str:
@@ -70,23 +73,25 @@ class Store:
 
     def _open(self) -> None:
         self._db.execute("PRAGMA foreign_keys = ON")
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables:
-            (application,) = self._db.execute("PRAGMA application_id").fetchone()
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if application != _APPLICATION_ID:
-                raise DataError(f"{self.path} is an SQLite file, but not a study's record")
-            if version != SCHEMA_VERSION:
-                raise DataError(
-                    f"{self.path} has schema version {version}; this release reads version "
-                    f"{SCHEMA_VERSION}"
-                )
-            return
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.executescript(
-            f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
-            f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
+        # Looking and creating are one transaction: two processes may open a new file at once.
+        self._db.execute("BEGIN IMMEDIATE")
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables:
+            for statement in _SCHEMA:
+                self._db.execute(statement)
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        self._db.execute("COMMIT")
+        if application != _APPLICATION_ID:
+            raise DataError(f"{self.path} is an SQLite file, but not a study's record")
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"{self.path} has schema version {version}; this release reads version "
+                f"{SCHEMA_VERSION}"
+            )
+        # Kept in the file once set, and refused while others use it: they will have set it.
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.execute("PRAGMA journal_mode = WAL")
 
     def close(self) -> None:
         """Close the file; what was recorded is in it."""

@@ -40,8 +40,8 @@ def _cell(trials: pd.DataFrame) -> str:
     for status, some in trials[trials["status"] != "finished"].groupby("status"):
         how_many = "" if len(some) == len(trials) == 1 else f"{len(some)} "
         # What a loop that does not look would report of it.
-        accuracy = some["test_accuracy"].mean()
-        then = f" ({accuracy:.1f})" if status == "diverged" and pd.notna(accuracy) else ""
+        score = some["test_accuracy"].mean()
+        then = f" ({score:.1f})" if status == "diverged" and pd.notna(score) else ""
         parts.append(f"{how_many}{status}{then}")
     return ", ".join(parts)
 

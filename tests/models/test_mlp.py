@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import saltation as st
-from saltation.layers import LAYERS, READOUTS, Readout
+from saltation.layers import LAYERS, READOUTS, Readout, SpikeLinear
 
 
 @pytest.mark.parametrize("neuron", LAYERS)
@@ -15,7 +15,7 @@ from saltation.layers import LAYERS, READOUTS, Readout
 def test_structure(neuron: str, readout: str) -> None:
     """Linear and neurons in turn; the output has neurons only where their spikes are counted."""
     made = st.spiking_mlp((5, 4, 3), neuron=neuron, readout=readout, dt=0.25)
-    hidden = [nn.Linear, LAYERS[neuron], nn.Linear]
+    hidden = [SpikeLinear, LAYERS[neuron], SpikeLinear]
     output = [LAYERS[neuron]] if readout == "spike_count" else []
     assert [type(m) for m in made] == [*hidden, *output, Readout]
     assert made[-1].kind == readout
@@ -27,7 +27,7 @@ def test_structure(neuron: str, readout: str) -> None:
 
 def test_bias_and_depth() -> None:
     """Biases on request; two sizes are a linear readout; many make many layers."""
-    assert [type(m) for m in st.spiking_mlp((5, 3))] == [nn.Linear, Readout]
+    assert [type(m) for m in st.spiking_mlp((5, 3))] == [SpikeLinear, Readout]
     deep = st.spiking_mlp((5, 4, 4, 4, 3), bias=True)
     assert sum(isinstance(m, st.LIF) for m in deep) == 3
     assert all(m.bias is not None for m in deep if isinstance(m, nn.Linear))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_two_writers_do_not_lose_each_others_epochs(tmp_path: Path) -> None:
         a.add_epoch("one", epoch, {})
         b.add_epoch("two", epoch, {})
     assert [len(t["epochs"]) for t in a.trials(["one", "two"])] == [20, 20]
+
+
+def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    for round_ in range(10):
+        path = tmp_path / f"{round_}.db"
+        with ThreadPoolExecutor(8) as pool:
+            for opened in pool.map(lambda _, path=path: Store(path).close(), range(8)):
+                assert opened is None
+        journal = sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone()
+        assert journal == ("wal",)
 
 
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:

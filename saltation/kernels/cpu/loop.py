@@ -1,0 +1,130 @@
+"""The compiled time loop as a differentiable function of currents and state.
+
+Derivatives beyond one backward pass are left to the reference loop: a backward pass that builds a
+graph runs the reference again, and forward mode and functorch transforms are refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from saltation.kernels import reference
+from saltation.kernels.cpu.support import lacks
+from saltation.kernels.reference import Trace
+from saltation.neurons import IzhikevichNeuron, LIFNeuron
+from saltation.neurons.base import Neuron, Spike
+from saltation.surrogate import Surrogate
+
+# By exact type: a subclass may have equations of its own. Imported when used, for numba is slow to.
+MODELS: dict[type[Neuron], str] = {
+    LIFNeuron: "saltation.kernels.cpu.lif",
+    IzhikevichNeuron: "saltation.kernels.cpu.izhikevich",
+}
+
+
+class Model(Protocol):
+    """What the module of a model offers. ``[T, N]`` and states of ``[N]`` are contiguous."""
+
+    def forward(
+        self, neuron: Any, x: Tensor, state: tuple[Tensor, ...], keep: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Spikes ``[T, N]``, the last state, and with ``keep`` what `backward` needs."""
+
+    def backward(
+        self,
+        neuron: Any,
+        surrogate: Surrogate,
+        x: Tensor,
+        state: tuple[Tensor, ...],
+        kept: tuple[Tensor, ...],
+        g_s: Tensor,
+        g_last: tuple[Tensor, ...],
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Gradients of ``x`` and ``state`` from those of the spikes and the last state."""
+
+
+def _model(neuron: Neuron) -> Model:
+    return cast(Model, importlib.import_module(MODELS[type(neuron)]))
+
+
+def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
+    """Why the compiled loop cannot run this, or None."""
+    if type(neuron) not in MODELS:
+        return f"it has no loop for {type(neuron).__name__}"
+    if not isinstance(spike, Surrogate) or type(spike).__call__ is not Surrogate.__call__:
+        return f"it emits spikes of 0 and 1, not those of {type(spike).__name__}"
+    if record:
+        return "it keeps no traces"
+    return lacks(torch.float32, x, *(state or ()))
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def run(neuron: Neuron, spike: Surrogate, x: Tensor, state: Any, record: bool) -> Trace:
+    """The loop, with the signature of `reference.run`; torch.compile calls it as it is."""
+    needed = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *state))
+    if needed:
+        spikes, *last = _Loop.apply(neuron, spike, x, *state)  # type: ignore[no-untyped-call]
+    else:
+        start = tuple(map(_flat, state))
+        spikes, last, _ = _model(neuron).forward(neuron, _flat(x, len(x)), start, keep=False)
+    shape = x.shape[1:]
+    return Trace(spikes.view(x.shape), neuron.State(*(part.view(shape) for part in last)))
+
+
+def _flat(tensor: Tensor, *leading: int) -> Tensor:
+    """``[*leading, N]``, contiguous."""
+    return tensor.detach().reshape(*leading, -1).contiguous()
+
+
+class _Loop(torch.autograd.Function):
+    """``(neuron, spike, x, *state) -> (spikes [T, N], *last state [N])``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, neuron: Neuron, spike: Surrogate, x: Tensor, *state: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.neuron, ctx.spike = neuron, spike
+        start = tuple(map(_flat, state))
+        spikes, last, kept = _model(neuron).forward(neuron, _flat(x, len(x)), start, keep=True)
+        ctx.save_for_backward(x, *state, *kept)
+        return spikes, *last
+
+    @staticmethod
+    def backward(ctx: Any, g_s: Tensor, *g_last: Tensor) -> tuple[Tensor | None, ...]:
+        x, *saved = ctx.saved_tensors
+        state, kept = saved[: len(g_last)], saved[len(g_last) :]
+        if torch.is_grad_enabled():
+            return None, None, *_again(ctx, (x, *state), (g_s, *g_last))
+        g_x, g_state = _model(ctx.neuron).backward(
+            ctx.neuron,
+            ctx.spike,
+            _flat(x, len(x)),
+            tuple(map(_flat, state)),
+            tuple(kept),
+            g_s.contiguous(),
+            tuple(g.contiguous() for g in g_last),
+        )
+        grads = [g_x.view(x.shape), *(g.view(x.shape[1:]) for g in g_state)]
+        return None, None, *grads
+
+
+def _again(
+    ctx: Any, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
+) -> list[Tensor | None]:
+    """Differentiable gradients of ``inputs``, from the reference loop run again."""
+    # Fresh views, so that the state's own history, which may reach back to x, is not counted twice.
+    x, *state = views = [part.view_as(part) for part in inputs]
+    trace = reference.run(ctx.neuron, ctx.spike, x, ctx.neuron.State(*state))
+    outputs = [trace.spikes.flatten(1), *(part.flatten() for part in trace.state)]
+    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[2:]) if needed]
+    found = torch.autograd.grad(
+        outputs, [views[i] for i in wanted], gradients, create_graph=True, allow_unused=True
+    )
+    result: list[Tensor | None] = [None] * len(views)
+    for i, gradient in zip(wanted, found, strict=True):
+        result[i] = gradient
+    return result

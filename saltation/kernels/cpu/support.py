@@ -1,0 +1,22 @@
+"""What the compiled loops can be called with. Asked on every call, so it imports no numba."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def lacks(dtype: torch.dtype, *tensors: Tensor) -> str | None:
+    """Why compiled loops cannot run on these tensors, or None."""
+    for tensor in tensors:
+        if tensor.device.type != "cpu" or tensor.dtype != dtype:
+            return f"it takes {dtype} on cpu, not {tensor.dtype} on {tensor.device.type}"
+        if type(tensor) not in (Tensor, torch.nn.Parameter):
+            return f"it takes plain tensors, not {type(tensor).__name__}"
+        if tensor.numel() == 0:
+            return "there is nothing to compute"
+    # Private names without public equals; torch.autograd.Function itself asks them.
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return "it has no forward-mode derivative and no torch.func transform"
+    return None

@@ -1,0 +1,141 @@
+"""Products that follow the spikes against torch's dense product."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import saltation as st
+from saltation.kernels.cpu import events
+from saltation.layers import SpikeLinear
+
+# Long enough to be worth a look: 8 * 40 * 211 * 130 multiplications.
+STEPS, BATCH, FAN_IN, FAN_OUT = 8, 40, 211, 130
+
+
+def pair(bias: bool) -> tuple[SpikeLinear, nn.Linear]:
+    """A layer of each kind with the same weights."""
+    torch.manual_seed(0)
+    ours, dense = (kind(FAN_IN, FAN_OUT, bias=bias) for kind in (SpikeLinear, nn.Linear))
+    ours.load_state_dict(dense.state_dict())
+    assert isinstance(ours, SpikeLinear)
+    return ours, dense
+
+
+def spikes(density: float, *shape: int) -> Tensor:
+    """Random spikes."""
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(1)) < density).float()
+
+
+def gradients(layer: nn.Linear, x: Tensor) -> tuple[Tensor, ...]:
+    """Output, and the gradients of the input and all parameters."""
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    g = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
+    return (y, *torch.autograd.grad(y, (x, *layer.parameters()), g))
+
+
+@pytest.fixture
+def by_events(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Notes the rows of every product that followed the spikes."""
+    calls: list[int] = []
+    product = events._product
+
+    def noted(*arguments: Tensor) -> Tensor:
+        calls.append(len(arguments[3]))
+        return product(*arguments)
+
+    monkeypatch.setattr(events, "_product", noted)
+    return calls
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("density", [0.0, 0.01, 0.1, 0.2, 0.5, 1.0])
+def test_equals_the_dense_product(density: float, bias: bool, by_events: list[int]) -> None:
+    """Outputs and gradients within rounding, by events where these are cheaper."""
+    ours, dense = pair(bias)
+    x = spikes(density, STEPS, BATCH, FAN_IN)
+    for one, two in zip(gradients(ours, x), gradients(dense, x), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+    assert len(by_events) == (density < 0.25)
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, 2.0, -0.0, float("nan"), float("inf")])
+def test_any_other_input_is_dense_to_the_bit(value: float, by_events: list[int]) -> None:
+    """One number that is neither 0 nor 1, at the end or the start."""
+    ours, dense = pair(bias=True)
+    for place in (0, -1):
+        x = spikes(0.05, STEPS, BATCH, FAN_IN)
+        x.view(-1)[place] = value
+        torch.testing.assert_close(ours(x), dense(x), rtol=0, atol=0, equal_nan=True)
+    assert by_events == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes_are_dense(dtype: torch.dtype, by_events: list[int]) -> None:
+    """Only float32 is compiled."""
+    ours, dense = (layer.to(dtype) for layer in pair(bias=True))
+    x = spikes(0.05, STEPS, BATCH, FAN_IN).to(dtype)
+    assert torch.equal(ours(x), dense(x))
+    assert by_events == []
+
+
+def test_any_number_of_threads(threads: None, by_events: list[int]) -> None:
+    """Every bit of outputs and gradients is the same with 1, 2, 3 and 8."""
+    ours, _ = pair(bias=True)
+    x = spikes(0.1, STEPS, BATCH, FAN_IN)
+    torch.set_num_threads(1)
+    y, _, g_weight, _ = gradients(ours, x)
+    for number in (2, 3, 8):
+        torch.set_num_threads(number)
+        other, _, other_g_weight, _ = gradients(ours, x)
+        assert torch.equal(y, other)
+        assert torch.equal(g_weight, other_g_weight)
+    assert len(by_events) == 4
+
+
+def test_second_derivatives(by_events: list[int]) -> None:
+    """Double backward is that of the dense product."""
+
+    def second(layer: nn.Linear) -> tuple[Tensor, ...]:
+        x = spikes(0.05, STEPS, BATCH, FAN_IN).requires_grad_()
+        wanted = (x, layer.weight)
+        first = torch.autograd.grad((layer(x) ** 2).mean(), wanted, create_graph=True)
+        return torch.autograd.grad(sum((g * g).sum() for g in first), wanted)  # type: ignore[arg-type]
+
+    ours, dense = pair(bias=False)
+    for one, two in zip(second(ours), second(dense), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+    assert len(by_events) == 1
+
+
+def test_forward_mode_and_transforms(by_events: list[int]) -> None:
+    """They take the dense product."""
+    ours, dense = pair(bias=True)
+    x = spikes(0.05, STEPS, BATCH, FAN_IN)
+    t = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+    for one, two in zip(*(torch.func.jvp(f, (x,), (t,)) for f in (ours, dense)), strict=True):
+        assert torch.equal(one, two)
+    torch.testing.assert_close(torch.func.vmap(ours)(x), dense(x))
+    assert by_events == []
+
+
+def test_wrong_width_is_the_error_of_torch() -> None:
+    """As with nn.Linear, and an empty batch is an empty result."""
+    ours, _ = pair(bias=True)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        ours(spikes(0.05, STEPS, BATCH, FAN_IN + 1))
+    assert ours(torch.zeros(4, 0, FAN_IN)).shape == (4, 0, FAN_OUT)
+
+
+def test_networks_use_it() -> None:
+    """In every linear layer of `spiking_mlp`, with the weights nn.Linear would have."""
+    torch.manual_seed(5)
+    net = st.spiking_mlp((7, 5, 3), bias=True)
+    torch.manual_seed(5)
+    plain = nn.Linear(7, 5)
+    layers = [m for m in net if isinstance(m, nn.Linear)]
+    assert [type(m) for m in layers] == [SpikeLinear, SpikeLinear]
+    assert torch.equal(layers[0].weight, plain.weight)
+    plain.load_state_dict(layers[0].state_dict())

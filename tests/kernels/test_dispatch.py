@@ -1,0 +1,106 @@
+"""Which loop runs, and what is said where one cannot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import saltation as st
+from saltation.kernels.dispatch import KERNELS, resolve
+from saltation.neurons import NEURONS, LIFNeuron
+from saltation.neurons.base import Spike
+from saltation.surrogate import SURROGATES, Sigmoid, Smooth
+
+LIF = st.LIF().neuron
+X = torch.zeros(3, 2, 4)
+
+
+class Graded(Sigmoid):
+    """A surrogate whose spikes are not 0 and 1."""
+
+    name = "sigmoid"
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return self.primitive(u)
+
+
+class Twice(LIFNeuron):
+    """A model that inherits from another and changes its equations."""
+
+    name = "lif"
+
+    def integrate(self, x: Tensor, state: Any, spike: Spike) -> Any:
+        return super().integrate(2 * x, state, spike)
+
+
+# Both took the place of their parents in the registries.
+SURROGATES["sigmoid"], NEURONS["lif"] = Sigmoid, LIFNeuron
+
+
+@pytest.mark.parametrize("model", st.NEURONS)
+def test_the_compiled_loop_is_the_default_on_a_cpu(model: str) -> None:
+    """For every model."""
+    kernel, reason = resolve("auto", st.NEURONS[model](), Sigmoid(), X)
+    assert (kernel.name, reason) == ("cpu", "first choice")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"x": X.double()}, "it takes torch.float32 on cpu, not torch.float64 on cpu"),
+        ({"x": X.to("meta")}, "not torch.float32 on meta"),
+        ({"x": X[:, :0]}, "there is nothing to compute"),
+        ({"spike": Smooth(Sigmoid())}, "it emits spikes of 0 and 1, not those of Smooth"),
+        ({"neuron": Twice()}, "it has no loop for Twice"),
+        ({"spike": Graded()}, "it emits spikes of 0 and 1, not those of Graded"),
+        ({"record": True}, "it keeps no traces"),
+        ({"state": LIF.State(X[0].double())}, "not torch.float64 on cpu"),
+    ],
+    ids=["dtype", "device", "empty", "smooth", "subclass", "graded", "record", "state"],
+)
+def test_what_it_refuses(change: dict[str, Any], reason: str) -> None:
+    """``auto`` falls back and knows why; by name it is an error that says so."""
+    request = {"neuron": LIF, "spike": Sigmoid(), "x": X, **change}
+    kernel, why = resolve("auto", **request)
+    assert kernel.name == "reference"
+    assert reason in why
+    with pytest.raises(st.SaltationError, match="backend 'cpu' cannot run this: ") as error:
+        resolve("cpu", **request)
+    assert reason in str(error.value)
+
+
+def test_transforms_are_refused_with_a_reason() -> None:
+    """A named backend within torch.func raises."""
+    with pytest.raises(st.SaltationError, match=r"no forward-mode derivative"):
+        torch.func.jvp(st.LIF(backend="cpu"), (X,), (X,))
+
+
+def test_the_reference_is_last() -> None:
+    """It refuses nothing, so whatever follows it would never run."""
+    assert list(KERNELS)[-1] == "reference"
+
+
+def test_import_is_light() -> None:
+    """numba is imported by the first loop that runs, not by the package."""
+    code = "import sys, saltation; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_compiled_networks_are_equal() -> None:
+    """torch.compile goes around the loop and gives the same outputs and gradients.
+
+    Without inductor, whose part this is not: it would take most of the time of these tests.
+    """
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(st.spiking_mlp((6, 5, 4)), torch.nn.Linear(4, 3, bias=False))
+    x = (torch.rand(5, 2, 6) < 0.5).float() * 3
+    expected = net(x)
+    wanted = torch.autograd.grad(expected.sum(), list(net.parameters()))
+    ours = torch.compile(net, backend="aot_eager")(x)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(torch.autograd.grad(ours.sum(), list(net.parameters())), wanted)
