@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -23,11 +23,10 @@ import saltation
 from saltation.data import DATASETS, describe, fetch
 from saltation.errors import ConfigError, SaltationError
 from saltation.kernels.dispatch import KERNELS
-from saltation.layers import LAYERS
+from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, Study, draw_schemes, scheme_table
-from saltation.studies.config import StudyConfig, one_line
-from saltation.studies.tables import integrators_tables
+from saltation.studies.config import StudyConfig, names, one_line
 from saltation.surrogate import SURROGATES
 
 console = Console()
@@ -42,8 +41,7 @@ def say(line: str) -> None:
 class Stability:
     """What every scheme of a neuron does to a small perturbation of rest, and up to which dt."""
 
-    neuron: str = "lif"
-    """Neuron model."""
+    neuron: Annotated[str, tyro.conf.arg(help=f"Neuron model: {names(NEURONS)}.")] = "lif"
     tau: float = 2.0
     """Membrane time constant."""
     dt: float = 1.0
@@ -101,8 +99,10 @@ class DataList:
 class DataFetch:
     """Download a data set and verify it."""
 
-    name: tyro.conf.Positional[str]
-    """mnist, fashion_mnist, cifar10, cifar100 or tiny_imagenet."""
+    name: Annotated[
+        tyro.conf.Positional[str],
+        tyro.conf.arg(help=f"{names(n for n, spec in DATASETS.items() if not spec.bundled)}."),
+    ]
     data_dir: Path | None = None
     """Where to put it. Default: $SALTATION_DATA, or the user's cache."""
 
@@ -122,7 +122,7 @@ class Info:
             "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
             "devices": ", ".join([f"cpu ({torch.get_num_threads()} threads)", *gpus]),
             "kernels": ", ".join(KERNELS),
-            "neurons": ", ".join(LAYERS),
+            "neurons": ", ".join(NEURONS),
             "schemes": ", ".join(SCHEMES),
             "surrogates": ", ".join(SURROGATES),
             "data sets": ", ".join(DATASETS),
@@ -145,10 +145,9 @@ def run_study(study: Study[Any]) -> None:
         raise SystemExit(130) from None
     if study.notes():
         say(study.notes())
-    console.print(integrators_tables(results))
+    console.print(study.tables(results))
     for _, row in results[results["reason"] != ""].iterrows():
-        trial = f"{row['neuron']} {row['scheme']} dt={row['dt']:g} seed={row['seed']}"
-        say(f"{trial}: {row['status']}, {row['reason']}")
+        say(f"{study.label(row.to_dict())}: {row['status']}, {row['reason']}")
     say(f"results: {study.folder}")
 
 

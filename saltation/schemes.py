@@ -17,6 +17,7 @@ Hairer & Wanner, II, 1996 (stability functions); Hochbruck & Ostermann, "Exponen
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,7 @@ _HORIZON = 1e4
 
 
 @dataclass(frozen=True)
-class Scheme:
+class Scheme(ABC):
     """Base of all schemes.
 
     Attributes
@@ -49,8 +50,6 @@ class Scheme:
         Order of convergence on a smooth nonlinear system.
     exact_if_linear
         True if a linear system with constant input is solved without error.
-    needs_two_variables
-        True if the scheme updates one variable with the new value of the other.
     """
 
     name: str
@@ -58,23 +57,28 @@ class Scheme:
     order: int = field(init=False)
 
     exact_if_linear = False
-    needs_two_variables = False
 
-    def amplification(self, jacobian: NDArray[Any], dt: float) -> NDArray[Any]:
-        """Matrix ``[n, n]`` that one step of length ``dt`` applies to ``dy/dt = jacobian y``."""
-        raise NotImplementedError
+    @abstractmethod
+    def amplification(self, jacobian: NDArray[Any], dt: Any) -> NDArray[Any]:
+        """What one step of length ``dt`` applies to ``dy/dt = jacobian y``.
 
+        A matrix ``[n, n]`` for a number, ``[..., n, n]`` for an array of steps ``[...]``.
+        """
+
+    @abstractmethod
     def stability(self, q: Any) -> Any:
         """The stability function ``R(q)``, ``q = lambda dt``; scalars or arrays, complex or not."""
-        raise NotImplementedError
 
-    def radius(self, jacobian: NDArray[Any], dt: float) -> float:
-        """Spectral radius of the amplification: growth per step of the fastest growing mode."""
-        return float(np.abs(np.linalg.eigvals(self.amplification(jacobian, dt))).max())
+    def radius(self, jacobian: NDArray[Any], dt: Any) -> Any:
+        """Spectral radius of the amplification: growth per step of the fastest growing mode.
+
+        A number, or ``[...]`` for an array of steps.
+        """
+        return np.abs(np.linalg.eigvals(self.amplification(jacobian, dt))).max(-1)
 
     def is_stable(self, jacobian: NDArray[Any], dt: float) -> bool:
         """Whether no perturbation of ``dy/dt = jacobian y`` grows under steps of ``dt``."""
-        return self.radius(jacobian, dt) <= 1 + _GROWTH_TOLERANCE
+        return bool(self.radius(jacobian, dt) <= 1 + _GROWTH_TOLERANCE)
 
     def dt_limit(self, jacobian: NDArray[Any]) -> float:
         """Largest ``dt`` up to which every step is stable; ``inf`` if there is no limit.
@@ -89,15 +93,15 @@ class Scheme:
         fastest = (-eigenvalues.real / np.abs(eigenvalues) ** 2).min()  # half of Euler's limit
         slowest = 1 / np.abs(eigenvalues).min()
         grid = np.geomspace(1e-3 * fastest, _HORIZON * slowest, 4000)
-        stable = [self.is_stable(jacobian, dt) for dt in grid]
-        if all(stable):
+        unstable = self.radius(jacobian, grid) > 1 + _GROWTH_TOLERANCE
+        if not unstable.any():
             return math.inf
-        first = stable.index(False)
+        first = int(unstable.argmax())
         if first == 0:
             return 0.0
 
         def growth(dt: float) -> float:
-            return self.radius(jacobian, dt) - 1
+            return float(self.radius(jacobian, dt)) - 1
 
         last, next_ = grid[first - 1], grid[first]
         if growth(last) >= 0:
@@ -134,8 +138,8 @@ class RationalScheme(Scheme):
     def stability(self, q: Any) -> Any:
         return _horner(self.numerator, q) / _horner(self.denominator, q)
 
-    def amplification(self, jacobian: NDArray[Any], dt: float) -> NDArray[Any]:
-        q = np.asarray(jacobian) * dt
+    def amplification(self, jacobian: NDArray[Any], dt: Any) -> NDArray[Any]:
+        q = _scaled(jacobian, dt)
         p = sum(c * np.linalg.matrix_power(q, k) for k, c in enumerate(self.numerator))
         d = sum(c * np.linalg.matrix_power(q, k) for k, c in enumerate(self.denominator))
         return np.asarray(np.linalg.solve(d, p))
@@ -153,8 +157,8 @@ class ExponentialScheme(Scheme):
     def stability(self, q: Any) -> Any:
         return np.exp(q)
 
-    def amplification(self, jacobian: NDArray[Any], dt: float) -> NDArray[Any]:
-        return np.asarray(scipy.linalg.expm(np.asarray(jacobian) * dt))
+    def amplification(self, jacobian: NDArray[Any], dt: Any) -> NDArray[Any]:
+        return np.asarray(scipy.linalg.expm(_scaled(jacobian, dt)))
 
 
 @dataclass(frozen=True)
@@ -169,8 +173,6 @@ class PartitionedScheme(Scheme):
 
     first: int = 0
 
-    needs_two_variables = True
-
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", 1)
 
@@ -178,12 +180,11 @@ class PartitionedScheme(Scheme):
         """On a single variable there is nothing to partition: explicit Euler, ``1 + q``."""
         return 1 + q
 
-    def amplification(self, jacobian: NDArray[Any], dt: float) -> NDArray[Any]:
-        one, other = self.first, 1 - self.first
-        step_one, step_other = np.eye(2), np.eye(2)
-        step_one[one] += dt * np.asarray(jacobian)[one]
-        step_other[other] += dt * np.asarray(jacobian)[other]
-        return step_other @ step_one
+    def amplification(self, jacobian: NDArray[Any], dt: Any) -> NDArray[Any]:
+        q = _scaled(jacobian, dt)
+        # Each substep changes one variable and keeps the other.
+        of_first = (np.arange(2) == self.first)[:, None]
+        return np.asarray((np.eye(2) + q * ~of_first) @ (np.eye(2) + q * of_first))
 
 
 def get_scheme(scheme: str | Scheme) -> Scheme:
@@ -197,6 +198,11 @@ def get_scheme(scheme: str | Scheme) -> Scheme:
     if isinstance(scheme, Scheme):
         return scheme
     return SCHEMES[choose("scheme", scheme, SCHEMES)]
+
+
+def _scaled(jacobian: NDArray[Any], dt: Any) -> NDArray[Any]:
+    """``jacobian dt``: ``[..., n, n]`` for ``dt`` of ``[...]``."""
+    return np.asarray(jacobian * np.asarray(dt)[..., None, None])
 
 
 def _horner(coefficients: tuple[float, ...], q: Any) -> Any:

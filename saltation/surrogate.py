@@ -9,6 +9,7 @@ Magazine, 2019.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ SURROGATES: dict[str, type[Surrogate]] = {}
 
 
 @dataclass(frozen=True)
-class Surrogate:
+class Surrogate(ABC):
     """Base of all spike functions; a subclass names itself and appears in `SURROGATES`."""
 
     name: ClassVar[str]
@@ -34,17 +35,17 @@ class Surrogate:
             positive(f"{type(self).__name__} {parameter.name}", getattr(self, parameter.name))
 
     @property
+    @abstractmethod
     def width(self) -> float:
         """Distance from threshold at which the derivative has fallen to half its peak."""
-        raise NotImplementedError
 
+    @abstractmethod
     def primitive(self, u: Tensor) -> Tensor:
         """The smooth function, of ``u``'s shape, whose derivative stands in for the step's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def derivative(self, u: Tensor) -> Tensor:
         """d primitive / du, of ``u``'s shape."""
-        raise NotImplementedError
 
     def __call__(self, u: Tensor) -> Tensor:
         """Spikes of ``u``'s shape and dtype: 1 where ``u >= 0``, else 0."""

@@ -2,13 +2,14 @@
 
 A neuron is an ODE with jumps. One step integrates the ODE over ``dt`` with the input held constant
 (`Neuron.integrate`), tests the potential ``h`` it arrives at for a spike, and applies the jump
-(`Neuron.jump`). Models are immutable and know nothing of devices, loops or layers; all functions
-are pure and work on tensors of any shape.
+(`Neuron.apply_jump`). Models are immutable and know nothing of devices, loops or layers; all
+functions are pure and work on tensors of any shape.
 """
 
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cached_property
@@ -28,7 +29,7 @@ NEURONS: dict[str, type[Neuron]] = {}
 JUMPS = ("hard", "soft", "soft_delayed", "none")
 
 
-class Neuron:
+class Neuron(ABC):
     """Base of all models; a subclass names itself and appears in `NEURONS`.
 
     A subclass is a frozen dataclass with the fields ``dt``, ``scheme``, ``v_threshold``,
@@ -75,24 +76,25 @@ class Neuron:
         return [f.name for f in fields(cls)]  # type: ignore[arg-type]  # a subclass is a dataclass
 
     @classmethod
+    @abstractmethod
     def why_not(cls, scheme: str) -> str:
         """Why the model cannot be integrated by ``scheme``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def jacobian(self) -> NDArray[Any]:
         """Jacobian ``[n, n]`` of the ODE at the resting state, per unit of time."""
-        raise NotImplementedError
 
     @property
     def limit_formula(self) -> str:
         """The limit on dt in terms of the parameters, where it has such a form; else empty."""
         return ""
 
+    @abstractmethod
     def rest(self, like: Tensor) -> Any:
         """The state before the first input: tensors of the shape, dtype and device of ``like``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def integrate(self, x: Tensor, state: Any, spike: Spike) -> Any:
         """The state ``h`` at the end of the step, before the jump.
 
@@ -105,11 +107,10 @@ class Neuron:
         spike
             The spike function, for models whose jump acts in the following step.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def apply_jump(self, h: Any, s: Tensor) -> Any:
         """The state after the jump of neurons with ``s = 1``; unchanged where ``s = 0``."""
-        raise NotImplementedError
 
     def step(self, x: Tensor, state: Any, spike: Spike) -> tuple[Tensor, Any, Any]:
         """One step: ``(spikes, state after the jump, state h before the jump)``."""

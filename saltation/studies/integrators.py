@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
+import pandas as pd
 import torch
 from pydantic import Field, model_validator
+from rich.console import RenderableType
 from torch import Tensor, nn
 
 from saltation.data import Batch, Dataset, batches
@@ -26,6 +28,7 @@ from saltation.studies.config import Count, Positive, Several, StudyConfig, name
 from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import StudyProgress
 from saltation.studies.runner import Settings, Study
+from saltation.studies.tables import integrators_tables
 from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
 
@@ -54,7 +57,7 @@ class IntegratorsConfig(StudyConfig):
     bio_time: Positive | None = None
     """Simulated time of every trial, in place of steps: steps = bio_time / dt, at least 1."""
     readout: str = Field("max", description=f"Of the output layer over time: {names(READOUTS)}.")
-    hidden: list[Count] = [256]
+    hidden: Annotated[list[Count], Field(min_length=1)] = [256]
     """Neurons of each hidden layer."""
     tau: Positive = 2.0
     """Membrane time constant."""
@@ -188,6 +191,9 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
 
     def report(self, records: list[dict[str, Any]]) -> None:
         draw_integrators(records, self.folder / "figures")
+
+    def tables(self, results: pd.DataFrame) -> RenderableType:
+        return integrators_tables(results)
 
 
 def neuron_of(trial: Settings) -> Neuron:

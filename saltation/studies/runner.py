@@ -1,8 +1,8 @@
 """How every training study runs: trials one after another, each recorded as it goes.
 
 A trial that fails or diverges is recorded with its reason and the study goes on. Trials that are
-already finished in the study's folder are not run again, so an interrupted study continues, and a
-grown one adds to, what is there.
+already finished in the study's folder are not run again: an interrupted study goes on, and a grown
+one adds to what is there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import pandas as pd
 import torch
+from rich.console import RenderableType
 
 import saltation
 from saltation.data import Dataset, load
@@ -82,7 +83,11 @@ class Study(ABC, Generic[Config]):
 
     @abstractmethod
     def report(self, records: list[dict[str, Any]]) -> None:
-        """Write tables and figures of the recorded trials into the folder."""
+        """Draw the recorded trials into the folder."""
+
+    @abstractmethod
+    def tables(self, results: pd.DataFrame) -> RenderableType:
+        """What `run` returned, for the terminal."""
 
     def run(self) -> pd.DataFrame:
         """Run the trials that are not finished yet, write the folder, and return the results.
@@ -125,13 +130,6 @@ class Study(ABC, Generic[Config]):
             if records:
                 self.write(records)
             store.close()
-        return results_table(records)
-
-    def results(self) -> pd.DataFrame:
-        """The results recorded so far in the study's folder, one row per trial."""
-        store = self._open()
-        records = store.trials(trial_id(trial) for trial in self.trials())
-        store.close()
         return results_table(records)
 
     def notes(self) -> str:

@@ -168,6 +168,7 @@ def test_schemes_a_neuron_lacks_are_left_out(tmp_path: Path) -> None:
         ({"steps": None, "bio_time": -1.0}, "bio_time"),
         ({"readout": "median"}, "unknown readout 'median'"),
         ({"hidden": [0]}, "hidden"),
+        ({"hidden": []}, "hidden"),
         ({"epochs": 0}, "epochs"),
         ({"batch_size": 0}, "batch_size"),
         ({"lr": 0.0}, "lr"),
