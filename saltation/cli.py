@@ -147,7 +147,8 @@ def run_study(study: Study[Any]) -> None:
         say(study.notes())
     console.print(study.tables(results))
     for _, row in results[results["reason"] != ""].iterrows():
-        say(f"{study.label(row.to_dict())}: {row['status']}, {row['reason']}")
+        trial = {str(name): value for name, value in row.items()}
+        say(f"{study.label(trial)}: {row['status']}, {row['reason']}")
     say(f"results: {study.folder}")
 
 
