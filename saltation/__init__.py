@@ -14,7 +14,15 @@ from saltation.errors import (
     SaltationError,
     StabilityWarning,
 )
-from saltation.layers import LIF, Izhikevich, Readout, SpikeLinear, SpikeStatistics, watch
+from saltation.layers import (
+    LIF,
+    Izhikevich,
+    Readout,
+    Recurrent,
+    SpikeLinear,
+    SpikeStatistics,
+    watch,
+)
 from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
@@ -30,6 +38,7 @@ __all__ = [
     "Izhikevich",
     "MissingDataError",
     "Readout",
+    "Recurrent",
     "SaltationError",
     "SpikeLinear",
     "SpikeStatistics",

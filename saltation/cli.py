@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import saltation
+from saltation import selftest
 from saltation.data import DATASETS, describe, fetch
 from saltation.errors import ConfigError, SaltationError
 from saltation.kernels.dispatch import KERNELS
@@ -132,6 +133,22 @@ class Info:
             say(f"{name:<11} {value}")
 
 
+@dataclass
+class SelfTest:
+    """Compare every compiled kernel with the reference on this machine; exit code 1 if one differs.
+
+    Spikes and states must be equal to the bit, and gradients to 1e-5. The first time all kernels
+    are compiled, which takes a minute or two; from then on it takes some seconds.
+    """
+
+    def __call__(self) -> None:
+        rows = selftest.run()
+        console.print(selftest.table(rows))
+        say(selftest.verdict(rows))
+        if not all(row.ok for row in rows):
+            raise SystemExit(1)
+
+
 def run_study(study: Study[Any]) -> None:
     """Run a study, print its tables and say where its results are."""
     try:
@@ -178,6 +195,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "stability": Stability,
     "data": _data,
     "info": Info,
+    "selftest": SelfTest,
 }
 
 

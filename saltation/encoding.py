@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saltation.errors import SaltationError, choose, positive
-from saltation.kernels.dispatch import bernoulli_trains
+from saltation.kernels.dispatch import active, bernoulli_trains
 from saltation.random import TRAIN, words
 
 POISSON_METHODS = ("exact", "linear", "bernoulli")
@@ -60,19 +60,29 @@ def poisson(
     """
     choose("poisson method", method, POISSON_METHODS)
     flat, index = _checked(x, steps, dt, index)
-    rate = flat.double()
+    if method == "bernoulli":
+        _at_most_one(flat, "bernoulli takes probabilities")
+    batch, sites = flat.shape
+    place, rate = active(flat)
     if method == "exact":
         p = -torch.expm1(-rate * dt)
     elif method == "linear":
         p = (rate * dt).clamp(max=1)
     else:
-        _at_most_one(rate, "bernoulli takes probabilities")
         p = rate
-    threshold = (p * 2**32).floor().long()
+    sample = place // max(1, sites)
     spikes = bernoulli_trains(
-        threshold, steps, index, x.dtype, seed=seed, epoch=epoch, stream=stream
+        sample,
+        place - sites * sample,
+        (p * 2**32).floor().long(),
+        (steps, batch, sites),
+        index,
+        x.dtype,
+        seed=seed,
+        epoch=epoch,
+        stream=stream,
     )
-    return spikes.view(steps, *x.shape)
+    return spikes if x.ndim == 2 else spikes.view(steps, *x.shape)
 
 
 def common_times(

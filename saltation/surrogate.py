@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,9 +22,109 @@ from saltation.errors import choose, positive
 SURROGATES: dict[str, type[Surrogate]] = {}
 
 
+# The derivatives stand here once, in operators and methods of ``u`` and numbers that all come from
+# one tuple, so that the same functions serve torch tensors of any dtype and the vectors of compiled
+# loops. The type of the tuple names the function.
+
+
+class SigmoidSlope(NamedTuple):
+    """Numbers of `sigmoid_slope`."""
+
+    alpha: float
+    one: float = 1.0
+
+
+def sigmoid_slope(u: Any, n: SigmoidSlope) -> Any:
+    """``alpha s (1 - s)`` with s the logistic function of ``alpha u``."""
+    e = (-abs(n.alpha * u)).exp()
+    d = n.one / (n.one + e)
+    return n.alpha * (e * d) * d
+
+
+class FastSigmoidSlope(NamedTuple):
+    """Numbers of `fast_sigmoid_slope`."""
+
+    slope: float
+    one: float = 1.0
+
+
+def fast_sigmoid_slope(u: Any, n: FastSigmoidSlope) -> Any:
+    """``1 / (1 + slope |u|)**2``."""
+    r = n.one + n.slope * abs(u)
+    return n.one / (r * r)
+
+
+class ATanSlope(NamedTuple):
+    """Numbers of `atan_slope`."""
+
+    half_alpha: float
+    scale: float
+    one: float = 1.0
+
+
+def atan_slope(u: Any, n: ATanSlope) -> Any:
+    """``(alpha / 2) / (1 + (pi alpha u / 2)**2)``."""
+    r = n.scale * u
+    return n.half_alpha / (n.one + r * r)
+
+
+class TriangleSlope(NamedTuple):
+    """Numbers of `triangle_slope`."""
+
+    half_width: float
+    one: float = 1.0
+    half: float = 0.5
+
+
+def triangle_slope(u: Any, n: TriangleSlope) -> Any:
+    """``max(0, 1 - |u| / half_width) / half_width``."""
+    r = n.one - abs(u) / n.half_width
+    return n.half * (r + abs(r)) / n.half_width
+
+
+class RectangleSlope(NamedTuple):
+    """Numbers of `rectangle_slope`."""
+
+    half_width: float
+    height: float
+
+
+def rectangle_slope(u: Any, n: RectangleSlope) -> Any:
+    """``height`` where ``|u| < half_width``, else 0."""
+    return n.height * (abs(u) < n.half_width).to(u.dtype)
+
+
+class GaussianSlope(NamedTuple):
+    """Numbers of `gaussian_slope`."""
+
+    sigma: float
+    height: float
+    half: float = 0.5
+
+
+def gaussian_slope(u: Any, n: GaussianSlope) -> Any:
+    """``height exp(-(u / sigma)**2 / 2)``."""
+    r = u / n.sigma
+    return n.height * (-(n.half * (r * r))).exp()
+
+
+SLOPES: dict[type[Any], Callable[[Any, Any], Any]] = {
+    SigmoidSlope: sigmoid_slope,
+    FastSigmoidSlope: fast_sigmoid_slope,
+    ATanSlope: atan_slope,
+    TriangleSlope: triangle_slope,
+    RectangleSlope: rectangle_slope,
+    GaussianSlope: gaussian_slope,
+}
+
+
 @dataclass(frozen=True)
 class Surrogate(ABC):
-    """Base of all spike functions; a subclass names itself and appears in `SURROGATES`."""
+    """Base of all spike functions; a subclass names itself and appears in `SURROGATES`.
+
+    A subclass gives `numbers` for one of the functions in `SLOPES`, or overrides `derivative`, with
+    which it runs in the reference loop alone.
+    """
 
     name: ClassVar[str]
 
@@ -43,9 +144,16 @@ class Surrogate(ABC):
     def primitive(self, u: Tensor) -> Tensor:
         """The smooth function, of ``u``'s shape, whose derivative stands in for the step's."""
 
-    @abstractmethod
+    @property
+    def numbers(self) -> Any:
+        """The numbers of the derivative; their type is a key of `SLOPES`."""
+        raise NotImplementedError(f"{type(self).__name__} gives neither numbers nor a derivative")
+
     def derivative(self, u: Tensor) -> Tensor:
         """d primitive / du, of ``u``'s shape."""
+        numbers = self.numbers
+        slope: Tensor = SLOPES[type(numbers)](u, numbers)
+        return slope
 
     def __call__(self, u: Tensor) -> Tensor:
         """Spikes of ``u``'s shape and dtype: 1 where ``u >= 0``, else 0."""
@@ -93,9 +201,9 @@ class Sigmoid(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return torch.sigmoid(self.alpha * u)
 
-    def derivative(self, u: Tensor) -> Tensor:
-        s = torch.sigmoid(self.alpha * u)
-        return self.alpha * s * (1 - s)
+    @property
+    def numbers(self) -> SigmoidSlope:
+        return SigmoidSlope(self.alpha)
 
 
 @dataclass(frozen=True)
@@ -112,8 +220,9 @@ class FastSigmoid(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return u / (1 + self.slope * u.abs())
 
-    def derivative(self, u: Tensor) -> Tensor:
-        return 1 / (1 + self.slope * u.abs()) ** 2
+    @property
+    def numbers(self) -> FastSigmoidSlope:
+        return FastSigmoidSlope(self.slope)
 
 
 @dataclass(frozen=True)
@@ -130,8 +239,9 @@ class ATan(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return torch.atan(math.pi / 2 * self.alpha * u) / math.pi + 0.5
 
-    def derivative(self, u: Tensor) -> Tensor:
-        return self.alpha / 2 / (1 + (math.pi / 2 * self.alpha * u) ** 2)
+    @property
+    def numbers(self) -> ATanSlope:
+        return ATanSlope(self.alpha / 2, math.pi / 2 * self.alpha)
 
 
 @dataclass(frozen=True)
@@ -149,8 +259,9 @@ class Triangle(Surrogate):
         r = (u / self.half_width).clamp(-1, 1)
         return 0.5 + r - r * r.abs() / 2
 
-    def derivative(self, u: Tensor) -> Tensor:
-        return (1 - u.abs() / self.half_width).clamp(min=0) / self.half_width
+    @property
+    def numbers(self) -> TriangleSlope:
+        return TriangleSlope(self.half_width)
 
 
 @dataclass(frozen=True)
@@ -167,8 +278,9 @@ class Rectangle(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return ((u / self.half_width).clamp(-1, 1) + 1) / 2
 
-    def derivative(self, u: Tensor) -> Tensor:
-        return (u.abs() < self.half_width).to(u.dtype) / (2 * self.half_width)
+    @property
+    def numbers(self) -> RectangleSlope:
+        return RectangleSlope(self.half_width, 1 / (2 * self.half_width))
 
 
 @dataclass(frozen=True)
@@ -185,8 +297,9 @@ class Gaussian(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return (1 + torch.erf(u / (self.sigma * math.sqrt(2)))) / 2
 
-    def derivative(self, u: Tensor) -> Tensor:
-        return torch.exp(-((u / self.sigma) ** 2) / 2) / (self.sigma * math.sqrt(2 * math.pi))
+    @property
+    def numbers(self) -> GaussianSlope:
+        return GaussianSlope(self.sigma, 1 / (self.sigma * math.sqrt(2 * math.pi)))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ FLOORS = {
     **dict.fromkeys(("models", "stability", "learning"), 5),
     **dict.fromkeys(("data", "training"), 6),
     "studies": 7,
+    "selftest": 7.5,
     "cli": 8,
     "__main__": 9,
 }

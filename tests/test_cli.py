@@ -50,7 +50,11 @@ def test_mistakes_are_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize(
     "words",
-    ["", "study", "study integrators", "stability", "data", "data list", "data fetch", "info"],
+    [
+        "",
+        *("study", "study integrators", "stability", "data", "data list", "data fetch"),
+        *("info", "selftest"),
+    ],
 )
 def test_help_everywhere(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

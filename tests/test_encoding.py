@@ -15,8 +15,8 @@ from torch import Tensor
 
 import saltation as st
 from saltation.encoding import ENCODERS, POISSON_METHODS
-from saltation.kernels.sampling import bernoulli_trains
-from saltation.random import TEST, TRAIN, words
+from saltation.kernels.sampling import bernoulli_trains, draws
+from saltation.random import TEST, TRAIN, philox
 from tests.facts import within_standard_errors
 
 RANDOM = {
@@ -132,14 +132,27 @@ def test_trains_differ_by_seed_epoch_stream_and_index(name: str) -> None:
 
 def test_a_spike_is_a_draw_below_the_threshold() -> None:
     """To the bit: at threshold = draw no spike, one above it a spike; 2**32 is certain."""
-    draws = words(0, torch.arange(3), torch.tensor(7), seed=1, epoch=2, stream=TEST)
-    for step, draw in enumerate(draws):
-        train = partial(
-            bernoulli_trains, steps=4, index=torch.tensor([7]), seed=1, epoch=2, stream=TEST
-        )
-        assert train(draw.unsqueeze(0))[step].tolist() == [[False] * 3]
-        assert train(draw.unsqueeze(0) + 1)[step].tolist() == [[True] * 3]
-    assert train(torch.full((1, 3), 2**32)).all()
+    site, sample, place = torch.arange(3), torch.zeros(3).long(), {"epoch": 2, "stream": TEST}
+    found = draws(37, site, sample + 7, seed=1, **place)
+
+    def train(threshold: Tensor) -> Tensor:
+        index = torch.tensor([7])
+        return bernoulli_trains(sample, site, threshold, (37, 1, 3), index, seed=1, **place)[:, 0]
+
+    for step, draw in enumerate(found):
+        assert train(draw)[step].tolist() == [False] * 3
+        assert train(draw + 1)[step].tolist() == [True] * 3
+    assert train(torch.full((3,), 2**32)).all()
+
+
+def test_a_draw_is_a_byte_and_the_rest() -> None:
+    """Byte t % 16 of block t // 16 on top, the top of word t % 4 of block 2**31 + t // 4 below."""
+    found = draws(40, torch.tensor([5]), torch.tensor([9]), seed=3, epoch=1, stream=TRAIN)
+    place = (5, 9, (1 << 4) | TRAIN, 3, 0)
+    for t, draw in enumerate(found.flatten().tolist()):
+        top = philox(t // 16, *place)[t % 16 // 4] >> 8 * (t % 4) & 0xFF
+        rest = philox(2**31 + t // 4, *place)[t % 4] >> 8
+        assert draw == top << 24 | rest
 
 
 def test_methods_share_their_draws() -> None:

@@ -6,8 +6,10 @@ order of `KERNELS`; a backend asked for by name raises with its reason instead o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,8 +20,14 @@ from saltation.errors import SaltationError, choose
 from saltation.kernels import reference, sampling
 from saltation.kernels.cpu import loop as cpu_loop
 from saltation.kernels.cpu.support import lacks
-from saltation.kernels.reference import Trace
+from saltation.kernels.events import MOST_STEPS, Events, SpikeTensor, events_of
+from saltation.kernels.recurrent import Feedback, RecurrentState
+from saltation.kernels.recurrent import run as recurrent_reference
+from saltation.kernels.reference import Stage, Trace
 from saltation.neurons.base import Neuron, Spike
+
+_log = logging.getLogger("saltation")
+_said: set[tuple[str, str]] = set()
 
 Refusal = Callable[[Neuron, Spike, Tensor, Any, bool], str | None]
 
@@ -57,6 +65,8 @@ KERNELS: dict[str, Kernel] = {
 
 BACKENDS = ("auto", *KERNELS)
 
+FIRST, ASKED = "first choice", "asked for"  # reasons for a kernel that need no explanation
+
 
 def resolve(
     backend: str,
@@ -78,14 +88,33 @@ def resolve(
         reason = KERNELS[backend].refuses(neuron, spike, x, state, record)
         if reason:
             raise SaltationError(f"backend '{backend}' cannot run this: {reason}")
-        return KERNELS[backend], "asked for"
+        return KERNELS[backend], ASKED
     reasons: list[str] = []
     for kernel in KERNELS.values():
         reason = kernel.refuses(neuron, spike, x, state, record)
         if reason is None:
-            return kernel, "; ".join(reasons) or "first choice"
+            if not reasons:
+                return kernel, FIRST
+            why = "; ".join(reasons)
+            _say(f"{neuron.title} runs in the {kernel.name} loop", why)
+            return kernel, why
         reasons.append(f"{kernel.name}: {reason}")
     raise SaltationError(f"no backend can run this ({'; '.join(reasons)})")
+
+
+def _say(what: str, why: str) -> None:
+    """Log what runs elsewhere than in the first choice, once for every reason."""
+    if torch.compiler.is_compiling() or not _log.isEnabledFor(logging.DEBUG):
+        return
+    if (what, why) not in _said:
+        _said.add((what, why))
+        _log.debug("%s: %s", what, why)
+
+
+def in_words(choice: tuple[Kernel, str]) -> str:
+    """What `resolve` returned: the kernel's name, and where it is not the first choice, why."""
+    kernel, reason = choice
+    return kernel.name if reason in (FIRST, ASKED) else f"{kernel.name} ({reason})"
 
 
 def run(
@@ -96,9 +125,21 @@ def run(
     return kernel.run(neuron, spike, x, state, record)
 
 
+def active(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Flat places (int64) and values (float64) of what is not 0 in ``x``, in order."""
+    if lacks(torch.float32, x):
+        places = x.reshape(-1).nonzero().squeeze(1)
+        return places, x.reshape(-1)[places].double()
+    from saltation.kernels.cpu import poisson  # imports numba
+
+    return poisson.active(x)
+
+
 def bernoulli_trains(
+    batch: Tensor,
+    site: Tensor,
     threshold: Tensor,
-    steps: int,
+    shape: tuple[int, int, int],
     index: Tensor,
     dtype: torch.dtype,
     *,
@@ -106,26 +147,93 @@ def bernoulli_trains(
     epoch: int,
     stream: int,
 ) -> Tensor:
-    """`sampling.bernoulli_trains` as numbers 0 and 1 of ``dtype``, ``[T, B, F]``."""
+    """`sampling.bernoulli_trains` as numbers 0 and 1 of ``dtype``; on a CPU a `SpikeTensor`."""
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
-    if dtype != torch.float32 or lacks(torch.int64, threshold, index):
-        return sampling.bernoulli_trains(threshold, steps, index, **draw).to(dtype)
+    unsuited = dtype != torch.float32 or 0 in shape or shape[0] > MOST_STEPS
+    if unsuited or lacks(torch.int64, index):
+        return sampling.bernoulli_trains(batch, site, threshold, shape, index, **draw).to(dtype)
     from saltation.kernels.cpu import poisson  # imports numba
 
-    spikes: Tensor = poisson.bernoulli_trains(threshold, steps, index, **draw)
-    return spikes
+    return SpikeTensor(poisson.bernoulli_trains(batch, site, threshold, shape, index, **draw))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`torch.nn.functional.linear`; on a CPU its cost follows the spikes where ``x`` is sparse."""
-    parts = (x, weight) if bias is None else (x, weight, bias)
+    events = _events(x, weight, bias)
+    if events is None:
+        return functional.linear(x, weight, bias)
+    from saltation.kernels.cpu import product
+
+    return product.linear(x, events, weight, bias)
+
+
+def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """`reference.chain` in one piece, or None where no kernel can or it would not pay."""
+    weights = [*(stage.weight for stage in stages), weight]
+    if (
+        any(cpu_loop.refuses(s.neuron, s.spike, weight, None, False) for s in stages)
+        or any(one.shape[0] != two.shape[1] for one, two in pairwise(weights))
+        or (x.requires_grad and type(x) is Tensor)
+    ):
+        return None
+    biases = [*(stage.bias for stage in stages), bias]
+    events = _events(x, *weights, *biases)
+    if events is None:
+        return None
+    from saltation.kernels.cpu import chain
+
+    return chain.run(events, stages, weight, bias)
+
+
+def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
+    """The spikes ``x`` as events, if the compiled products with them can be used and would pay."""
+    given = (weight, *(part for part in parts if part is not None))
     if (
         torch.compiler.is_compiling()
         or torch.is_autocast_enabled("cpu")
-        or x.shape[-1:] != weight.shape[1:]
-        or lacks(torch.float32, *parts)
+        or lacks(torch.float32, *given)
     ):
-        return functional.linear(x, weight, bias)
-    from saltation.kernels.cpu import events  # imports numba
+        return None
+    if type(x) is not SpikeTensor and (lacks(torch.float32, x) or x.ndim < 3):
+        return None
+    from saltation.kernels.cpu import product  # imports numba
 
-    return events.linear(x, weight, bias)
+    events = events_of(x) if isinstance(x, SpikeTensor) else product.scan(x, len(weight))
+    if events is None or events.shape[2] != weight.shape[1]:
+        return None
+    return events if product.sparse_enough(events.density, len(weight)) else None
+
+
+def recurrent(
+    backend: str,
+    neuron: Neuron,
+    spike: Spike,
+    x: Tensor,
+    feedback: Feedback,
+    state: RecurrentState,
+    record: bool = False,
+    memory: str = "store",
+) -> Trace:
+    """Run ``neuron`` over ``x`` of ``[T, B, F]``, its spikes fed back, with the kernel for it.
+
+    Raises
+    ------
+    SaltationError
+        If ``backend`` is named and unable; the message gives the reason.
+    """
+    kernel, _ = resolve(backend, neuron, spike, x, state.neuron, record)
+    if kernel.name == "cpu":
+        parts = (feedback.weight, state.spikes, feedback.bias)
+        reason = lacks(torch.float32, *(part for part in parts if part is not None))
+        if len(x) > MOST_STEPS:
+            reason = f"it takes {MOST_STEPS} steps at most, not {len(x)}"
+        if torch.is_autocast_enabled("cpu"):
+            reason = "it takes no part in autocast"
+        if reason is None:
+            from saltation.kernels.cpu import recurrent as compiled  # imports numba
+
+            return compiled.run(neuron, spike, x, feedback, state, memory)  # type: ignore[arg-type]
+        if backend == "cpu":
+            raise SaltationError(f"backend 'cpu' cannot run this: {reason}")
+        _say(f"recurrent {neuron.title} runs in the reference loop", reason)
+    return recurrent_reference(neuron, spike, x, feedback, state, record)

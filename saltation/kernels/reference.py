@@ -5,13 +5,37 @@ It is the truth that every fast kernel is tested against, and the form to read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from saltation.neurons.base import Neuron, Spike
 from saltation.state import stack_states
+
+MEMORIES = ("store", "recompute")
+
+
+class Stage(NamedTuple):
+    """A layer of neurons at rest and the weights that drive it.
+
+    Attributes
+    ----------
+    weight, bias
+        ``[O, F]``, and ``[O]`` or None.
+    neuron, spike
+        The model and the spike function of the O neurons.
+    memory
+        ``store`` what backward needs, or ``recompute`` it.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    neuron: Neuron
+    spike: Spike
+    memory: str = "store"
 
 
 class Trace(NamedTuple):
@@ -49,3 +73,11 @@ def run(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool = Fals
     if not record:
         return Trace(torch.stack(spikes), state)
     return Trace(torch.stack(spikes), state, torch.stack(potentials), stack_states(states))
+
+
+def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Currents ``[T, B, C]`` of the last ``weight`` [C, O], behind stages that ``x`` drives."""
+    for stage in stages:
+        currents = linear(x, stage.weight, stage.bias)
+        x = run(stage.neuron, stage.spike, currents, stage.neuron.rest(currents[0])).spikes
+    return linear(x, weight, bias)

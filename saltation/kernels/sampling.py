@@ -1,4 +1,10 @@
-"""Spike trains of independent bins in plain torch: the reference sampler."""
+"""Spike trains of independent bins in plain torch: the reference sampler.
+
+Step t of a site has a draw of 32 bits, and spikes where it is below the site's threshold. The top
+eight bits, which nearly always decide, are byte ``t % 16`` of the generator's block ``t // 16``, so
+that one call of the generator serves sixteen steps; the other 24 are the top bits of word ``t % 4``
+of block ``2**31 + t // 4``, and need to be known only where the top eight equal the threshold's.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +13,54 @@ from torch import Tensor
 
 from saltation.random import words
 
+TOP, REST = 16, 4  # steps per block
+REST_BLOCKS = 1 << 31
+
+
+def draws(
+    steps: int, site: Tensor, sample: Tensor, *, seed: int, epoch: int, stream: int
+) -> Tensor:
+    """The draws of each (site, sample): int64 ``[T, N]`` in [0, 2**32)."""
+    place = {"seed": seed, "epoch": epoch, "stream": stream}
+    top = torch.stack(
+        [
+            word >> shift & 0xFF
+            for block in range(-(-steps // TOP))
+            for word in words(block, site, sample, **place)
+            for shift in (0, 8, 16, 24)
+        ]
+    )
+    rest = torch.stack(
+        [
+            word >> 8
+            for block in range(-(-steps // REST))
+            for word in words(REST_BLOCKS + block, site, sample, **place)
+        ]
+    )
+    return top[:steps] << 24 | rest[:steps]
+
 
 def bernoulli_trains(
-    threshold: Tensor, steps: int, index: Tensor, *, seed: int, epoch: int, stream: int
+    batch: Tensor,
+    site: Tensor,
+    threshold: Tensor,
+    shape: tuple[int, int, int],
+    index: Tensor,
+    *,
+    seed: int,
+    epoch: int,
+    stream: int,
 ) -> Tensor:
-    """Spikes where a 32-bit draw lies below the site's threshold.
+    """Spikes of the sites that can have any.
 
     Parameters
     ----------
-    threshold
-        int64 ``[B, F]`` in [0, 2**32]: a site spikes in each step with probability
-        ``threshold / 2**32``. Integers, so that all backends decide alike.
-    steps
-        T.
+    batch, site, threshold
+        int64 ``[N]``, the first ascending and the second ascending within each: site ``site`` of
+        the batch's sample ``batch`` spikes in each step with probability ``threshold / 2**32``,
+        threshold in [0, 2**32]. Integers, so that all backends decide alike.
+    shape
+        ``(T, B, F)``.
     index
         int64 ``[B]``: each sample's number, which with seed, epoch and stream fixes its train.
 
@@ -27,13 +68,8 @@ def bernoulli_trains(
     -------
     bool ``[T, B, F]``.
     """
-    batch, sites = threshold.shape
-    spikes = torch.zeros(steps, batch * sites, dtype=torch.bool, device=threshold.device)
-    possible = threshold.flatten().nonzero().squeeze(1)
-    limit = threshold.flatten()[possible]
-    sample, site = index[possible // sites], possible % sites
-    for block in range((steps + 3) // 4):
-        draws = words(block, site, sample, seed=seed, epoch=epoch, stream=stream)
-        for t, draw in enumerate(draws[: steps - 4 * block], start=4 * block):
-            spikes[t, possible] = draw < limit
-    return spikes.view(steps, batch, sites)
+    steps, size, sites = shape
+    spikes = torch.zeros(steps, size * sites, dtype=torch.bool, device=site.device)
+    found = draws(steps, site, index[batch], seed=seed, epoch=epoch, stream=stream) < threshold
+    spikes[:, batch * sites + site] = found
+    return spikes.view(shape)

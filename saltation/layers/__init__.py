@@ -3,6 +3,8 @@
 from saltation.layers.linear import SpikeLinear
 from saltation.layers.neuron import LAYERS, LIF, Izhikevich, SpikingLayer
 from saltation.layers.readout import READOUTS, Readout
+from saltation.layers.recurrent import Recurrent, neuron_layers
+from saltation.layers.sequential import Sequential
 from saltation.layers.statistics import SpikeStatistics, merged, watch
 
 __all__ = [
@@ -11,9 +13,12 @@ __all__ = [
     "READOUTS",
     "Izhikevich",
     "Readout",
+    "Recurrent",
+    "Sequential",
     "SpikeLinear",
     "SpikeStatistics",
     "SpikingLayer",
     "merged",
+    "neuron_layers",
     "watch",
 ]

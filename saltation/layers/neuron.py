@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose
 from saltation.kernels import dispatch
-from saltation.kernels.reference import Trace
+from saltation.kernels.reference import MEMORIES, Stage, Trace
 from saltation.neurons import IzhikevichNeuron, LIFNeuron, Neuron
 from saltation.surrogate import Sigmoid, Smooth, Surrogate, get_surrogate
 
@@ -29,6 +29,8 @@ class SpikingLayer(nn.Module):
     backend : str, default "auto"
         Which time loop runs: ``auto`` takes the fastest that can; a name (see `saltation info`)
         takes that one or raises.
+    memory : str, default "store"
+        What backward needs of a compiled loop: ``store`` it, or ``recompute`` it.
     *args, **parameters
         Parameters of the model, as listed in its class.
 
@@ -55,16 +57,18 @@ class SpikingLayer(nn.Module):
         *args: Any,
         surrogate: str | Surrogate | Smooth = Sigmoid(),
         backend: str = "auto",
+        memory: str = "store",
         **parameters: Any,
     ) -> None:
         super().__init__()
-        known = [*self.neuron_type.parameters(), "surrogate", "backend"]
+        known = [*self.neuron_type.parameters(), "surrogate", "backend", "memory"]
         for name in parameters:
             choose(f"{self.neuron_type.title} parameter", name, known)
         self.neuron = self.neuron_type(*args, **parameters)
         self.neuron.warn_if_unstable(stacklevel=2)
         self.surrogate = get_surrogate(surrogate)
         self.backend = choose("backend", backend, dispatch.BACKENDS)
+        self.memory = choose("memory", memory, MEMORIES)
 
     @overload
     def forward(self, x: Tensor, state: None = None) -> Tensor: ...
@@ -105,6 +109,16 @@ class SpikingLayer(nn.Module):
         spikes, after, _ = self.neuron.step(x, start, self.surrogate)
         return spikes, after
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a call of the layer is a run of its neuron and nothing else."""
+        same = type(self).forward is SpikingLayer.forward and type(self)._run is SpikingLayer._run
+        return same and self.backend in ("auto", "cpu")
+
+    def stage(self, weight: Tensor, bias: Tensor | None) -> Stage:
+        """The layer, driven by these weights."""
+        return Stage(weight, bias, self.neuron, self.surrogate, self.memory)
+
     def rest(self, x: Tensor) -> Any:
         """The resting state for one step's currents ``x`` of ``[B, ...]``."""
         return self.neuron.rest(x)
@@ -134,7 +148,8 @@ class SpikingLayer(nn.Module):
             k: v for k, v in values.items() if k in ("dt", "scheme") or v != getattr(defaults, k)
         }
         parts = [f"{k}={v!r}" for k, v in shown.items()]
-        return ", ".join([*parts, f"surrogate={self.surrogate}", f"backend='{self.backend}'"])
+        parts += [f"surrogate={self.surrogate}", f"backend='{self.backend}'"]
+        return ", ".join(parts if self.memory == "store" else [*parts, f"memory='{self.memory}'"])
 
 
 class LIF(SpikingLayer):

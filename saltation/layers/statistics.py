@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saltation.layers.neuron import SpikingLayer
+from saltation.layers.recurrent import neuron_layers
 
 
 class SpikeStatistics:
@@ -60,7 +60,7 @@ class SpikeStatistics:
 @contextmanager
 def watch(network: nn.Module) -> Iterator[dict[str, SpikeStatistics]]:
     """Within the block, count the spikes of every neuron layer of ``network``, by its name."""
-    layers = {n: m for n, m in network.named_modules() if isinstance(m, SpikingLayer)}
+    layers = neuron_layers(network)
     statistics = {name: SpikeStatistics() for name in layers}
 
     def counting(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from saltation.errors import SaltationError, choose
-from saltation.layers import LAYERS, READOUTS, Readout, SpikeLinear
+from saltation.layers import LAYERS, READOUTS, Readout, Sequential, SpikeLinear
 
 
 def spiking_mlp(
@@ -19,7 +19,7 @@ def spiking_mlp(
     readout: str = "max",
     bias: bool = False,
     **parameters: Any,
-) -> nn.Sequential:
+) -> Sequential:
     """A chain of linear layers and neurons, and a readout over time.
 
     Every hidden layer is ``Linear`` followed by neurons; the output layer is ``Linear``, followed
@@ -40,7 +40,7 @@ def spiking_mlp(
 
     Returns
     -------
-    nn.Sequential from spikes ``[T, B, sizes[0]]`` to logits ``[B, sizes[-1]]``.
+    `Sequential` from spikes ``[T, B, sizes[0]]`` to logits ``[B, sizes[-1]]``.
 
     Raises
     ------
@@ -58,4 +58,4 @@ def spiking_mlp(
         modules += [SpikeLinear(fan_in, fan_out, bias=bias), layer(**parameters)]
     if readout != "spike_count":
         modules.pop()
-    return nn.Sequential(*modules, Readout(readout))
+    return Sequential(*modules, Readout(readout))

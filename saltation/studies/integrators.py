@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from saltation.data import Batch, Dataset, batches
 from saltation.encoding import ENCODERS
 from saltation.errors import ConfigError, choose
-from saltation.kernels.dispatch import resolve
+from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import READOUTS
 from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
@@ -153,7 +153,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
 
     def kernels(self, trial: Settings, device: torch.device) -> str:
         probe = torch.zeros(trial["steps"], 1, 1, device=device)
-        return resolve("auto", neuron_of(trial), Sigmoid(), probe)[0].name
+        return in_words(resolve("auto", neuron_of(trial), Sigmoid(), probe))
 
     def train(
         self, trial: Settings, data: Dataset, device: torch.device, progress: StudyProgress

@@ -79,7 +79,7 @@ class Study(ABC, Generic[Config]):
 
     @abstractmethod
     def kernels(self, trial: Settings, device: torch.device) -> str:
-        """Which time loop runs a trial's neurons."""
+        """Which time loop runs a trial's neurons, and why where it is not the first choice."""
 
     @abstractmethod
     def report(self, records: list[dict[str, Any]]) -> None:

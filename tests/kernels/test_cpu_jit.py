@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
+import logging
 import multiprocessing
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from types import ModuleType
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +21,9 @@ from numba.core.caching import CompileResultCacheImpl
 from torch import Tensor
 
 import saltation as st
-from saltation.kernels.cpu.jit import kernel, source_of, spread
+from saltation.kernels.cpu import jit
+from saltation.kernels.cpu.jit import kernel, source_of
+from saltation.kernels.cpu.threads import spread
 
 
 def double(x: int) -> int:
@@ -27,15 +37,134 @@ def test_without_a_folder_to_write_to(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel(double)(4) == 8
 
 
-def test_changed_equations_are_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number in the signature depends on the text of every module."""
-    texts = {"a": "v + 1", "b": "w"}
-    monkeypatch.setattr("inspect.getsource", lambda module: texts[module.__name__])
-    modules = [ModuleType(name) for name in texts]
-    before = source_of(*modules)
-    assert source_of(*modules) == before
-    texts["b"] = "w + 1"
-    assert source_of(*modules) != before
+SOURCE = """
+from saltation.kernels.cpu.jit import kernel
+
+@kernel
+def halved(numbers):
+    return numbers[0] // 2
+"""
+
+
+def _loaded(path: Path, name: str) -> Any:
+    """The kernel of that module, as a new process would see it."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.halved
+
+
+def test_a_cache_filled_by_several_processes(tmp_path: Path) -> None:
+    """Where two have written files of the same number, neither is taken for the other."""
+    path = tmp_path / "shared.py"
+    path.write_text(SOURCE)
+    first = _loaded(path, "first")
+    assert (first((7,)), first((7.0,))) == (3, 3.0)
+    one, two = sorted((tmp_path / "__pycache__").glob("*.nbc"))
+    one.rename(tmp_path / "one")
+    two.rename(one)
+    (tmp_path / "one").rename(two)
+    second = _loaded(path, "second")
+    assert (second((7,)), second((7.5,))) == (3, 3.0)
+    assert type(second((7,))) is int
+    assert not second.stats.cache_hits
+    # And it has been put right.
+    third = _loaded(path, "third")
+    assert (third((7,)), third((7.5,))) == (3, 3.0)
+    assert sum(third.stats.cache_hits.values()) == 2
+
+
+class Terminal(io.StringIO):
+    """What somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def _compiling(module: str, folder: str | None = "/a/folder") -> Any:
+    """The event that numba sends when it compiles a function of ``module``."""
+    dispatcher = SimpleNamespace(
+        py_func=SimpleNamespace(__module__=module), stats=SimpleNamespace(cache_path=folder)
+    )
+    return SimpleNamespace(data={"dispatcher": dispatcher})
+
+
+def test_compilation_is_said_once_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line for our kernels, none for other functions."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    listener = jit._FirstCompilation()
+    listener.on_start(_compiling("somebody.elses"))
+    assert sys.stderr.getvalue() == ""
+    for _ in range(2):
+        listener.on_start(_compiling("saltation.kernels.cpu.lif"))
+    assert sys.stderr.getvalue() == ("saltation: compiling CPU kernels (once; kept in /a/folder)\n")
+
+
+def test_compilation_is_not_said_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody waits."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    jit._FirstCompilation().on_start(_compiling("saltation.kernels.cpu.lif"))
+    assert sys.stderr.getvalue() == ""
+
+
+def test_compilation_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And then not printed as well; without a folder it says what to do."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with caplog.at_level(logging.INFO, "saltation"):
+        jit._FirstCompilation().on_start(_compiling("saltation.kernels.cpu.lif", None))
+    assert len(caplog.messages) == 1
+    assert "in every process; let NUMBA_CACHE_DIR name" in caplog.text
+    assert sys.stderr.getvalue() == ""
+
+
+TRAINING = """
+import logging, torch, saltation as st
+logging.basicConfig(level=logging.INFO)
+for neuron in st.NEURONS:
+    net = st.spiking_mlp((196, 32, 10), neuron=neuron)
+    net(st.poisson(torch.rand(4, 196), 8)).logsumexp(1).sum().backward()
+"""
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    """A training step is read from the cache, wherever that is."""
+
+    def said() -> str:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", TRAINING]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stderr
+
+    assert said().count(f"INFO:saltation:compiling CPU kernels (once; kept in {tmp_path}") == 1
+    assert "compiling" not in said()
+
+
+def test_changed_equations_are_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept on disk is kept for one text of all files that are compiled."""
+    files = [tmp_path / name for name in ("a.py", "b.py")]
+    for file in files:
+        file.write_text("v + 1")
+    before = source_of(*files)
+    assert source_of(*files) == before
+    files[1].write_text("v + 2")
+    assert source_of(*files) != before
+
+    path = tmp_path / "changing.py"
+    path.write_text(SOURCE)
+    assert _loaded(path, "changing")((7,)) == 3
+    again = _loaded(path, "changing")
+    assert again((7,)) == 3
+    assert again.stats.cache_hits
+    monkeypatch.setattr(jit, "SOURCE", jit.SOURCE + 1)
+    changed = _loaded(path, "changing")
+    assert changed((7,)) == 3
+    assert not changed.stats.cache_hits
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 99, 1000])

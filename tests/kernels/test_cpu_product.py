@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
-from saltation.kernels.cpu import events
+from saltation.kernels.cpu import product
+from saltation.kernels.events import Events
 from saltation.layers import SpikeLinear
 
 # Long enough to be worth a look: 8 * 40 * 211 * 130 multiplications.
@@ -38,15 +39,15 @@ def gradients(layer: nn.Linear, x: Tensor) -> tuple[Tensor, ...]:
 
 @pytest.fixture
 def by_events(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Notes the rows of every product that followed the spikes."""
+    """Notes the spikes of every product that followed them."""
     calls: list[int] = []
-    product = events._product
+    linear = product.linear
 
-    def noted(*arguments: Tensor) -> Tensor:
-        calls.append(len(arguments[3]))
-        return product(*arguments)
+    def noted(x: Tensor, events: Events, *rest: Tensor) -> Tensor:
+        calls.append(events.total)
+        return linear(x, events, *rest)
 
-    monkeypatch.setattr(events, "_product", noted)
+    monkeypatch.setattr(product, "linear", noted)
     return calls
 
 

@@ -1,4 +1,4 @@
-"""The compiled sampler draws the bits of the reference sampler."""
+"""The compiled sampler draws the spikes of the reference sampler."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from torch import Tensor
 
 import saltation as st
 from saltation.kernels import dispatch, sampling
+from saltation.kernels.events import events_of
 
 
-def thresholds(batch: int, sites: int, seed: int) -> Tensor:
-    """All kinds: never, always, rarely, nearly always, and anything between."""
+def thresholds(places: int, seed: int) -> Tensor:
+    """All kinds: never, always, rarely, nearly always, near a multiple of 2**24, and others."""
     noise = torch.Generator().manual_seed(seed)
-    ends = torch.tensor([0, 2**32, 1, 2**32 - 1])
-    kind = torch.randint(0, 8, (batch, sites), generator=noise)
-    inner = torch.randint(0, 2**32, (batch, sites), generator=noise)
-    return torch.where(kind < 4, ends[kind.clamp(max=3)], inner)
+    ends = torch.tensor([0, 2**32, 1, 2**32 - 1, 7 << 24, (9 << 24) - 1])
+    kind = torch.randint(0, 12, (places,), generator=noise)
+    inner = torch.randint(0, 2**32, (places,), generator=noise)
+    return torch.where(kind < 6, ends[kind.clamp(max=5)], inner)
 
 
 @given(
     batch=some.integers(1, 9),
     sites=some.integers(1, 40),
-    steps=some.integers(1, 13),
+    steps=some.integers(1, 40) | some.integers(60, 70) | some.integers(125, 140),
     first=some.integers(0, 2**32 - 10),
     seed=some.integers(0, 2**64 - 1),
     epoch=some.integers(0, 2**28 - 1),
@@ -32,14 +33,37 @@ def thresholds(batch: int, sites: int, seed: int) -> Tensor:
 def test_equal_bits(
     batch: int, sites: int, steps: int, first: int, seed: int, epoch: int, stream: int
 ) -> None:
-    """Any shape, index, seed, epoch and stream."""
-    threshold = thresholds(batch, sites, seed % 1000)
+    """Any shape, index, seed, epoch and stream, where some of the sites are left out."""
+    noise = torch.Generator().manual_seed(seed % 1000)
+    sample, site = (torch.rand(batch, sites, generator=noise) < 0.7).nonzero(as_tuple=True)
+    given_ = (sample, site, thresholds(len(site), seed % 1000), (steps, batch, sites))
     index = torch.arange(first, first + batch).flip(0)
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
-    ours = dispatch.bernoulli_trains(threshold, steps, index, torch.float32, **draw)
-    expected = sampling.bernoulli_trains(threshold, steps, index, **draw)
+    ours = dispatch.bernoulli_trains(*given_, index, torch.float32, **draw)
+    expected = sampling.bernoulli_trains(*given_, index, **draw)
     assert ours.dtype == torch.float32
     assert torch.equal(ours, expected.float())
+
+
+def test_half_of_the_equal_bytes_are_decided_by_the_rest() -> None:
+    """A threshold in the middle of a byte: draws with this byte on top go by their rest."""
+    site = torch.arange(4000)
+    draws = sampling.draws(16, site, torch.zeros_like(site), seed=0, epoch=0, stream=0)
+    same = draws >> 24 == 100
+    threshold = torch.full((4000,), (100 << 24) + (1 << 23))
+    spikes = sampling.bernoulli_trains(
+        torch.zeros_like(site),
+        site,
+        threshold,
+        (16, 1, 4000),
+        torch.zeros(1).long(),
+        seed=0,
+        epoch=0,
+        stream=0,
+    )
+    share = spikes[:, 0][same].float().mean().item()
+    assert same.sum() > 150
+    assert abs(share - 0.5) < 4 * 0.5 / same.sum().item() ** 0.5
 
 
 def test_any_number_of_threads(threads: None) -> None:
@@ -50,3 +74,32 @@ def test_any_number_of_threads(threads: None) -> None:
         torch.set_num_threads(number)
         # The same probabilities: float32 rates are widened before anything is computed.
         assert torch.equal(st.poisson(x, 11, 0.5, seed=3), expected)
+
+
+@given(
+    density=some.sampled_from([0.0, 0.01, 0.3, 0.9]),
+    steps=some.integers(1, 130),
+    seed=some.integers(0, 99),
+)
+def test_events_are_the_same_by_step_and_by_site(density: float, steps: int, seed: int) -> None:
+    """Rows of places, bits and times all describe one train."""
+    x = torch.rand(3, 17, generator=torch.Generator().manual_seed(seed))
+    x = x * (x < 0.6) * density
+    spikes = st.poisson(x, steps, 3.0, seed=seed)
+    events = events_of(spikes)
+    assert events is not None
+    dense = spikes.to(torch.int64)
+    assert events.total == dense.sum()
+    for b in range(3):
+        lo, hi, here = events.offsets[b], events.offsets[b + 1], events.rows[b, 0]
+        for i in range(lo, hi):
+            train = dense[:, b, events.sites[i]]
+            times = train.nonzero().squeeze(1).tolist()
+            assert events.times[here : here + len(times)].tolist() == times
+            bits = [int(events.bits[t // 64, i]) >> (t % 64) & 1 for t in range(steps)]
+            assert bits == train.tolist()
+            here += len(times)
+        for t in range(steps):
+            places = events.places[events.rows[b, t] : events.rows[b, t + 1]]
+            sites = events.sites[lo + places]
+            assert sites.tolist() == dense[t, b].nonzero().squeeze(1).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 import saltation as st
-from saltation.kernels.dispatch import KERNELS, resolve
+from saltation.kernels import dispatch
+from saltation.kernels.dispatch import KERNELS, in_words, resolve
 from saltation.neurons import NEURONS, LIFNeuron
 from saltation.neurons.base import Spike
 from saltation.surrogate import SURROGATES, Sigmoid, Smooth
@@ -85,9 +87,47 @@ def test_the_reference_is_last() -> None:
     assert list(KERNELS)[-1] == "reference"
 
 
+def test_a_fallback_is_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At debug level, for every reason; nothing where the first choice runs."""
+    monkeypatch.setattr(dispatch, "_said", set())
+    layer = st.LIF()
+    with caplog.at_level(logging.DEBUG, "saltation"):
+        layer(X)
+        assert caplog.messages == []
+        for _ in range(2):
+            layer.record(X)
+            layer(X.double())
+    assert caplog.messages == [
+        "LIF runs in the reference loop: cpu: it keeps no traces",
+        "LIF runs in the reference loop: cpu: it takes torch.float32 on cpu, "
+        "not torch.float64 on cpu",
+    ]
+
+
+def test_nothing_is_said_by_default(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what was not said then is said once somebody listens."""
+    monkeypatch.setattr(dispatch, "_said", set())
+    st.LIF().record(X)
+    assert capfd.readouterr() == ("", "")
+    assert dispatch._said == set()
+
+
+def test_in_words() -> None:
+    """A name where nothing needs explaining."""
+    assert in_words(resolve("auto", LIF, Sigmoid(), X)) == "cpu"
+    assert in_words(resolve("reference", LIF, Sigmoid(), X)) == "reference"
+    assert in_words(resolve("auto", Twice(), Sigmoid(), X)) == (
+        "reference (cpu: it has no loop for Twice)"
+    )
+
+
 def test_import_is_light() -> None:
-    """numba is imported by the first loop that runs, not by the package."""
-    code = "import sys, saltation; sys.exit('numba' in sys.modules)"
+    """numba is imported by the first loop that runs, and torch's compiler by torch.compile."""
+    code = "import sys, saltation; sys.exit(bool({'numba', 'torch._dynamo'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

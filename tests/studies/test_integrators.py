@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 import saltation as st
+from saltation.kernels.dispatch import KERNELS
 from saltation.studies import IntegratorsStudy, integrators
 from saltation.studies.store import Store
 from saltation.training import fit
@@ -198,6 +200,17 @@ def test_out_dir_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(st.ConfigError, match=r"out_dir .* cannot be written"):
         study(tmp_path / "file").run()
+
+
+def test_every_trial_records_its_kernel_and_why_it_fell_back(
+    done: tuple[Path, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert done[1]["kernel"].tolist() == ["cpu"] * 4
+    idle = replace(KERNELS["cpu"], refuses=lambda *request: "it is a Sunday")
+    monkeypatch.setitem(KERNELS, "cpu", idle)
+    results = study(tmp_path, dt=[0.5], schemes=["euler"], epochs=1).run()
+    assert results["kernel"].tolist() == ["reference (cpu: it is a Sunday)"]
+    assert "it is a Sunday" in (tmp_path / "results.csv").read_text()
 
 
 def test_a_failing_trial_does_not_end_the_study(

@@ -1,39 +1,39 @@
 """The Izhikevich loop, compiled from the very step functions of the model.
 
-Forward calls them on float32. Backward calls them again on complex numbers for their derivative:
-every step is a polynomial f, and the imaginary part of f(y + i eps) is eps f'(y) with no rounding
-but that of f itself, since eps^2 vanishes beside 1 (Squire & Trapp, "Using complex variables to
-estimate derivatives of real functions", SIAM Review, 1998). No derivative is written by hand.
+Forward calls them on numbers, backward on dual numbers, which give the derivative of every step in
+the directions of current, potential and adaptation. No derivative is written by hand.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import types
-from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.kernels.cpu import jump
-from saltation.kernels.cpu.jit import INLINE, compiled, f32, kernel, source_of, spread
-from saltation.kernels.cpu.jump import Jump, jump_of, jumped, slopes, spiked, through_jump
+from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.jit import f32, kernel
+from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
+from saltation.kernels.cpu.slope import slope, slope_numbers
+from saltation.kernels.cpu.threads import spread
+from saltation.kernels.cpu.vector import LANES, Dual, rowwise
 from saltation.neurons import izhikevich
-from saltation.neurons.izhikevich import STEPS, Coefficients, IzhikevichNeuron
+from saltation.neurons.izhikevich import (
+    STEPS,
+    Coefficients,
+    ExponentialCoefficients,
+    IzhikevichNeuron,
+)
 from saltation.surrogate import Surrogate
 
-_SOURCE = source_of(izhikevich, jump)
 _LEAST = 1024  # neurons that are worth a thread
+_BLOCK = 1024  # neurons that go through all steps together, so that their state stays in cache
+_CACHED = 2**15  # states of a block, all steps, that stay in cache
 
-for _name in ("_dv", "_dw", "doubled", "phi", "exponential"):
-    compiled(getattr(izhikevich, _name))
 
-
-# One type per scheme, so that numba compiles one loop per scheme from one text.
+# One type per scheme, so that one text is compiled to one loop per scheme.
 class Euler(Coefficients):
     """Numbers of an `euler` step."""
 
@@ -54,24 +54,12 @@ class RK4(Coefficients):
     """Numbers of an `rk4` step."""
 
 
-class Squared(NamedTuple):
-    """`ExponentialCoefficients` with the number of squarings as the length of a tuple.
-
-    A length is part of the compiled type, a constant there; only so can the loop be unrolled, and
-    the loop around it vectorised.
-    """
-
-    v_bound: float
-    scale: float
-    squarings: tuple[bool, ...]
-    taylor: tuple[float, ...]
-
-
 class Exponential(NamedTuple):
-    """Numbers of an `exponential` step."""
+    """Numbers of an `exponential` step; of ``e``, the squarings are as many booleans: a length is
+    part of the compiled type, a constant there."""
 
     c: Coefficients
-    e: Squared
+    e: ExponentialCoefficients
 
 
 _TYPES: dict[str, type[Coefficients]] = {
@@ -81,85 +69,93 @@ _TYPES: dict[str, type[Coefficients]] = {
     "rk2": RK2,
     "rk4": RK4,
 }
+_NAMES = {numbers: name for name, numbers in _TYPES.items()}
 
 
-def _numbers(neuron: IzhikevichNeuron) -> Coefficients | Exponential:
-    c: Coefficients = f32(neuron.coefficients)
-    if neuron.scheme != "exponential":
-        return _TYPES[neuron.scheme](*c)
-    bound, scale, squarings, taylor = neuron.exponential_coefficients
-    e = f32(Squared(bound, scale, (True,) * squarings, taylor))
-    return Exponential(c, e)
+class Step(NamedTuple):
+    """Numbers of a step and its jump; ``b`` is the jump of the adaptation."""
+
+    c: Any
+    b: float
+    j: Jump
 
 
-def advance(v: Any, w: Any, x: Any, c: Any) -> tuple[Any, Any]:
-    """One step of the scheme whose numbers ``c`` are; for compiled code only."""
-    raise NotImplementedError
+class Back(NamedTuple):
+    """Numbers of a step, its jump and the surrogate's derivative."""
+
+    c: Any
+    b: float
+    j: Jump
+    k: Any
 
 
-@overload(advance, strict=False, jit_options=INLINE)  # not strict: the annotations differ
-def _advance(v: Any, w: Any, x: Any, c: Any) -> Callable[..., Any]:
-    for scheme, numbers in _TYPES.items():
-        if c.instance_class is numbers:
-            return STEPS[scheme]
-    clipped = _clipped_complex if isinstance(v, types.Complex) else _clipped
-
-    def exponential(v: Any, w: Any, x: Any, c: Any) -> Any:
-        return izhikevich.exponential(v, w, x, clipped(v, c.e.v_bound), c.c, c.e)
-
-    return exponential
-
-
-@overload(izhikevich.doubled_times, strict=False, jit_options=INLINE)
-def _doubled_times(
-    times: Any, p0: Any, p1: Any, e0: Any, e1: Any, t: Any, d: Any, half: Any, two: Any
-) -> Callable[..., Any]:
-    chain = _chain(len(times))
-
-    def unrolled(
-        times: Any, p0: Any, p1: Any, e0: Any, e1: Any, t: Any, d: Any, half: Any, two: Any
-    ) -> Any:
-        return chain(p0, p1, e0, e1, t, d, half, two)
-
-    return unrolled
+def step_of(neuron: IzhikevichNeuron) -> Step:
+    """The numbers of a neuron's step."""
+    c: Any = f32(neuron.coefficients)
+    if neuron.scheme == "exponential":
+        e: Any = neuron.exponential_coefficients
+        c = Exponential(c, f32(e._replace(squarings=(True,) * e.squarings)))
+    else:
+        c = _TYPES[neuron.scheme](*c)
+    b: Any = np.float32(0.0 if neuron.jump == "none" else neuron.b)
+    return Step(c, b, jump_of(neuron))
 
 
-@functools.cache
-def _chain(times: int) -> Callable[..., Any]:
-    """`izhikevich.doubled` so many times, without a loop."""
-    if times == 0:
-
-        @compiled
-        def nothing(p0: Any, p1: Any, e0: Any, e1: Any, t: Any, d: Any, half: Any, two: Any) -> Any:
-            return p0, p1, e0, e1
-
-        return nothing
-    before = _chain(times - 1)
-
-    @compiled
-    def link(p0: Any, p1: Any, e0: Any, e1: Any, t: Any, d: Any, half: Any, two: Any) -> Any:
-        p0, p1, e0, e1 = before(p0, p1, e0, e1, t, d, half, two)
-        return izhikevich.doubled(p0, p1, e0, e1, t, d, half, two)
-
-    return link
+def _advance(v: Any, w: Any, x: Any, c: Any) -> tuple[Any, Any]:
+    """One step of the scheme whose numbers ``c`` are."""
+    if isinstance(c, Exponential):
+        clipped = v.clamp(-c.e.v_bound, c.e.v_bound)
+        return izhikevich.exponential(v, w, x, clipped, c.c, c.e)
+    return STEPS[_NAMES[type(c)]](v, w, x, c)
 
 
-@compiled
-def _clipped(v: Any, bound: Any) -> Any:
-    """``v.clamp(-bound, bound)``, which lets NaN through."""
-    return -bound if v < -bound else (bound if v > bound else v)
+def _step(x: Any, v: Any, w: Any, n: Step) -> tuple[Any, ...]:
+    """State before the jump, spike, and state after it."""
+    h_v, h_w = _advance(v, w, x, n.c)
+    s = spiked(h_v, n.j)
+    return h_v, h_w, s, jumped(h_v, s, n.j), h_w + s * n.b
 
 
-@compiled
-def _clipped_complex(v: Any, bound: Any) -> Any:
-    """The same with its derivative: 0 where it clips."""
-    if v.real < -bound:
-        return np.complex64(-bound)
-    return np.complex64(bound) if v.real > bound else v
+def _without_spike(h_v: Any, h_w: Any, s: Any, v: Any, w: Any) -> tuple[Any, ...]:
+    return h_v, h_w, v, w
+
+
+def _back(g_s: Any, h: Any, g_v: Any, g_w: Any, x: Any, v: Any, w: Any, n: Back) -> tuple[Any, ...]:
+    """Gradients of current, potential and adaptation before a step that went from ``v, w``."""
+    rate = slope(h - n.j.threshold, n.k)
+    g_s = g_s + n.j.through * n.b * g_w
+    g_v = g_s * rate + through_jump(g_v, h, spiked(h, n.j), rate, n.j)
+    one = v * n.j.zero + n.j.one
+    after_v, after_w = _advance(
+        Dual(v, None, one, None), Dual(w, None, None, one), Dual(x, one, None, None), n.c
+    )
+    return tuple(
+        _sum(g_v, dv, g_w, dw) for dv, dw in zip(after_v.tangents, after_w.tangents, strict=True)
+    )
+
+
+def _sum(g_v: Any, dv: Any, g_w: Any, dw: Any) -> Any:
+    """``g_v dv + g_w dw``, where one of the two may be zero everywhere."""
+    parts = [g * d for g, d in ((g_v, dv), (g_w, dw)) if d is not None]
+    return parts[0] + parts[1] if len(parts) == 2 else parts[0]
+
+
+def _back_again(
+    g_s: Any, h: Any, g_v: Any, g_w: Any, x: Any, before_v: Any, before_w: Any, n: Back
+) -> tuple[Any, ...]:
+    """`_back` from the state before the jump of the step before."""
+    s = spiked(before_v, n.j)
+    return _back(g_s, h, g_v, g_w, x, jumped(before_v, s, n.j), before_w + s * n.b, n)
+
+
+_step_row = rowwise(_step, 3)
+_spike_row = rowwise(lambda x, v, w, n: _step(x, v, w, n)[2:], 3)
+_state_row = rowwise(lambda x, v, w, n: _without_spike(*_step(x, v, w, n)), 3)
+_back_row, _back_again_row = rowwise(_back, 7), rowwise(_back_again, 7)
 
 
 @kernel
-def _forward(
+def forward_loop(
     start: int,
     stop: int,
     x: NDArray[Any],
@@ -168,108 +164,118 @@ def _forward(
     s: NDArray[Any],
     h_v: NDArray[Any],
     h_w: NDArray[Any],
-    c: Any,
-    b: float,
-    j: Jump,
-    source: int = _SOURCE,
+    n: Step,
 ) -> None:
-    """Neurons ``start ... stop`` over all steps; ``v``, ``w`` [N] go from the first to the last
-    state.
-
-    ``h_v``, ``h_w`` have one row that every step overwrites, or T rows where they are kept.
+    """Neurons ``start ... stop`` over all steps of ``x`` [T, N]; ``v``, ``w`` [N] go from the first
+    to the last state. Spikes ``s`` and states before the jump ``h_v``, ``h_w`` [T, N] are written.
     """
-    size = stop - start
-    vs, ws = v[start:stop], w[start:stop]
     for t in range(len(x)):
-        row = t % len(h_v)
-        xs, ss = x[t, start:stop], s[t, start:stop]
-        hvs, hws = h_v[row, start:stop], h_w[row, start:stop]
-        for i in range(size):
-            hvs[i], hws[i] = advance(vs[i], ws[i], xs[i], c)
-        for i in range(size):
-            spike = spiked(hvs[i], j)
-            ss[i] = spike
-            vs[i] = jumped(hvs[i], spike, j)
-        for i in range(size):
-            ws[i] = hws[i] + ss[i] * b
-
-
-_PER_EPS = np.float32(2.0**50)
-_I_EPS = np.complex64(2.0**-50 * 1j)
+        here = t * x.shape[1]
+        origins = (here, 0, 0, here, here, here, 0, 0)
+        _step_row((x, v, w, h_v, h_w, s, v, w), origins, start, stop, n)
 
 
 @kernel
-def _backward(
+def backward_loop(
     start: int,
     stop: int,
     x: NDArray[Any],
     first: tuple[NDArray[Any], NDArray[Any]],
-    slope: NDArray[Any],
     h_v: NDArray[Any],
     h_w: NDArray[Any],
     g_s: NDArray[Any],
     g_v: NDArray[Any],
     g_w: NDArray[Any],
     g_x: NDArray[Any],
-    scratch: NDArray[Any],
-    c: Any,
-    b: float,
-    j: Jump,
-    source: int = _SOURCE,
+    n: Back,
 ) -> None:
-    """``g_v``, ``g_w`` [N] go from the gradient of the last state to that of the first.
+    """``g_v``, ``g_w`` [N] go from the gradient of the last state to that of the first; ``first``
+    is the state before the first step."""
+    size = h_v.shape[1]
+    for back in range(1, len(h_v)):
+        here = (len(h_v) - back) * size
+        before = here - size
+        arrays = (g_s, h_v, g_v, g_w, x, h_v, h_w, g_x, g_v, g_w)
+        origins = (here, here, 0, 0, here, before, before, here, 0, 0)
+        _back_again_row(arrays, origins, start, stop, n)
+    at_start = (g_s, h_v, g_v, g_w, x, first[0], first[1], g_x, g_v, g_w)
+    _back_row(at_start, (0, 0, 0, 0, 0, 0, 0, 0, 0, 0), start, stop, n)
 
-    ``first`` is the state before the first step, ``scratch`` of [3, N].
+
+@kernel
+def _spikes(
+    start: int,
+    stop: int,
+    x: NDArray[Any],
+    v: NDArray[Any],
+    w: NDArray[Any],
+    s: NDArray[Any],
+    n: Step,
+) -> None:
+    """As `forward_loop`, but no states are kept."""
+    size = x.shape[1]
+    for low in range(start, stop, _BLOCK):
+        high = min(low + _BLOCK, stop)
+        for t in range(len(x)):
+            here = t * size
+            _spike_row((x, v, w, s, v, w), (here, 0, 0, here, 0, 0), low, high, n)
+
+
+@kernel
+def _gradients(
+    start: int,
+    stop: int,
+    workers: int,
+    x: NDArray[Any],
+    first_v: NDArray[Any],
+    first_w: NDArray[Any],
+    g_s: NDArray[Any],
+    g_v: NDArray[Any],
+    g_w: NDArray[Any],
+    g_x: NDArray[Any],
+    h: NDArray[Any],
+    running: NDArray[Any],
+    step: Step,
+    n: Back,
+) -> None:
+    """Workers ``start ... stop``, each with its share of the neurons, in blocks.
+
+    The states of a block, ``h`` [workers, 2, T, block], are computed again from the currents, so
+    that those of all neurons need not be kept. ``running`` [workers, 2, block] is scratch.
     """
-    size = stop - start
-    gvs, gws = g_v[start:stop], g_w[start:stop]
-    vs, ws, next_v = scratch[0, start:stop], scratch[1, start:stop], scratch[2, start:stop]
-    for back in range(1, len(h_v) + 1):
-        t = len(h_v) - back
-        xs, gxs, gss = x[t, start:stop], g_x[t, start:stop], g_s[t, start:stop]
-        ks, hvs = slope[t, start:stop], h_v[t, start:stop]
-        for i in range(size):
-            h, k = hvs[i], ks[i]
-            gvs[i] = (gss[i] + j.through * b * gws[i]) * k + through_jump(
-                gvs[i], h, spiked(h, j), k, j
-            )
-        if t == 0:
-            vs, ws = first[0][start:stop], first[1][start:stop]
-        else:
-            hvs, hws = h_v[t - 1, start:stop], h_w[t - 1, start:stop]
-            for i in range(size):
-                vs[i] = jumped(hvs[i], spiked(hvs[i], j), j)
-            for i in range(size):
-                ws[i] = hws[i] + spiked(hvs[i], j) * b
-        for i in range(size):
-            dv, dw = advance(vs[i], ws[i], xs[i] + _I_EPS, c)
-            gxs[i] = (gvs[i] * dv.imag + gws[i] * dw.imag) * _PER_EPS
-        for i in range(size):
-            dv, dw = advance(vs[i] + _I_EPS, ws[i], xs[i], c)
-            next_v[i] = (gvs[i] * dv.imag + gws[i] * dw.imag) * _PER_EPS
-        for i in range(size):
-            dv, dw = advance(vs[i], ws[i] + _I_EPS, xs[i], c)
-            gws[i] = (gvs[i] * dv.imag + gws[i] * dw.imag) * _PER_EPS
-        for i in range(size):
-            gvs[i] = next_v[i]
-
-
-def _jump_of_w(neuron: IzhikevichNeuron) -> Any:
-    return np.float32(0.0 if neuron.jump == "none" else neuron.b)
+    steps, size, block = len(x), x.shape[1], running.shape[2]
+    for worker in range(start, stop):
+        h_v, h_w = h[worker, 0], h[worker, 1]
+        v, w = running[worker, 0], running[worker, 1]
+        begin, end = size * worker // workers, size * (worker + 1) // workers
+        for low in range(begin, end, block):
+            high = min(low + block, end)
+            for i in range(low, high):
+                v[i - low] = first_v[i]
+                w[i - low] = first_w[i]
+            for t in range(steps):
+                mine = t * block - low
+                origins = (t * size, -low, -low, mine, mine, -low, -low)
+                _state_row((x, v, w, h_v, h_w, v, w), origins, low, high, step)
+            for back in range(1, steps):
+                here, mine = (steps - back) * size, (steps - back) * block - low
+                before = mine - block
+                arrays = (g_s, h_v, g_v, g_w, x, h_v, h_w, g_x, g_v, g_w)
+                places = (here, mine, 0, 0, here, before, before, here, 0, 0)
+                _back_again_row(arrays, places, low, high, n)
+            at_start = (g_s, h_v, g_v, g_w, x, first_v, first_w, g_x, g_v, g_w)
+            _back_row(at_start, (0, -low, 0, 0, 0, 0, 0, 0, 0, 0), low, high, n)
 
 
 def forward(
-    neuron: IzhikevichNeuron, x: Tensor, state: tuple[Tensor, ...], keep: bool
-) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    neuron: IzhikevichNeuron, x: Tensor, state: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """See `loop.Model`."""
-    steps, size = x.shape
     v, w = (part.clone() for part in state)
     s = torch.empty_like(x)
-    h_v, h_w = (torch.empty(steps if keep else 1, size) for _ in range(2))
-    arrays = (part.numpy() for part in (x, v, w, s, h_v, h_w))
-    numbers = _numbers(neuron), _jump_of_w(neuron), jump_of(neuron)
-    spread(_forward, size, *arrays, *numbers, least=_LEAST)
-    return s, (v, w), (h_v, h_w)
+    arrays = (part.numpy() for part in (x, v, w, s))
+    spread(_spikes, x.shape[1], *arrays, step_of(neuron), least=_LEAST)
+    return s, (v, w)
 
 
 def backward(
@@ -277,17 +283,19 @@ def backward(
     surrogate: Surrogate,
     x: Tensor,
     state: tuple[Tensor, ...],
-    kept: tuple[Tensor, ...],
     g_s: Tensor,
     g_last: tuple[Tensor, ...],
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """See `loop.Model`."""
-    h_v, h_w = kept
+    steps, size = x.shape
     g_v, g_w = (part.clone() for part in g_last)
-    g_x, scratch = torch.empty_like(g_s), torch.empty(3, len(g_v))
-    slope = slopes(surrogate, h_v, neuron.v_threshold)
-    first = tuple(part.numpy() for part in state)
-    arrays = (part.numpy() for part in (slope, h_v, h_w, g_s, g_v, g_w, g_x, scratch))
-    numbers = _numbers(neuron), _jump_of_w(neuron), jump_of(neuron)
-    spread(_backward, len(g_v), x.numpy(), first, *arrays, *numbers, least=_LEAST)
+    g_x = torch.empty_like(g_s)
+    workers = max(1, min(torch.get_num_threads(), size // _LEAST))
+    block = max(LANES, min(_BLOCK, _CACHED // steps // LANES * LANES))
+    scratch = Loan()
+    step = step_of(neuron)
+    arrays = (part.numpy() for part in (x, *state, g_s, g_v, g_w, g_x))
+    h, running = scratch.array(workers, 2, steps, block), scratch.array(workers, 2, block)
+    back = Back(*step, slope_numbers(surrogate))
+    spread(_gradients, workers, workers, *arrays, h, running, step, back, least=1)
     return g_x, (g_v, g_w)

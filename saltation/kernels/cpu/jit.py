@@ -1,28 +1,25 @@
-"""How every loop of this room is compiled, and how its work is spread over threads.
-
-Threads are a small pool of our own that calls compiled functions without the interpreter's lock,
-not numba's ``parallel``: its only layer that is always there aborts the process when two Python
-threads use it at once, and the choice of layer belongs to the user's program.
-"""
+"""How every loop of this room is compiled."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import itertools
-import os
+import contextlib
+import logging
+import pickle
+import sys
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numba import njit
+from numba.core import event, sigutils
+from numba.core.caching import FunctionCache
 from numba.extending import register_jitable
 
 INLINE: Any = {"forceinline": True}
+
+_log = logging.getLogger("saltation")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,13 +27,65 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel(function: F) -> F:
     """``function`` compiled at its first call, from then on read from numba's cache on disk.
 
-    No fast-math: every operation rounds as in torch, and blocks of any size give the same bits.
+    The cache is in ``$NUMBA_CACHE_DIR``, else beside this file, else, where that cannot be written,
+    in the user's own cache folder. No fast-math: every operation rounds as in torch, and blocks of
+    any size give the same bits.
     """
-    options: Any = {"nogil": True, "error_model": "numpy"}
-    try:
-        return njit(function, cache=True, **options)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder that numba can write to
-        return njit(function, **options)  # type: ignore[no-any-return]
+    made: Any = njit(function, nogil=True, error_model="numpy")
+    # Without a folder that can be written it is compiled in every process.
+    with contextlib.suppress(RuntimeError):
+        made._cache = _Cache(function)
+    result: F = made
+    return result
+
+
+class _Cache(FunctionCache):
+    """numba's cache on disk, safe to be filled by several processes at once.
+
+    numba numbers the files of a function's signatures. Two processes that compile different ones
+    can take the same number, and either would read the other's from then on: a kernel with wrong
+    types, or one that silently computes another scheme.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+        except (AttributeError, ImportError, EOFError, pickle.UnpicklingError):
+            self.flush()  # written by a version whose types are no longer there, or damaged
+            return None
+        wanted, _ = sigutils.normalize_signature(sig)
+        return found if found and tuple(found.signature.args) == tuple(wanted) else None
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        # numba itself watches only the file of the kernel.
+        return (*super()._index_key(sig, codegen), SOURCE)
+
+
+_NO_FOLDER = "in every process; let NUMBA_CACHE_DIR name a folder that can be written"
+
+
+class _FirstCompilation(event.Listener):
+    """Says once per process that kernels are being compiled, for it can take seconds."""
+
+    said = False
+
+    def on_start(self, event: event.Event) -> None:
+        dispatcher = event.data["dispatcher"]
+        if self.said or not dispatcher.py_func.__module__.startswith("saltation."):
+            return
+        self.said = True
+        folder = dispatcher.stats.cache_path
+        kept = f"once; kept in {folder}" if folder else _NO_FOLDER
+        line = f"compiling CPU kernels ({kept})"
+        if _log.isEnabledFor(logging.INFO):
+            _log.info(line)
+        elif sys.stderr and (sys.stderr.isatty() or hasattr(sys, "ps1")):  # somebody is waiting
+            print(f"saltation: {line}", file=sys.stderr)
+
+    def on_end(self, event: event.Event) -> None: ...
+
+
+event.register("numba:compile", _FirstCompilation())
 
 
 def compiled(function: F) -> F:
@@ -47,35 +96,25 @@ def compiled(function: F) -> F:
     return register_jitable(**INLINE)(function)
 
 
-def source_of(*modules: ModuleType) -> int:
-    """A number that changes with the text of ``modules``.
-
-    The disk cache watches only the file of the kernel itself. As the default of an argument this
-    number is part of the compiled signature, so that changed equations are compiled anew.
-    """
-    return zlib.crc32("".join(map(inspect.getsource, modules)).encode())
+def source_of(*files: Path) -> int:
+    """A number that changes with the text of ``files``."""
+    return zlib.crc32(b"".join(file.read_bytes() for file in files))
 
 
-@functools.cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """The threads of one process; a forked child, whose parent's threads are gone, gets its own."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="saltation")
-
-
-def spread(loop: Callable[..., None], size: int, *arguments: Any, least: int) -> None:
-    """Call ``loop(start, stop, *arguments)`` over ``range(size)`` in one piece per torch thread.
-
-    Pieces shorter than ``least`` are not worth a thread. Results must not depend on the pieces.
-    """
-    pieces = max(1, min(torch.get_num_threads(), size // least))
-    bounds = [size * i // pieces for i in range(pieces + 1)]
-    others = [
-        _pool(os.getpid()).submit(loop, start, stop, *arguments)
-        for start, stop in itertools.pairwise(bounds[1:])
+def _texts() -> list[Path]:
+    """The files whose functions and types are compiled: this folder and the equations."""
+    here = Path(__file__).parent
+    equations = [here.parents[1] / f"{name}.py" for name in ("random", "surrogate")]
+    return [
+        *sorted(here.glob("*.py")),
+        *equations,
+        *sorted((here.parents[1] / "neurons").glob("*.py")),
     ]
-    loop(bounds[0], bounds[1], *arguments)
-    for other in others:
-        other.result()
+
+
+# The cache on disk watches only the file of the kernel itself. As the default of an argument this
+# number is part of the compiled signature, so that changed equations are compiled anew.
+SOURCE = source_of(*_texts())
 
 
 def f32(numbers: Any) -> Any:

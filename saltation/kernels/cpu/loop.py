@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saltation.kernels import reference
-from saltation.kernels.cpu.support import lacks
+from saltation.kernels.cpu.support import apart, lacks
 from saltation.kernels.reference import Trace
 from saltation.neurons import IzhikevichNeuron, LIFNeuron
 from saltation.neurons.base import Neuron, Spike
@@ -30,9 +30,9 @@ class Model(Protocol):
     """What the module of a model offers. ``[T, N]`` and states of ``[N]`` are contiguous."""
 
     def forward(
-        self, neuron: Any, x: Tensor, state: tuple[Tensor, ...], keep: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Spikes ``[T, N]``, the last state, and with ``keep`` what `backward` needs."""
+        self, neuron: Any, x: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Spikes ``[T, N]`` and the last state."""
 
     def backward(
         self,
@@ -40,11 +40,13 @@ class Model(Protocol):
         surrogate: Surrogate,
         x: Tensor,
         state: tuple[Tensor, ...],
-        kept: tuple[Tensor, ...],
         g_s: Tensor,
         g_last: tuple[Tensor, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Gradients of ``x`` and ``state`` from those of the spikes and the last state."""
+        """Gradients of ``x`` and ``state`` from those of the spikes and the last state.
+
+        Nothing but the inputs is kept for it: it runs forward again, block by block in cache.
+        """
 
 
 def _model(neuron: Neuron) -> Model:
@@ -57,20 +59,22 @@ def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -
         return f"it has no loop for {type(neuron).__name__}"
     if not isinstance(spike, Surrogate) or type(spike).__call__ is not Surrogate.__call__:
         return f"it emits spikes of 0 and 1, not those of {type(spike).__name__}"
+    if type(spike).derivative is not Surrogate.derivative:
+        return f"it has no compiled derivative of {type(spike).__name__}"
     if record:
         return "it keeps no traces"
     return lacks(torch.float32, x, *(state or ()))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@apart
 def run(neuron: Neuron, spike: Surrogate, x: Tensor, state: Any, record: bool) -> Trace:
     """The loop, with the signature of `reference.run`; torch.compile calls it as it is."""
     needed = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *state))
     if needed:
-        spikes, *last = _Loop.apply(neuron, spike, x, *state)  # type: ignore[no-untyped-call]
+        spikes, *last = _Loop.apply(neuron, spike, x, *state)
     else:
         start = tuple(map(_flat, state))
-        spikes, last, _ = _model(neuron).forward(neuron, _flat(x, len(x)), start, keep=False)
+        spikes, last = _model(neuron).forward(neuron, _flat(x, len(x)), start)
     shape = x.shape[1:]
     return Trace(spikes.view(x.shape), neuron.State(*(part.view(shape) for part in last)))
 
@@ -89,14 +93,13 @@ class _Loop(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.neuron, ctx.spike = neuron, spike
         start = tuple(map(_flat, state))
-        spikes, last, kept = _model(neuron).forward(neuron, _flat(x, len(x)), start, keep=True)
-        ctx.save_for_backward(x, *state, *kept)
+        spikes, last = _model(neuron).forward(neuron, _flat(x, len(x)), start)
+        ctx.save_for_backward(x, *state)
         return spikes, *last
 
     @staticmethod
     def backward(ctx: Any, g_s: Tensor, *g_last: Tensor) -> tuple[Tensor | None, ...]:
-        x, *saved = ctx.saved_tensors
-        state, kept = saved[: len(g_last)], saved[len(g_last) :]
+        x, *state = ctx.saved_tensors
         if torch.is_grad_enabled():
             return None, None, *_again(ctx, (x, *state), (g_s, *g_last))
         g_x, g_state = _model(ctx.neuron).backward(
@@ -104,7 +107,6 @@ class _Loop(torch.autograd.Function):
             ctx.spike,
             _flat(x, len(x)),
             tuple(map(_flat, state)),
-            tuple(kept),
             g_s.contiguous(),
             tuple(g.contiguous() for g in g_last),
         )

@@ -1,20 +1,59 @@
-"""The sampler of `kernels.sampling`, compiled: the same bits, drawn only where a spike can be."""
+"""The sampler of `kernels.sampling`, compiled: the same spikes, drawn only where one can be.
+
+A block of the generator gives the top eight bits of sixteen draws, compared with those of the
+threshold in vectors over the sites; the few that are equal, one draw in 256, are decided one by
+one.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation import random
-from saltation.kernels.cpu.jit import compiled, kernel, source_of, spread
+from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.jit import compiled, kernel
+from saltation.kernels.cpu.simd import lowest
+from saltation.kernels.cpu.support import apart
+from saltation.kernels.cpu.threads import spread
+from saltation.kernels.cpu.trains import WORD, list_events, words
+from saltation.kernels.events import Events
+from saltation.kernels.sampling import REST, REST_BLOCKS, TOP
 from saltation.random import epoch_word, key, philox
 
-_SOURCE = source_of(random)
-
 compiled(philox)
+
+
+@kernel
+def _active(x: NDArray[Any], places: NDArray[Any], rates: NDArray[Any]) -> int:
+    """Flat places of the numbers of ``x`` that are not 0, and these; how many there are."""
+    found = 0
+    for i in range(len(x)):
+        places[found] = i
+        rates[found] = x[i]
+        found += x[i] != 0
+    return found
+
+
+def active(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Flat places (int64) and values (float64) of what is not 0 in the float32 tensor ``x``."""
+    places = torch.empty(x.numel() + 1, dtype=torch.int64)
+    rates = torch.empty(x.numel() + 1, dtype=torch.float64)
+    found = _active(x.reshape(-1).numpy(), places.numpy(), rates.numpy())
+    return places[:found], rates[:found]
+
+
+@compiled
+def _bits(word: int, top: int, first: int) -> int:
+    """Of the four bytes of ``word``, from bit ``first`` on: which are below ``top``; and from 16
+    bits higher on: which are equal to it."""
+    b0, b1, b2, b3 = word & 255, (word >> 8) & 255, (word >> 16) & 255, word >> 24
+    below = (b0 < top) | (b1 < top) << 1 | (b2 < top) << 2 | (b3 < top) << 3
+    equal = (b0 == top) | (b1 == top) << 1 | (b2 == top) << 2 | (b3 == top) << 3
+    return (below | equal << TOP) << first
 
 
 @kernel
@@ -23,51 +62,70 @@ def _sample(
     stop: int,
     threshold: NDArray[Any],
     index: NDArray[Any],
-    site: NDArray[Any],
-    limit: NDArray[Any],
+    offsets: NDArray[Any],
+    sites: NDArray[Any],
     bits: NDArray[Any],
-    spikes: NDArray[Any],
+    rows: NDArray[Any],
+    places: NDArray[Any],
+    times: NDArray[Any],
+    found: NDArray[Any],
     epoch: int,
     k0: int,
     k1: int,
-    source: int = _SOURCE,
 ) -> None:
-    """Samples ``start ... stop``; ``site``, ``limit`` and ``bits`` of [B, F] are scratch."""
-    steps, _, sites = spikes.shape
+    """Samples ``start ... stop``; ``found``, as long as ``sites``, is scratch."""
+    steps = rows.shape[1] - 1
     for b in range(start, stop):
+        lo, hi = offsets[b], offsets[b + 1]
         sample = index[b]
-        places, limits, words = site[b], limit[b], bits[b]
-        possible = 0
-        for f in range(sites):
-            if threshold[b, f] > 0:
-                places[possible] = f
-                limits[possible] = threshold[b, f]
-                possible += 1
-        for block in range((steps + 3) // 4):
-            # Four draws as four bits: one array to write, so that the loop is vectorised.
-            for i in range(possible):
-                w0, w1, w2, w3 = philox(block, places[i], sample, epoch, k0, k1)
-                m = limits[i]
-                words[i] = (w0 < m) | (w1 < m) << 1 | (w2 < m) << 2 | (w3 < m) << 3
-            for t in range(4 * block, min(4 * block + 4, steps)):
-                row, bit = spikes[t, b], t - 4 * block
-                for f in range(sites):
-                    row[f] = 0
-                for i in range(possible):
-                    row[places[i]] = (words[i] >> bit) & 1
+        bits[:, lo:hi] = 0
+        for block in range(-(-steps // TOP)):
+            inside = (1 << min(TOP, steps - TOP * block)) - 1
+            limit, site, code = threshold[lo:hi], sites[lo:hi], found[lo:hi]
+            # One array is written, so that the loop is vectorised.
+            for i in range(hi - lo):
+                w0, w1, w2, w3 = philox(block, np.int64(site[i]), sample, epoch, k0, k1)
+                top = limit[i] >> 24
+                code[i] = (
+                    _bits(w0, top, 0) | _bits(w1, top, 4) | _bits(w2, top, 8) | _bits(w3, top, 12)
+                )
+            for i in range(hi - lo):
+                spikes, open_ = code[i] & inside, (code[i] >> TOP) & inside
+                while open_:
+                    bit = lowest(np.uint64(open_))
+                    open_ &= open_ - 1
+                    t = TOP * block + bit
+                    w = philox(REST_BLOCKS + t // REST, np.int64(site[i]), sample, epoch, k0, k1)
+                    spikes |= np.int64(w[t % REST] >> 8 < (limit[i] & 0xFFFFFF)) << bit
+                first = TOP * block
+                bits[first // WORD, lo + i] |= np.uint64(spikes) << np.uint64(first % WORD)
+        list_events(lo, hi, bits, times, rows[b], places)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@apart
 def bernoulli_trains(
-    threshold: Tensor, steps: int, index: Tensor, *, seed: int, epoch: int, stream: int
-) -> Tensor:
-    """As `sampling.bernoulli_trains`, but float32 ``[T, B, F]``, 1 where a spike is."""
-    batch, sites = threshold.shape
-    spikes = torch.empty(steps, batch, sites)
-    site, limit, bits = (torch.empty(batch, sites, dtype=torch.int64) for _ in range(3))
-    arrays = (
-        part.numpy()
-        for part in (threshold.contiguous(), index.contiguous(), site, limit, bits, spikes)
-    )
-    spread(_sample, batch, *arrays, epoch_word(epoch, stream), *key(seed), least=4)
-    return spikes
+    batch: Tensor,
+    site: Tensor,
+    threshold: Tensor,
+    shape: tuple[int, int, int],
+    index: Tensor,
+    *,
+    seed: int,
+    epoch: int,
+    stream: int,
+) -> Events:
+    """As `sampling.bernoulli_trains`, but the events."""
+    steps, size, _ = shape
+    offsets = torch.searchsorted(batch, torch.arange(size + 1)).numpy()
+    sites = site.to(torch.int32).numpy()
+    bits = np.empty((words(steps), len(sites)), np.uint64)
+    rows = np.empty((size, steps + 1), np.int64)
+    np.multiply(offsets[:-1], steps, out=rows[:, 0])
+    loan = Loan()
+    places = loan.array(len(sites) * steps, dtype=torch.int32)
+    times = loan.array(len(sites) * steps, dtype=torch.int16)
+    found = np.empty(len(sites), np.int64)
+    numbers = (epoch_word(epoch, stream), *key(seed))
+    arrays = (threshold.numpy(), index.contiguous().numpy(), offsets, sites, bits, rows, places)
+    spread(_sample, size, *arrays, times, found, *numbers, least=4)
+    return Events(shape, offsets, sites, rows, places, bits, times, False, loan)

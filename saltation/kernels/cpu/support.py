@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def apart(function: F) -> F:
+    """``function``, which torch.compile calls as it is.
+
+    As `torch.compiler.disable`, but that imports the compiler at once, which takes a second.
+    """
+    disabled = torch._disable_dynamo(function)  # type: ignore[attr-defined]
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return disabled(*arguments, **options)
+        return function(*arguments, **options)
+
+    return call  # type: ignore[return-value]
 
 
 def lacks(dtype: torch.dtype, *tensors: Tensor) -> str | None:

@@ -1,0 +1,55 @@
+"""Memory that is used again: large arrays that a kernel needs until its backward pass is over.
+
+A fresh large array costs a page fault for every 4 KiB that is written, which can be more than the
+work done on it. A `Loan` hands out arrays that earlier ones returned; they are returned when the
+loan is no longer referenced, that is, when autograd has dropped what it saved.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+# Bytes of returned arrays that are kept; what is returned beyond them is freed.
+_LIMIT = 2**29
+
+_lock = threading.RLock()  # a loan may be collected while another one is being served
+_free: dict[tuple[tuple[int, ...], torch.dtype], list[NDArray[Any]]] = {}
+_bytes = 0
+
+
+class Loan:
+    """Arrays for as long as the loan lives; whoever uses them must hold it."""
+
+    def __init__(self) -> None:
+        self._lent: list[tuple[tuple[tuple[int, ...], torch.dtype], NDArray[Any]]] = []
+
+    def array(self, *shape: int, dtype: torch.dtype = torch.float32) -> NDArray[Any]:
+        """An array that nobody else holds, with whatever was in it; aligned for vectors."""
+        global _bytes
+        key = (shape, dtype)
+        found = None
+        with _lock:
+            if _free.get(key):
+                found = _free[key].pop()
+                _bytes -= found.nbytes
+        if found is None:
+            found = torch.empty(shape, dtype=dtype).numpy()
+        elif torch.are_deterministic_algorithms_enabled():
+            # As torch.empty does then, so that what a kernel leaves unwritten shows.
+            found.fill(float("nan") if found.dtype.kind == "f" else np.iinfo(found.dtype).max)
+        self._lent.append((key, found))
+        return found
+
+    # The lock is bound here, because the module's names are gone when the interpreter ends.
+    def __del__(self, lock: Any = _lock) -> None:
+        global _bytes
+        with lock:
+            for key, array in self._lent:
+                if _bytes + array.nbytes <= _LIMIT:
+                    _free.setdefault(key, []).append(array)
+                    _bytes += array.nbytes

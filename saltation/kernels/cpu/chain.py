@@ -1,0 +1,118 @@
+"""A chain of weighted layers of neurons, from events to the currents of the last layer, as one
+differentiable function: between its layers there are events forward, and backward only the
+gradients that are not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from saltation.kernels import reference
+from saltation.kernels.cpu import driven, product
+from saltation.kernels.cpu.driven import Kept, Upstream
+from saltation.kernels.cpu.product import alive_steps, padded
+from saltation.kernels.events import Events
+from saltation.kernels.reference import Stage
+
+# Outputs up to which a gradient is passed back by the steps and outputs where it is not zero;
+# beyond them by a dense product.
+_NARROW = 64
+
+
+class Plan(NamedTuple):
+    """What a run of the chain is made of beside its weights."""
+
+    events: Events
+    stages: Sequence[Stage]
+
+
+def run(events: Events, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor:
+    """As `reference.chain` for the spikes ``events``."""
+    parts = [part for stage in stages for part in (stage.weight, stage.bias)] + [weight, bias]
+    if torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parts):
+        return _Chain.apply(Plan(events, stages), *parts)  # type: ignore[no-any-return]
+    return _forward(Plan(events, stages), weight, bias, keep=False)[0]
+
+
+def _forward(
+    plan: Plan, weight: Tensor, bias: Tensor | None, keep: bool
+) -> tuple[Tensor, list[Kept | None], Events]:
+    events, kept = plan.events, []
+    wide = [*(True for _ in plan.stages[1:]), len(weight) > _NARROW]
+    for stage, trains in zip(plan.stages, wide, strict=True):
+        events, states = driven.forward(stage, events, keep=keep, trains=keep and trains)
+        kept.append(states)
+    return product.forward(events, weight, bias), kept, events
+
+
+class _Chain(torch.autograd.Function):
+    """``(plan, *weights and biases) -> currents [T, B, C]``."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, *parts: Tensor | None) -> Tensor:
+        weight: Any = parts[-2]
+        out, ctx.kept, ctx.last = _forward(plan, weight, parts[-1], keep=True)
+        ctx.plan = plan
+        ctx.save_for_backward(*parts)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        parts = list(ctx.saved_tensors)
+        if torch.is_grad_enabled():
+            return None, *_again(ctx, parts, gradient)
+        weight = parts[-2]
+        found: list[Tensor | None] = [None] * len(parts)
+        gradient = gradient.contiguous()
+        alive, ends = alive_steps(gradient)
+        if parts[-1] is not None:
+            found[-1] = gradient.flatten(0, 1).sum(0)
+        upstream: Upstream | Tensor
+        if len(weight) <= _NARROW:
+            missing = padded(weight.shape[1]) - weight.shape[1]
+            following = functional.pad(weight, (0, missing)).contiguous().numpy()
+            upstream = Upstream(gradient.numpy(), alive, following, ctx.last)
+        else:
+            found[-2] = product.backward(ctx.last, weight, gradient)
+            upstream = _spread(gradient.transpose(0, 1).flatten(0, 1) @ weight, gradient.shape)
+        for number, stage in reversed(list(enumerate(ctx.plan.stages))):
+            g = driven.backward(stage, ctx.kept[number], ends, upstream, wants_x=number > 0)
+            found[2 * number] = g.weight
+            if stage.bias is not None:
+                found[2 * number + 1] = g.bias
+            if g.next_weight is not None:
+                found[-2] = g.next_weight
+            if g.x is not None:
+                wide = g.x[..., : len(stage.weight)].flatten(0, 1) @ stage.weight
+                upstream = _spread(wide, gradient.shape)
+        return None, *found
+
+
+def _spread(rows: Tensor, shape: torch.Size) -> Tensor:
+    """``[B * T, O]`` as ``[B, T, O]`` up to full vectors."""
+    steps, batch, _ = shape
+    missing = padded(rows.shape[1]) - rows.shape[1]
+    whole = functional.pad(rows, (0, missing)) if missing else rows
+    return whole.view(batch, steps, -1)
+
+
+def _again(ctx: Any, parts: list[Tensor | None], gradient: Tensor) -> list[Tensor | None]:
+    """Differentiable gradients of the weights, from the reference loop run again."""
+    views: list[Any] = [None if part is None else part.view_as(part) for part in parts]
+    stages = [
+        stage._replace(weight=views[2 * i], bias=views[2 * i + 1])
+        for i, stage in enumerate(ctx.plan.stages)
+    ]
+    out = reference.chain(ctx.plan.events.dense(), stages, views[-2], views[-1])
+    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+    gradients = torch.autograd.grad(
+        out, [views[i] for i in wanted], gradient, create_graph=True, allow_unused=True
+    )
+    found: list[Tensor | None] = [None] * len(parts)
+    for i, one in zip(wanted, gradients, strict=True):
+        found[i] = one
+    return found

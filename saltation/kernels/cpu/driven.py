@@ -1,0 +1,418 @@
+"""A layer of neurons driven by weighted spikes, sample by sample: product, time loop and events.
+
+Forward, the currents of one sample, all steps of a block of neurons, stay in cache between the
+product that adds them up and the time loop that consumes them; spikes leave as events. Backward
+goes the same way back: gradients of the spikes of one sample, its time loop in reverse, and the
+gradients of the weights, for a block of neurons at a time and only for steps that a gradient can
+reach.
+
+Weights ``[O, F]`` are read by columns, ``[F, O]``, and neurons in blocks of `BLOCK`, whose arrays
+over all steps are matrices of their own; O is filled up to full vectors and blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.jit import kernel
+from saltation.kernels.cpu.product import BLOCK, LINE, PART, Source, drive, sourced, weigh
+from saltation.kernels.cpu.simd import LANES, lowest, mask
+from saltation.kernels.cpu.threads import spread
+from saltation.kernels.cpu.tile import RUNNING, backward_tile, cell_of, forward_tile
+from saltation.kernels.cpu.trains import WORD, list_times, words
+from saltation.kernels.events import Events
+from saltation.kernels.reference import Stage
+
+
+class Stored(NamedTuple):
+    """Which arrays have an entry per sample; the others have one per worker, used again."""
+
+    x: bool
+    states: bool
+    g_x: bool = False
+    g_s: bool = False
+
+
+class Kept(NamedTuple):
+    """What backward needs of a layer.
+
+    Currents ``x`` [., blocks, T, BLOCK] and states ``[., blocks, variables, T, BLOCK]`` at the end
+    of each step before the jump, as far as they were stored.
+    """
+
+    events: Events
+    x: NDArray[np.float32]
+    states: NDArray[np.float32]
+    stored: Stored
+    loan: Loan
+
+
+class Upstream(NamedTuple):
+    """Gradient ``[T, B, C]`` of the currents that spikes gave to the next layer, few and sparse.
+
+    ``alive`` is uint64 ``[T / 64, B]``, the steps at which a sample's row is not all zero;
+    ``weight`` ``[C, O]`` is the next layer's and ``events`` are the spikes.
+    """
+
+    gradient: NDArray[np.float32]
+    alive: NDArray[np.uint64]
+    weight: NDArray[np.float32]
+    events: Events
+
+
+@kernel
+def _emit(
+    b: int,
+    width: int,
+    s: NDArray[Any],
+    rows: NDArray[Any],
+    places: NDArray[Any],
+    bits: NDArray[Any],
+    times: NDArray[Any],
+) -> None:
+    """The spikes ``s`` [blocks, T, BLOCK] of sample ``b`` as places, and if there is room for them
+    as bits and times too."""
+    lo, hi, found = width * b, width * (b + 1), rows[0]
+    wanted = bits.size > 0
+    if wanted:
+        bits[:, lo:hi] = 0
+    for t in range(s.shape[1]):
+        one = np.uint64(1) << np.uint64(t % WORD)
+        for first in range(0, width, LANES):
+            spikes = mask(s[first // BLOCK], t, first % BLOCK)
+            if first + LANES > width:
+                spikes &= (np.uint64(1) << np.uint64(width - first)) - np.uint64(1)
+            while spikes:
+                site = first + lowest(spikes)
+                spikes &= spikes - np.uint64(1)
+                places[found] = site
+                found += 1
+                if wanted:
+                    bits[t // WORD, lo + site] |= one
+        rows[t + 1] = found
+    if wanted:
+        list_times(lo, hi, s.shape[1], bits, times[rows[0] :])
+
+
+@kernel
+def _forward(
+    start: int,
+    stop: int,
+    workers: int,
+    stored: Stored,
+    source: Source,
+    local: NDArray[Any],
+    lines: NDArray[Any],
+    x: NDArray[Any],
+    states: NDArray[Any],
+    running: NDArray[Any],
+    s: NDArray[Any],
+    rows: NDArray[Any],
+    places: NDArray[Any],
+    bits: NDArray[Any],
+    times: NDArray[Any],
+    width: int,
+    cell: Any,
+) -> None:
+    """Workers ``start ... stop``, each with its share of the samples.
+
+    ``local`` [workers, F, PART], ``lines`` [workers, LINE], ``running`` [workers, variables, BLOCK]
+    and ``s`` [workers, blocks, T, BLOCK] are scratch; the spikes go to ``rows``, ``places``,
+    ``bits`` and ``times``.
+    """
+    batch, size, steps = len(rows), source.weight.shape[1], rows.shape[1] - 1
+    for worker in range(start, stop):
+        for b in range(batch * worker // workers, batch * (worker + 1) // workers):
+            for block in range(s.shape[1]):
+                first = BLOCK * block
+                part = min(BLOCK, size - first)
+                currents = x[b if stored.x else worker, block]
+                h = states[b if stored.states else worker, block]
+                drive(b, steps, first, part, source, local[worker], lines[worker], currents)
+                forward_tile(part, steps, currents, running[worker], s[worker, block], h, cell)
+            _emit(b, width, s[worker], rows[b], places, bits, times)
+
+
+@kernel
+def _pull(
+    b: int,
+    end: int,
+    first: int,
+    width: int,
+    alive: NDArray[Any],
+    gradient: NDArray[Any],
+    weight: NDArray[Any],
+    g_s: NDArray[Any],
+) -> None:
+    """Gradients ``g_s`` [T, BLOCK] of the spikes, from those of the currents they gave the next
+    layer, ``gradient`` [T, B, C], and its ``weight`` [C, O]."""
+    for t in range(end):
+        row = g_s[t]
+        row[:] = 0
+        if alive[t // WORD, b] >> np.uint64(t % WORD) & np.uint64(1):
+            for c in range(len(weight)):
+                g = gradient[t, b, c]
+                if g != 0:
+                    source = weight[c]
+                    for o in range(width):
+                        row[o] += g * source[first + o]
+
+
+@kernel
+def _scatter_next(
+    b: int,
+    end: int,
+    first: int,
+    width: int,
+    alive: NDArray[Any],
+    rows: NDArray[Any],
+    places: NDArray[Any],
+    gradient: NDArray[Any],
+    into: NDArray[Any],
+) -> None:
+    """Adds to rows ``first ... first + width`` of the next weight's gradient ``into`` [O, C]."""
+    for t in range(end):
+        if alive[t // WORD, b] >> np.uint64(t % WORD) & np.uint64(1):
+            source = gradient[t, b]
+            for e in range(rows[t], rows[t + 1]):
+                if places[e] >= first + width:
+                    break
+                if places[e] >= first:
+                    target = into[places[e]]
+                    for c in range(len(source)):
+                        target[c] += source[c]
+
+
+@kernel
+def _backward(
+    start: int,
+    stop: int,
+    workers: int,
+    stored: Stored,
+    source: Source,
+    local: NDArray[Any],
+    lines: NDArray[Any],
+    x: NDArray[Any],
+    states: NDArray[Any],
+    s: NDArray[Any],
+    ends: NDArray[Any],
+    alive: NDArray[Any],
+    gradient: NDArray[Any],
+    next_weight: NDArray[Any],
+    next_rows: NDArray[Any],
+    next_places: NDArray[Any],
+    given: NDArray[Any],
+    g_s: NDArray[Any],
+    g_x: NDArray[Any],
+    g_out: NDArray[Any],
+    running: NDArray[Any],
+    g_weight: NDArray[Any],
+    g_bias: NDArray[Any],
+    g_next: NDArray[Any],
+    cell: Any,
+    back: Any,
+) -> None:
+    """Workers ``start ... stop``, each with its share of the blocks of neurons.
+
+    Divided by neurons, so that every number is a sum in the same order for any number of workers.
+    The gradient of the spikes is ``given`` [B, T, O], or computed from that of the next layer; that
+    of the currents is written to ``g_out`` [B, T, O] if it has room.
+    """
+    batch, size = len(source.rows), source.weight.shape[1]
+    blocks = -(-size // BLOCK)
+    for worker in range(start, stop):
+        here, g_here, g_spike = running[worker], g_x[worker], g_s[worker]
+        for block in range(blocks * worker // workers, blocks * (worker + 1) // workers):
+            first = BLOCK * block
+            width = min(BLOCK, size - first)
+            g_weight[:, first : first + width] = 0
+            g_bias[first : first + width] = 0
+            g_next[first : first + width] = 0
+            for b in range(batch):
+                end = ends[b]
+                if g_out.size:
+                    g_out[b, end:, first : first + width] = 0
+                if end == 0:
+                    continue
+                currents = x[b if stored.x else worker, block if stored.x else 0]
+                h = states[b if stored.states else worker, block if stored.states else 0]
+                if not stored.states:
+                    drive(b, end, first, width, source, local[worker], lines[worker], currents)
+                    forward_tile(width, end, currents, here, s[worker], h, cell)
+                if given.size:
+                    for t in range(end):
+                        for o in range(width):
+                            g_spike[t, o] = given[b, t, first + o]
+                else:
+                    _pull(b, end, first, width, alive, gradient, next_weight, g_spike)
+                    _scatter_next(
+                        b,
+                        end,
+                        first,
+                        width,
+                        alive,
+                        next_rows[b],
+                        next_places,
+                        gradient,
+                        g_next,
+                    )
+                backward_tile(width, end, currents, h, g_spike, here, g_here, back)
+                if g_out.size:
+                    for t in range(end):
+                        for o in range(width):
+                            g_out[b, t, first + o] = g_here[t, o]
+                weigh(b, end, first, width, source, g_here, g_weight, g_bias)
+
+
+def forward(
+    stage: Stage, events: Events, *, keep: bool, trains: bool
+) -> tuple[Events, Kept | None]:
+    """Spikes of the neurons, which are at rest before the first step.
+
+    Parameters
+    ----------
+    stage, events
+        The layer and the spikes that drive it.
+    keep
+        Whether `backward` will be called.
+    trains
+        Whether the next layer will ask for the spikes site by site.
+    """
+    steps, batch, sites = events.shape
+    width = len(stage.weight)
+    cell = cell_of(stage.neuron, stage.spike)
+    source = sourced(events, stage.weight, stage.bias)
+    blocks = -(-source.weight.shape[1] // BLOCK)
+    variables = len(stage.neuron.State._fields)
+    workers = max(1, min(torch.get_num_threads(), batch // 2))
+    store = keep and stage.memory == "store"
+    stored = Stored(x=store and cell.needs_currents, states=store)
+    kept, scratch, emitted = Loan(), Loan(), Loan()
+    x = (kept if stored.x else scratch).array(batch if stored.x else workers, blocks, steps, BLOCK)
+    entries = (batch if store else workers, blocks, variables, steps)
+    states = (kept if store else scratch).array(*entries, BLOCK)
+    rows = np.empty((batch, steps + 1), np.int64)
+    rows[:, 0] = np.arange(batch) * (steps * width)
+    places = emitted.array(batch * steps * width, dtype=torch.int32)
+    bits = emitted.array(words(steps), batch * width if trains else 0, dtype=torch.uint64)
+    times = emitted.array(batch * steps * width if trains else 0, dtype=torch.int16)
+    spread(
+        _forward,
+        workers,
+        workers,
+        stored,
+        source,
+        scratch.array(workers, sites, PART),
+        scratch.array(workers, LINE, dtype=torch.int32),
+        x,
+        states,
+        scratch.array(workers, variables, BLOCK),
+        scratch.array(workers, blocks, steps, BLOCK),
+        rows,
+        places,
+        bits,
+        times,
+        width,
+        cell.forward,
+        least=1,
+    )
+    offsets = np.arange(batch + 1) * width
+    every = np.tile(np.arange(width, dtype=np.int32), batch)
+    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, times, True, emitted)
+    return spikes, Kept(events, x, states, stored, kept) if keep else None
+
+
+class Gradients(NamedTuple):
+    """Of weight ``[O, F]``, bias ``[O]``, the next layer's weight ``[C, O]``, and the currents
+    ``[B, T, O]`` up to full vectors, if they were wanted."""
+
+    weight: Tensor
+    bias: Tensor
+    next_weight: Tensor | None
+    x: Tensor | None
+
+
+def backward(
+    stage: Stage,
+    kept: Kept,
+    ends: NDArray[np.int64],
+    upstream: Upstream | Tensor,
+    *,
+    wants_x: bool,
+) -> Gradients:
+    """Gradients of one layer.
+
+    Parameters
+    ----------
+    stage, kept
+        As given to and returned by `forward`.
+    ends
+        int64 ``[B]``: no gradient reaches a sample's steps from here on.
+    upstream
+        What the next layer passes back: its own gradient, or that of the spikes ``[B, T, O]`` with
+        O up to full vectors.
+    wants_x
+        Whether the gradient of the currents is asked for.
+    """
+    steps, batch, sites = kept.events.shape
+    width = len(stage.weight)
+    cell = cell_of(stage.neuron, stage.spike)
+    source = sourced(kept.events, stage.weight, stage.bias)
+    size = source.weight.shape[1]
+    variables = len(stage.neuron.State._fields)
+    workers = max(1, min(torch.get_num_threads(), -(-size // BLOCK)))
+    again = not kept.stored.states
+    scratch = Loan()
+    none = np.empty((0, 0, 0), np.float32)
+    if isinstance(upstream, Upstream):
+        gradient, alive, following, spikes = upstream
+        next_rows, next_places, given = spikes.rows, spikes.places, none
+    else:
+        gradient, following, given = none, np.empty((0, 0), np.float32), upstream.numpy()
+        alive, next_rows = np.empty((0, 0), np.uint64), np.empty((0, 0), np.int64)
+        next_places = np.empty(0, np.int32)
+    g_weight = torch.empty(sites, size)
+    g_bias = torch.empty(size if stage.bias is not None else 0)
+    g_next = torch.empty(size, gradient.shape[2])
+    g_out = torch.empty(batch, steps, size) if wants_x else None
+    spread(
+        _backward,
+        workers,
+        workers,
+        kept.stored,
+        source,
+        scratch.array(workers, sites if again else 0, PART),
+        scratch.array(workers, LINE, dtype=torch.int32),
+        kept.x if kept.stored.x else scratch.array(workers, 1, steps, BLOCK),
+        scratch.array(workers, 1, variables, steps, BLOCK) if again else kept.states,
+        scratch.array(workers, steps, BLOCK),
+        ends,
+        alive,
+        gradient,
+        following,
+        next_rows,
+        next_places,
+        given,
+        scratch.array(workers, steps, BLOCK),
+        scratch.array(workers, steps, BLOCK),
+        none if g_out is None else g_out.numpy(),
+        scratch.array(workers, RUNNING, BLOCK),
+        g_weight.numpy(),
+        g_bias.numpy(),
+        g_next.numpy(),
+        cell.forward,
+        cell.backward,
+        least=1,
+    )
+    return Gradients(
+        g_weight.T[:width],
+        g_bias[:width],
+        g_next[:width].T if len(following) else None,
+        g_out,
+    )

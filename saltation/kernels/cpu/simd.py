@@ -1,0 +1,220 @@
+"""Vector operations that no loop over scalars becomes: sums of rows, and spikes as bits.
+
+LLVM widens a loop over one row, but it neither keeps the running sums of a row in registers while
+it walks over other rows, nor turns comparisons into a bit mask. Written for vectors of 16 numbers;
+LLVM splits these where the machine's are shorter. Every operation rounds as in a plain loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from saltation.kernels.cpu.jit import compiled
+
+LANES = 16
+
+_I64 = ir.IntType(64)
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+
+
+def _const(number: int) -> Any:
+    return ir.Constant(_I64, number)
+
+
+def _data(context: Any, builder: Any, kind: Any, array: Any) -> tuple[Any, Any]:
+    """Pointer to the first number of a C-ordered array, and the length of its last axis."""
+    struct = context.make_array(kind)(context, builder, array)
+    return struct.data, cgutils.unpack_tuple(builder, struct.shape)[-1]
+
+
+def _vector(builder: Any, pointer: Any, number: int) -> Any:
+    """Pointer to the vector of that number from ``pointer`` on."""
+    at = builder.gep(pointer, [_const(LANES * number)])
+    return builder.bitcast(at, _VECTOR.as_pointer())
+
+
+def _adder(vectors: int) -> Any:
+    """Adds rows over that many vectors of columns, with the sums in registers."""
+
+    def add(
+        typing: Any,
+        into: Any,
+        row: Any,
+        column: Any,
+        source: Any,
+        source_column: Any,
+        places: Any,
+        first: Any,
+        last: Any,
+    ) -> Any:
+        for array in (into, source, places):
+            if not isinstance(array, types.Array) or array.layout != "C":
+                raise TypeError(f"C-ordered arrays are summed, not {array}")
+        i64 = types.int64
+        signature = types.void(into, i64, i64, source, i64, places, i64, i64)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            into, row, column, source, source_column, places, first, last = arguments
+            into, width = _data(context, builder, signature.args[0], into)
+            source, stride = _data(context, builder, signature.args[3], source)
+            places, _ = _data(context, builder, signature.args[5], places)
+            into = builder.gep(into, [builder.add(builder.mul(row, width), column)])
+            source = builder.gep(source, [source_column])
+            sums = [
+                cgutils.alloca_once_value(builder, builder.load(_vector(builder, into, k), align=4))
+                for k in range(vectors)
+            ]
+            with cgutils.for_range_slice(builder, first, last, _const(1)) as (e, _):
+                place = builder.sext(builder.load(builder.gep(places, [e])), _I64)
+                at = builder.gep(source, [builder.mul(place, stride)])
+                for k, total in enumerate(sums):
+                    number = builder.load(_vector(builder, at, k), align=4)
+                    builder.store(builder.fadd(builder.load(total), number), total)
+            for k, total in enumerate(sums):
+                builder.store(builder.load(total), _vector(builder, into, k), align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return intrinsic(add)
+
+
+_add_8, _add_4, _add_2, _add_1 = map(_adder, (8, 4, 2, 1))
+
+
+@compiled
+def add_rows(
+    into: Any,
+    row: int,
+    column: int,
+    source: Any,
+    from_: int,
+    places: Any,
+    first: int,
+    last: int,
+    width: int,
+) -> None:
+    """``into[row, column:column + width] += source[p, from_:from_ + width]`` for every p of
+    ``places[first:last]``, in their order.
+
+    ``into`` and ``source`` are float32 matrices and ``width`` is a multiple of 16.
+    """
+    done = 0
+    while done + 128 <= width:
+        _add_8(into, row, column + done, source, from_ + done, places, first, last)
+        done += 128
+    if done + 64 <= width:
+        _add_4(into, row, column + done, source, from_ + done, places, first, last)
+        done += 64
+    if done + 32 <= width:
+        _add_2(into, row, column + done, source, from_ + done, places, first, last)
+        done += 32
+    if done < width:
+        _add_1(into, row, column + done, source, from_ + done, places, first, last)
+
+
+def _generate_copy(
+    typing: Any, into: Any, row: Any, column: Any, source: Any, source_row: Any, source_column: Any
+) -> Any:
+    i64 = types.int64
+    signature = types.void(into, i64, i64, source, i64, i64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        into, row, column, source, source_row, source_column = arguments
+        into, width = _data(context, builder, signature.args[0], into)
+        source, stride = _data(context, builder, signature.args[3], source)
+        into = builder.gep(into, [builder.add(builder.mul(row, width), column)])
+        source = builder.gep(source, [builder.add(builder.mul(source_row, stride), source_column)])
+        number = builder.load(_vector(builder, source, 0), align=4)
+        builder.store(number, _vector(builder, into, 0), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_copy: Any = intrinsic(_generate_copy)
+
+
+@compiled
+def copy_row(
+    into: Any, row: int, column: int, source: Any, source_row: int, from_: int, width: int
+) -> None:
+    """``into[row, column:column + width] = source[source_row, from_:from_ + width]``, a multiple
+    of 16 numbers."""
+    for done in range(0, width, LANES):
+        _copy(into, row, column + done, source, source_row, from_ + done)
+
+
+def _generate_fetch(typing: Any, array: Any, row: Any, column: Any) -> Any:
+    signature = types.void(array, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row, column = arguments
+        data, width = _data(context, builder, signature.args[0], array)
+        at = builder.gep(data, [builder.add(builder.mul(row, width), column)])
+        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for_writing, into_all_caches, of_data = (ir.Constant(i32, n) for n in (0, 3, 1))
+        builder.call(function, [builder.bitcast(at, byte), for_writing, into_all_caches, of_data])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_fetch: Any = intrinsic(_generate_fetch)
+
+
+@compiled
+def fetch(array: Any, row: int, column: int, width: int) -> None:
+    """Have ``array[row, column:column + width]`` on its way into cache."""
+    for done in range(0, width, LANES):
+        _fetch(array, row, column + done)
+
+
+def _generate_mask(typing: Any, array: Any, row: Any, column: Any) -> Any:
+    """Bits of the 16 numbers of ``array`` [R, N] from ``column`` on in ``row``: 1 where not 0."""
+    signature = types.uint64(array, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row, column = arguments
+        data, width = _data(context, builder, signature.args[0], array)
+        at = builder.gep(data, [builder.add(builder.mul(row, width), column)])
+        numbers = builder.load(_vector(builder, at, 0), align=4)
+        bits = builder.fcmp_unordered("!=", numbers, ir.Constant(_VECTOR, [0.0] * LANES))
+        return builder.zext(builder.bitcast(bits, ir.IntType(LANES)), _I64)
+
+    return signature, generate
+
+
+mask: Any = intrinsic(_generate_mask)
+
+
+def _generate_lowest(typing: Any, bits: Any) -> Any:
+    """Number of the lowest bit of ``bits`` (uint64) that is 1; there must be one."""
+    signature = types.int64(types.uint64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return signature, generate
+
+
+lowest: Any = intrinsic(_generate_lowest)
+
+
+def _generate_ones(typing: Any, bits: Any) -> Any:
+    """How many bits of ``bits`` (uint64) are 1."""
+    signature = types.int64(types.uint64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return signature, generate
+
+
+ones: Any = intrinsic(_generate_ones)

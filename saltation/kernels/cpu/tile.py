@@ -1,0 +1,137 @@
+"""The time loops of all models in one form, for one sample and a block of neurons.
+
+The steps of the block are a matrix ``[T, N]`` and its variables are stacked. Every model brings a
+named tuple of its numbers, whose type chooses the loop when a caller is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba.extending import overload
+
+from saltation.kernels.cpu import izhikevich, lif
+from saltation.kernels.cpu.jit import INLINE, f32
+from saltation.kernels.cpu.slope import slope_numbers
+from saltation.neurons import IzhikevichNeuron, LIFNeuron
+from saltation.neurons.base import Neuron, Spike
+
+RUNNING = 4  # rows that `backward_tile` needs
+
+
+class LIFCell(NamedTuple):
+    """Numbers of `LIFNeuron` at rest."""
+
+    n: lif.Step
+    v: float
+
+
+class IzhikevichCell(NamedTuple):
+    """Numbers of `IzhikevichNeuron` at rest."""
+
+    n: izhikevich.Step
+    v: float
+    w: float
+
+
+class LIFBack(NamedTuple):
+    """Numbers of `LIFNeuron` and a surrogate's derivative."""
+
+    n: lif.Back
+
+
+class IzhikevichBack(NamedTuple):
+    """Numbers of `IzhikevichNeuron` at rest and a surrogate's derivative."""
+
+    n: izhikevich.Back
+    v: float
+    w: float
+
+
+class Cell(NamedTuple):
+    """Numbers of a model forward and backward, and whether backward reads the currents."""
+
+    forward: Any
+    backward: Any
+    needs_currents: bool
+
+
+def cell_of(neuron: Neuron, spike: Spike) -> Cell:
+    """The cell of a neuron that is at rest before the first step."""
+    k = slope_numbers(spike)
+    if isinstance(neuron, LIFNeuron):
+        n = lif.step_of(neuron)
+        return Cell(LIFCell(n, f32(neuron.v_rest)), LIFBack(lif.Back(*n, k)), False)
+    if not isinstance(neuron, IzhikevichNeuron):
+        raise TypeError(f"no compiled loop for {type(neuron).__name__}")
+    m, rest = izhikevich.step_of(neuron), f32((neuron.v_reset, neuron.w_rest))
+    return Cell(IzhikevichCell(m, *rest), IzhikevichBack(izhikevich.Back(*m, k), *rest), True)
+
+
+def forward_tile(
+    width: int, end: int, x: Any, running: Any, s: Any, states: Any, cell: Any
+) -> None:
+    """Spikes ``s`` and states ``[variables, T, N]`` of ``width`` neurons up to step ``end``,
+    from currents ``x`` [T, N]; ``running`` [variables, N] is scratch. For compiled code only."""
+    raise NotImplementedError
+
+
+@overload(forward_tile, strict=False, jit_options=INLINE)  # not strict: the annotations differ
+def _forward_tile(
+    width: Any, end: Any, x: Any, running: Any, s: Any, states: Any, cell: Any
+) -> Callable[..., None]:
+    def of_lif(width: int, end: int, x: Any, running: Any, s: Any, states: Any, cell: Any) -> None:
+        running[0, :width] = cell.v
+        lif.forward_loop(0, width, x[:end], running[0], s, states[0], cell.n)
+
+    def of_izhikevich(
+        width: int, end: int, x: Any, running: Any, s: Any, states: Any, cell: Any
+    ) -> None:
+        running[0, :width] = cell.v
+        running[1, :width] = cell.w
+        v, w, h_v, h_w = running[0], running[1], states[0], states[1]
+        izhikevich.forward_loop(0, width, x[:end], v, w, s, h_v, h_w, cell.n)
+
+    return of_lif if cell.instance_class is LIFCell else of_izhikevich
+
+
+def backward_tile(
+    width: int,
+    end: int,
+    x: Any,
+    states: Any,
+    g_s: Any,
+    running: Any,
+    g_x: Any,
+    cell: Any,
+) -> None:
+    """Gradients ``g_x`` [T, N] of currents up to step ``end`` from those of the spikes, ``g_s``.
+
+    ``running`` [4, N] is scratch. For compiled code only.
+    """
+    raise NotImplementedError
+
+
+@overload(backward_tile, strict=False, jit_options=INLINE)
+def _backward_tile(
+    width: Any, end: Any, x: Any, states: Any, g_s: Any, running: Any, g_x: Any, cell: Any
+) -> Callable[..., None]:
+    def of_lif(
+        width: int, end: int, x: Any, states: Any, g_s: Any, running: Any, g_x: Any, cell: Any
+    ) -> None:
+        running[:2, :width] = 0
+        h, g_v, g_late = states[0][:end], running[0], running[1]
+        lif.backward_loop(0, width, g_s, h, g_v, g_late, g_x, cell.n)
+
+    def of_izhikevich(
+        width: int, end: int, x: Any, states: Any, g_s: Any, running: Any, g_x: Any, cell: Any
+    ) -> None:
+        running[:2, :width] = 0
+        running[2, :width] = cell.v
+        running[3, :width] = cell.w
+        h_v, h_w, g_v, g_w = states[0][:end], states[1][:end], running[0], running[1]
+        first = running[2], running[3]
+        izhikevich.backward_loop(0, width, x, first, h_v, h_w, g_s, g_v, g_w, g_x, cell.n)
+
+    return of_lif if cell.instance_class is LIFBack else of_izhikevich

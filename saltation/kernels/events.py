@@ -1,0 +1,157 @@
+"""Spikes as events: where they are, instead of a tensor of zeros and ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+
+class Events(NamedTuple):
+    """Spikes of T steps, B samples and F sites, sample by sample: step by step and site by site.
+
+    Attributes
+    ----------
+    shape
+        ``(T, B, F)``.
+    offsets, sites
+        int64 ``[B + 1]`` and int32 ``[N]``: the sites of sample b that may have spiked are
+        ``sites[offsets[b]:offsets[b + 1]]``, ascending.
+    rows
+        int64 ``[B, T + 1]``: the spikes of sample b at step t lie at ``rows[b, t]`` up to
+        ``rows[b, t + 1]`` in ``places``. Between two samples there may be unused room.
+    places
+        int32, one flat array: which of the sample's sites spiked, ascending within a row.
+    bits
+        uint64 ``[T / 64, N]``: bit t % 64 of word t // 64 is 1 where the site spiked at step t.
+    times
+        int16, one flat array: the steps at which each site spiked, ascending, site after site, from
+        ``rows[b, 0]`` on. Bits and times are empty where nobody will ask for them.
+    every
+        Whether the sites are all sites, for all samples.
+    loan
+        Held for as long as the arrays are used, where they are only lent.
+    """
+
+    shape: tuple[int, int, int]
+    offsets: NDArray[np.int64]
+    sites: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    places: NDArray[np.int32]
+    bits: NDArray[np.uint64]
+    times: NDArray[np.int16]
+    every: bool
+    loan: Any = None
+
+    @property
+    def total(self) -> int:
+        """Number of spikes."""
+        return int((self.rows[:, -1] - self.rows[:, 0]).sum())
+
+    @property
+    def density(self) -> float:
+        """Spikes per step, sample and site."""
+        return self.total / max(1, self.shape[0] * self.shape[1] * self.shape[2])
+
+    def dense(self) -> Tensor:
+        """float32 ``[T, B, F]``, 1 where a spike is."""
+        steps, batch, sites = self.shape
+        spikes = np.zeros((steps, batch, sites), np.float32)
+        for b, rows in enumerate(self.rows):
+            step = np.repeat(np.arange(steps), np.diff(rows))
+            local = self.places[rows[0] : rows[-1]]
+            spikes[step, b, self.sites[self.offsets[b] + local]] = 1
+        # Plain, also where it is first needed within a transform or in inference mode.
+        with torch.inference_mode(False):
+            return torch.from_numpy(spikes)
+
+
+MOST_STEPS = 2**15 - 1  # that `Events.times` can number
+
+
+class SpikeTensor(Tensor):
+    """A float32 tensor ``[T, B, F]`` of zeros and ones that is kept as its events.
+
+    Layers that can use the events do; every other operation sees the ordinary dense tensor, which
+    is made once, when it is first needed, and is what any such operation reads or changes.
+    """
+
+    _events: Events
+    _dense: Tensor | None
+
+    @staticmethod
+    def __new__(cls, events: Events) -> SpikeTensor:
+        self: SpikeTensor = Tensor._make_wrapper_subclass(cls, events.shape, dtype=torch.float32)
+        self._events = events
+        self._dense = None
+        return self
+
+    def __init__(self, events: Events) -> None: ...
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if function in _OF_THE_SHAPE and args[0]._dense is None:
+            return super().__torch_function__(function, types, args, kwargs)  # type: ignore[no-untyped-call]
+        return function(*tree_map(_densely, args), **tree_map(_densely, kwargs or {}))
+
+    # What reaches the tensor below Python's functions, from C++, sees the dense tensor as well.
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return function(*tree_map(_densely, args), **tree_map(_densely, kwargs or {}))
+
+
+def _densely(value: Any) -> Any:
+    return dense_of(value) if isinstance(value, SpikeTensor) else value
+
+
+def dense_of(spikes: SpikeTensor) -> Tensor:
+    """The dense tensor, always the same one; but within a torch.func transform one of its own."""
+    made: Tensor | None = spikes.__dict__["_dense"]
+    if made is None:
+        made = spikes.__dict__["_events"].dense()
+        if not torch._C._are_functorch_transforms_active():
+            spikes.__dict__.update(_dense=made, _version=made._version)
+    return made
+
+
+def events_of(x: Tensor) -> Events | None:
+    """The events of a `SpikeTensor` whose dense tensor is as it was made and wants no gradient."""
+    if type(x) is not SpikeTensor:
+        return None
+    made = x.__dict__["_dense"]
+    if made is not None and (made.requires_grad or made._version != x.__dict__["_version"]):
+        return None
+    events: Events = x.__dict__["_events"]
+    return events
+
+
+# What a tensor without data can answer.
+_OF_THE_SHAPE = {
+    Tensor.shape.__get__,  # type: ignore[attr-defined]
+    Tensor.dtype.__get__,  # type: ignore[attr-defined]
+    Tensor.device.__get__,
+    Tensor.ndim.__get__,  # type: ignore[attr-defined]
+    Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
+    Tensor.dim,
+    Tensor.size,
+    Tensor.numel,
+    Tensor.is_floating_point,
+    Tensor.__len__,
+}

@@ -1,0 +1,108 @@
+"""Buffers that are lent, and the threads that loops run on."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from saltation.kernels.cpu import threads
+from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.threads import spread
+
+
+def test_a_buffer_is_lent_once() -> None:
+    """Two loans of the same shape never share memory; a returned one is used again."""
+    one, two = Loan(), Loan()
+    a, b = one.array(1000, 7), two.array(1000, 7)
+    assert not np.shares_memory(a, b)
+    place = a.ctypes.data
+    del one, a
+    gc.collect()
+    assert Loan().array(1000, 7).ctypes.data == place
+    other = two.array(1000, 7)
+    assert not np.shares_memory(b, other)
+
+
+def test_loans_from_many_threads() -> None:
+    """What one thread writes no other changes, while it holds the loan."""
+    broken: list[int] = []
+
+    def borrow(number: int) -> None:
+        for _ in range(200):
+            loan = Loan()
+            mine = loan.array(64)
+            mine[:] = number
+            if not (mine == number).all():
+                broken.append(number)
+            del loan, mine
+
+    workers = [threading.Thread(target=borrow, args=(k,)) for k in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not broken
+
+
+def test_buffers_are_aligned() -> None:
+    """To 64 bytes, for vectors that do not cross a line of the cache."""
+    assert Loan().array(3, 1000).ctypes.data % 64 == 0
+
+
+def fill(start: int, stop: int, into: list[int]) -> None:
+    """A loop that notes what it was given."""
+    into.extend(range(start, stop))
+
+
+@pytest.mark.parametrize("library", [True, False])
+@pytest.mark.parametrize("number", [1, 2, 3, 8])
+def test_every_piece_runs_once(
+    library: bool, number: int, threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On torch's threads and on our own."""
+    if not library:
+        monkeypatch.setattr("saltation.kernels.cpu.threads._openmp", lambda: None)
+    torch.set_num_threads(number)
+    seen: list[int] = []
+    spread(fill, 100, seen, least=3)
+    assert sorted(seen) == list(range(100))
+
+
+@pytest.mark.parametrize("library", [True, False])
+def test_errors_come_back(library: bool, threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in any piece is raised where the loop was called."""
+    if not library:
+        monkeypatch.setattr("saltation.kernels.cpu.threads._openmp", lambda: None)
+    torch.set_num_threads(2)
+
+    def fails(start: int, stop: int) -> None:
+        if start:
+            raise ValueError("in a thread")
+
+    with pytest.raises(ValueError, match="in a thread"):
+        spread(fails, 10, least=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_can_run_loops(threads: None) -> None:
+    """Though the threads of its parent are not there any more."""
+    torch.set_num_threads(2)
+    spread(fill, 100, [], least=1)
+    child = os.fork()
+    if child == 0:
+        seen: list[int] = []
+        spread(fill, 100, seen, least=1)
+        os._exit(0 if sorted(seen) == list(range(100)) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_torch_brings_its_library() -> None:
+    """On Linux wheels loops run on the threads of torch itself."""
+    if threads._openmp() is None:
+        pytest.skip("this build of torch has no GNU OpenMP library of its own")
+    assert threads._openmp().omp_get_max_threads() == torch.get_num_threads()
