@@ -20,7 +20,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python -W ignore -m benchmarks
 
 clean:
 	rm -rf $(VENV)

@@ -153,6 +153,19 @@ def test_wrong_products_are_found(
         assert row.differ > 0
 
 
+def test_wrong_feedback_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = dispatch.recurrent
+
+    def wrong(backend: str, neuron: Any, spike: Any, x: Tensor, *rest: Any) -> Any:
+        return right(backend, neuron, spike, x if backend == "reference" else scaled(x), *rest)
+
+    monkeypatch.setattr(dispatch, "recurrent", wrong)
+    row = perform("LIF Recurrent", CHECKS["LIF Recurrent"])
+    assert not row.ok
+    assert row.differ == 0
+    assert row.error == pytest.approx(1e-3, rel=0.02)
+
+
 def test_dependence_on_the_number_of_threads_is_found(wrong_loop: Callable[..., None]) -> None:
     wrong_loop(
         lambda trace: trace._replace(

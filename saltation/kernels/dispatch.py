@@ -19,6 +19,7 @@ from torch.nn import functional
 from saltation.errors import SaltationError, choose
 from saltation.kernels import reference, sampling
 from saltation.kernels.cpu import loop as cpu_loop
+from saltation.kernels.cpu import operator
 from saltation.kernels.cpu.support import lacks
 from saltation.kernels.events import MOST_STEPS, Events, SpikeTensor, events_of
 from saltation.kernels.recurrent import Feedback, RecurrentState
@@ -125,6 +126,19 @@ def run(
     return kernel.run(neuron, spike, x, state, record)
 
 
+def operator_key(neuron: Neuron, spike: Spike) -> str | None:
+    """What `run_captured` needs to know of neuron and surrogate; None where it cannot run."""
+    return operator.key_of(neuron, spike)
+
+
+def run_captured(key: str, neuron: Neuron, x: Tensor, state: Any) -> Trace | None:
+    """`run` as one node of a graph that torch.compile captures, or None where it cannot be."""
+    if any(part.device.type != "cpu" or part.dtype != torch.float32 for part in (x, *state)):
+        return None
+    spikes, *last = operator.neuron_loop(x, list(state), key)
+    return Trace(spikes, neuron.State(*last))
+
+
 def active(x: Tensor) -> tuple[Tensor, Tensor]:
     """Flat places (int64) and values (float64) of what is not 0 in ``x``, in order."""
     if lacks(torch.float32, x):
@@ -170,19 +184,38 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """`reference.chain` in one piece, or None where no kernel can or it would not pay."""
     weights = [*(stage.weight for stage in stages), weight]
-    if (
-        any(cpu_loop.refuses(s.neuron, s.spike, weight, None, False) for s in stages)
-        or any(one.shape[0] != two.shape[1] for one, two in pairwise(weights))
-        or (x.requires_grad and type(x) is Tensor)
-    ):
-        return None
     biases = [*(stage.bias for stage in stages), bias]
-    events = _events(x, *weights, *biases)
-    if events is None:
+    events = _chained(x, stages, *weights, *biases)
+    if events is None or any(one.shape[0] != two.shape[1] for one, two in pairwise(weights)):
         return None
     from saltation.kernels.cpu import chain
 
     return chain.run(events, stages, weight, bias)
+
+
+def _chained(
+    x: Tensor, stages: Sequence[Stage], weight: Tensor, *parts: Tensor | None
+) -> Events | None:
+    """`_events` for stages that can run in one piece; ``weight`` is the first."""
+    refused = any(cpu_loop.refuses(s.neuron, s.spike, weight, None, False) for s in stages)
+    if refused or (type(x) is Tensor and x.requires_grad):
+        return None
+    return _events(x, weight, *parts)
+
+
+def emitted(x: Tensor, stages: Sequence[Stage]) -> Tensor | None:
+    """Spikes of the last of ``stages`` as a `SpikeTensor`, where no derivative can be asked for.
+
+    None where one can, where no kernel can run this, or where it would not pay.
+    """
+    parts = [part for s in stages for part in (s.weight, s.bias) if part is not None]
+    wanted = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
+    events = None if wanted else _chained(x, stages, parts[0], *parts[1:])
+    if events is None:
+        return None
+    from saltation.kernels.cpu import chain
+
+    return SpikeTensor(chain.emitted(events, stages))
 
 
 def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:

@@ -58,6 +58,17 @@ class Events(NamedTuple):
         """Spikes per step, sample and site."""
         return self.total / max(1, self.shape[0] * self.shape[1] * self.shape[2])
 
+    def counts(self) -> Tensor:
+        """float32 ``[B, F]``: the spikes of each sample and site."""
+        _, batch, sites = self.shape
+        counts = np.zeros((batch, sites), np.float32)
+        for b, rows in enumerate(self.rows):
+            here = self.sites[self.offsets[b] : self.offsets[b + 1]]
+            found = np.bincount(self.places[rows[0] : rows[-1]], minlength=len(here))
+            counts[b, here] = found
+        with torch.inference_mode(False):
+            return torch.from_numpy(counts)
+
     def dense(self) -> Tensor:
         """float32 ``[T, B, F]``, 1 where a spike is."""
         steps, batch, sites = self.shape
@@ -77,8 +88,9 @@ MOST_STEPS = 2**15 - 1  # that `Events.times` can number
 class SpikeTensor(Tensor):
     """A float32 tensor ``[T, B, F]`` of zeros and ones that is kept as its events.
 
-    Layers that can use the events do; every other operation sees the ordinary dense tensor, which
-    is made once, when it is first needed, and is what any such operation reads or changes.
+    Layers that can use the events do, and a sum over time counts them; every other operation sees
+    the ordinary dense tensor, which is made once, when it is first needed, and is what any such
+    operation reads or changes.
     """
 
     _events: Events
@@ -103,6 +115,10 @@ class SpikeTensor(Tensor):
     ) -> Any:
         if function in _OF_THE_SHAPE and args[0]._dense is None:
             return super().__torch_function__(function, types, args, kwargs)  # type: ignore[no-untyped-call]
+        if function in _SUMS and (args[1:], kwargs or {}) in _OVER_TIME:
+            events = events_of(args[0])
+            if events is not None:
+                return events.counts()
         return function(*tree_map(_densely, args), **tree_map(_densely, kwargs or {}))
 
     # What reaches the tensor below Python's functions, from C++, sees the dense tensor as well.
@@ -141,6 +157,9 @@ def events_of(x: Tensor) -> Events | None:
     events: Events = x.__dict__["_events"]
     return events
 
+
+_SUMS = {Tensor.sum, torch.sum}
+_OVER_TIME: tuple[Any, ...] = (((0,), {}), ((), {"dim": 0}), ((), {"axis": 0}))
 
 # What a tensor without data can answer.
 _OF_THE_SHAPE = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar, overload
 
+import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose
@@ -69,6 +70,7 @@ class SpikingLayer(nn.Module):
         self.surrogate = get_surrogate(surrogate)
         self.backend = choose("backend", backend, dispatch.BACKENDS)
         self.memory = choose("memory", memory, MEMORIES)
+        self._key = dispatch.operator_key(self.neuron, self.surrogate)
 
     @overload
     def forward(self, x: Tensor, state: None = None) -> Tensor: ...
@@ -124,6 +126,10 @@ class SpikingLayer(nn.Module):
         return self.neuron.rest(x)
 
     def _run(self, x: Tensor, state: Any, record: bool) -> Trace:
+        if torch.compiler.is_compiling() and self.backend != "reference" and self._key:
+            captured = None if record else dispatch.run_captured(self._key, self.neuron, x, state)
+            if captured is not None:
+                return captured
         return dispatch.run(self.backend, self.neuron, self.surrogate, x, state, record)
 
     def _checked(self, state: Any, x: Tensor) -> Any:

@@ -19,24 +19,37 @@ class Sequential(nn.Sequential):
     Modules, names, state and results are those of ``nn.Sequential``. A leading stretch of linear
     layers and neurons that ends in a linear layer is one call where the input is spikes on a CPU:
     what passes between its layers are events, and backward only the gradients that are not zero.
+    One that ends in neurons is, too, where no derivative is wanted.
     A module with hooks is called by itself, so that its hooks see what they always see.
     """
 
     def forward(self, input: Any) -> Any:  # noqa: A002  # its name in nn.Sequential
         """As ``nn.Sequential``."""
-        modules, x = list(self), input
-        stages, last = _stretch(modules)
-        if stages and isinstance(x, Tensor):
-            out = dispatch.chain(x, stages, last.weight, last.bias)
-            if out is not None:
-                x, modules = out, modules[2 * len(stages) + 1 :]
-        for module in modules:
+        x, rest = _in_one_piece(input, list(self)) if isinstance(input, Tensor) else (input, self)
+        for module in rest:
             x = module(x)
         return x
 
 
-def _stretch(modules: list[nn.Module]) -> tuple[list[Stage], nn.Linear]:
-    """The stages that the chain begins with and the linear layer behind them; none, none."""
+def _in_one_piece(x: Tensor, modules: list[nn.Module]) -> tuple[Any, list[nn.Module]]:
+    """What the stretch that ``modules`` begin with makes of ``x``, and the modules behind it."""
+    stages, last = _stretch(modules)
+    if stages and last is None:
+        out = dispatch.emitted(x, stages)
+        if out is not None:
+            return out, modules[2 * len(stages) :]
+        # A derivative is wanted: the stretch ends in its last weights, and neurons are next.
+        last = modules[2 * len(stages) - 2]
+        stages = stages[:-1]
+    if stages:
+        out = dispatch.chain(x, stages, last.weight, last.bias)
+        if out is not None:
+            return out, modules[2 * len(stages) + 1 :]
+    return x, modules
+
+
+def _stretch(modules: list[nn.Module]) -> tuple[list[Stage], Any]:
+    """The stages that the chain begins with, and the linear layer behind them or None."""
     stages: list[Stage] = []
     linear: Any = None
     for module in modules:
@@ -51,9 +64,6 @@ def _stretch(modules: list[nn.Module]) -> tuple[list[Stage], nn.Linear]:
                 break
             stages.append(module.stage(linear.weight, linear.bias))
             linear = None
-    if linear is None and stages:  # the stretch ends in neurons; its last weights come last
-        stages.pop()
-        linear = modules[2 * len(stages)]
     return stages, linear
 
 

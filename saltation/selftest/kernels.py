@@ -151,8 +151,9 @@ def _product(row: Row) -> None:
             )
 
 
-# A number of steps that is a power of two, so that means over time are exact as well.
-_SIZES, _STEPS, _BATCH = (196, 67, 48, 10), 16, 13
+# Numbers of steps that are powers of two, so that means over time are exact as well; and more than
+# the bits of a word.
+_SIZES, _STEPS, _MANY_STEPS, _BATCH = (196, 67, 48, 10), 8, 128, 13
 
 
 def _networks(model: type[Neuron]) -> Iterator[tuple[str, list[Settings]]]:
@@ -163,6 +164,7 @@ def _networks(model: type[Neuron]) -> Iterator[tuple[str, list[Settings]]]:
     outputs = itertools.product(READOUTS, (False, True))
     readouts = [{"readout": readout, "bias": bias} for readout, bias in outputs]
     yield "readouts", [*readouts, *pairs[number:], *_OTHER_MEMORIES]
+    yield "many steps", [{"steps": _MANY_STEPS}]
 
 
 def _network(neuron: str, settings: list[Settings], row: Row) -> None:
@@ -171,14 +173,16 @@ def _network(neuron: str, settings: list[Settings], row: Row) -> None:
     rates = torch.rand(_BATCH, _SIZES[0], generator=noise)
     rates *= torch.rand(rates.shape, generator=noise) < 0.2
     labels = torch.randint(_SIZES[-1], (_BATCH,), generator=noise)
-    events, dense = poisson(rates, _STEPS), poisson(rates.double(), _STEPS)
 
     def of_the_loss(network: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
         loss = functional.cross_entropy(network(x), labels)
         return torch.autograd.grad(loss, [*network.parameters()])
 
     for given in settings:
-        build = partial(spiking_mlp, _SIZES, neuron=neuron, dt=_DT, **given)
+        steps = given.get("steps", _STEPS)
+        events, dense = poisson(rates, steps), poisson(rates.double(), steps)
+        options = {name: value for name, value in given.items() if name != "steps"}
+        build = partial(spiking_mlp, _SIZES, neuron=neuron, dt=_DT, **options)
         reference, network = build(backend="reference"), build()
         twin, gradients = balanced(reference, dense, of_the_loss)
         network.load_state_dict(reference.state_dict())
@@ -205,7 +209,7 @@ def _threads(row: Row) -> None:
     networks = [spiking_mlp(sizes, neuron=name, readout="sum", dt=_DT) for name in LAYERS]
 
     def bits() -> list[Tensor]:
-        spikes = poisson(rates, _STEPS)
+        spikes = poisson(rates, 2 * _STEPS)
         found = [spikes]
         for layer, x in [(loop, currents) for loop in loops] + [(f, wide) for f in feedback]:
             result = run(layer, x, layer.rest(x[0]))

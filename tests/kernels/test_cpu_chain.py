@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import saltation as st
 from saltation.kernels import reference
 from saltation.kernels.cpu import chain
-from saltation.kernels.events import events_of
+from saltation.kernels.events import SpikeTensor, events_of
 from saltation.layers import LAYERS, SpikingLayer
 from saltation.layers.sequential import _stretch
 from saltation.neurons import NEURONS
@@ -274,6 +274,21 @@ def test_without_gradients_nothing_is_kept() -> None:
     out = net(x)
     assert torch.equal(out, expected)
     assert not out.requires_grad
+
+
+def test_a_chain_that_ends_in_neurons() -> None:
+    """Without derivatives its spikes are events, equal to those of the modules one by one."""
+    net = network([50, 20, 30, 10], "izhikevich", True, readout="spike_count", dt=0.5)
+    x = st.poisson(rates(4, 50, 0.1), 70, 1.0)
+    expected = net(x)
+    with torch.no_grad():
+        spikes = st.Sequential(*list(net)[:-1])(x)
+        assert type(spikes) is SpikeTensor
+        assert torch.equal(spikes.sum(0), expected)
+        assert spikes.__dict__["_dense"] is None
+        assert torch.equal(net(x), expected)
+        assert torch.equal(nn.Sequential(*net)(x * 1), expected)
+        assert torch.equal((spikes * 1).sum(dim=0), expected)
 
 
 def test_frozen_layers() -> None:

@@ -38,6 +38,15 @@ def run(events: Events, stages: Sequence[Stage], weight: Tensor, bias: Tensor | 
     return _forward(Plan(events, stages), weight, bias, keep=False)[0]
 
 
+@torch.no_grad()
+def emitted(events: Events, stages: Sequence[Stage]) -> Events:
+    """The spikes of the last of ``stages``; nothing is kept for a derivative."""
+    for number, stage in enumerate(stages):
+        last = number == len(stages) - 1
+        events, _ = driven.forward(stage, events, keep=False, trains=last)
+    return events
+
+
 def _forward(
     plan: Plan, weight: Tensor, bias: Tensor | None, keep: bool
 ) -> tuple[Tensor, list[Kept | None], Events]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
 from saltation.kernels.cpu.slope import slope, slope_numbers
@@ -193,7 +193,7 @@ def forward(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """See `loop.Model`."""
     v = state[0].clone()
-    s = torch.empty_like(x)
+    s = fresh(*x.shape)
     arrays = (part.numpy() for part in (x, v, s))
     spread(_spikes, x.shape[1], *arrays, step_of(neuron), least=_LEAST)
     return s, (v,)
@@ -211,7 +211,7 @@ def backward(
     steps, size = x.shape
     g_v = g_last[0].clone()
     g_late = torch.zeros_like(g_v)
-    g_x = torch.empty_like(g_s)
+    g_x = fresh(*g_s.shape)
     workers = max(1, min(torch.get_num_threads(), size // _LEAST))
     block = max(LANES, min(_BLOCK, _CACHED // steps // LANES * LANES))
     scratch = Loan()

@@ -102,16 +102,27 @@ class _Loop(torch.autograd.Function):
         x, *state = ctx.saved_tensors
         if torch.is_grad_enabled():
             return None, None, *_again(ctx, (x, *state), (g_s, *g_last))
-        g_x, g_state = _model(ctx.neuron).backward(
-            ctx.neuron,
-            ctx.spike,
-            _flat(x, len(x)),
-            tuple(map(_flat, state)),
-            g_s.contiguous(),
-            tuple(g.contiguous() for g in g_last),
-        )
-        grads = [g_x.view(x.shape), *(g.view(x.shape[1:]) for g in g_state)]
-        return None, None, *grads
+        return None, None, *gradients(ctx.neuron, ctx.spike, x, tuple(state), g_s, g_last)
+
+
+def gradients(
+    neuron: Neuron,
+    spike: Surrogate,
+    x: Tensor,
+    state: tuple[Tensor, ...],
+    g_s: Tensor,
+    g_last: tuple[Tensor, ...],
+) -> list[Tensor]:
+    """Gradients of ``x`` and ``state`` from those of the spikes and the last state, any shape."""
+    g_x, g_state = _model(neuron).backward(
+        neuron,
+        spike,
+        _flat(x, len(x)),
+        tuple(map(_flat, state)),
+        _flat(g_s, len(x)),
+        tuple(map(_flat, g_last)),
+    )
+    return [g_x.view(x.shape), *(g.view(x.shape[1:]) for g in g_state)]
 
 
 def _again(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.jit import compiled, kernel
 from saltation.kernels.cpu.simd import LANES, add_rows, copy_row, fetch, mask, ones
 from saltation.kernels.cpu.threads import spread
@@ -275,7 +275,7 @@ def alive_steps(gradient: Tensor) -> tuple[NDArray[np.uint64], NDArray[np.int64]
 def forward(events: Events, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``x @ weight.T + bias`` [T, B, O] for the spikes x."""
     steps, batch, sites = events.shape
-    out = torch.empty(steps, batch, len(weight))
+    out = fresh(steps, batch, len(weight))
     workers = max(1, min(torch.get_num_threads(), batch // 2))
     scratch = Loan()
     local = scratch.array(workers, sites, PART)

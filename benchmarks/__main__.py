@@ -1,0 +1,183 @@
+"""``python -m benchmarks``: every workload, its tables and figures. `make bench` runs it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import figures, loops, memory, networks, roofline
+from benchmarks.networks import IZHIKEVICH, LIF, OURS, Task
+from benchmarks.timing import Step, Times, race, table
+from saltation.data import load
+from saltation.errors import SaltationError
+
+BATCH, SMALL, WIDE = 128, (784, 256, 10), (784, 1024, 1024, 10)
+BEST = ("plain torch, all at once, torch.compile", "plain torch, all steps at once")
+
+
+def images(data_dir: str) -> tuple[Tensor, Tensor, str]:
+    """A batch of MNIST as rates, or of random images of its density, and which."""
+    try:
+        data = load("mnist", data_dir, limit_train=BATCH)
+    except SaltationError:
+        noise = torch.Generator().manual_seed(0)
+        ink = torch.rand(BATCH, SMALL[0], generator=noise) < 0.19
+        x = ink * torch.rand(BATCH, SMALL[0], generator=noise)
+        return x, torch.randint(10, (BATCH,), generator=noise), "random images, 19 % ink"
+    return data.train.images.flatten(1).float() / 255, data.train.labels, "MNIST"
+
+
+def bound(builders: Mapping[str, Callable[[Task], Step]], task: Task) -> dict[str, Any]:
+    """Builders that know their task."""
+    return {name: lambda build=build: build(task) for name, build in builders.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--workloads", nargs="+", default=list("abcde"), choices=list("abcde"))
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--data-dir", default="../shared/data")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--dt", type=float, default=1.0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    x, labels, what = images(options.data_dir)
+
+    def task(dt: float, sizes: tuple[int, ...] = SMALL, steps: int = 50, rates: Tensor = x) -> Task:
+        return Task(rates, labels, sizes, steps, dt)
+
+    if options.memory_of:
+        print(memory.measure(options.memory_of, task(options.dt)))
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    lines: list[str] = []
+    raw: dict[str, Any] = {"threads": torch.get_num_threads(), "images": what}
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+        lines.append(text)
+
+    def run(title: str, results: dict[str, dict[str, Times]]) -> None:
+        raw[title] = {c: {n: t.ms for n, t in r.items()} for c, r in results.items()}
+        say(table(title, results))
+
+    rounds = options.rounds
+    say(f"{torch.get_num_threads()} threads, {rounds} rounds, batch {BATCH}, {what}.\n")
+    if "a" in options.workloads:
+        columns = {f"dt = {dt:g}": dt for dt in (0.05, 0.5, 1.0, 5.0)}
+        lif = {c: race(bound(LIF, task(dt)), rounds, 4) for c, dt in columns.items()}
+        run("(a) LIF, 784-256-10, T = 50", lif)
+        figures.bars(lif, options.out / "performance.png")
+        run(
+            "(a) Izhikevich, 784-256-10, T = 50",
+            {
+                c: race(bound(IZHIKEVICH, task(dt)), max(5, rounds // 3), 2)
+                for c, dt in columns.items()
+            },
+        )
+        found = memory.measure_all(list(LIF), 1.0)
+        raw["memory"] = found
+        say("### (a) Peak memory of a step, dt = 1 (MiB)\n\n| | MiB |\n| --- | ---: |")
+        say("\n".join(f"| {name} | {mib:.1f} |" for name, mib in found.items()) + "\n")
+        rates = roofline.machine()
+        say(
+            f"### Roofline\n\nMemory {rates.memory:.0f} GB/s, cache {rates.cache:.0f} GB/s, "
+            f"products {rates.products:.0f} GFLOP/s.\n\n| dt | input spikes | bound by rows and "
+            "states (ms) | saltation (ms) | dense products alone (ms) |\n"
+            "| ---: | ---: | ---: | ---: | ---: |"
+        )
+        for column, dt in columns.items():
+            work = roofline.work(task(dt))
+            say(
+                f"| {dt:g} | {work.spikes:,} | {work.bound(rates):.2f} | "
+                f"{lif[column][OURS].median:.1f} | {work.dense_bound(rates):.1f} |"
+            )
+        say("")
+    if "b" in options.workloads:
+        names = (OURS, *BEST, "SpikingJelly 2.0, multi-step", "snnTorch 1.0, products at once")
+        some = {name: LIF[name] for name in names}
+        run(
+            "(b) LIF, 784-1024-1024-10, T = 100",
+            {
+                f"dt = {dt:g}": race(bound(some, task(dt, WIDE, 100)), max(5, rounds // 5), 2)
+                for dt in (0.5, 1.0)
+            },
+        )
+    if "c" in options.workloads:
+        half = race(loops.reward_forward(x[:64], labels[:64]), rounds, 3)
+        run("(c) R-STDP forward, T = 200, batch 64", {"no gradient": half})
+    if "d" in options.workloads:
+        run(
+            "(d) LIF loop, forward and backward, [T, 32, 64, 32, 32]",
+            {f"T = {t}": race(loops.conv_loops(t), max(5, rounds // 5), 2) for t in (4, 16)},
+        )
+    if "e" in options.workloads:
+        scaling(task, x, rounds, run, say, options.out)
+    (options.out / "benchmarks.md").write_text("\n".join(lines), encoding="utf-8")
+    (options.out / "timings.json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
+    print(f"written: {options.out}")
+
+
+def scaling(
+    task: Callable[..., Task],
+    x: Tensor,
+    rounds: int,
+    run: Callable[[str, dict[str, dict[str, Times]]], None],
+    say: Callable[[str], None],
+    out: Path,
+) -> None:
+    """Workload (e): time against steps, density and threads."""
+    pair = {OURS: LIF[OURS], BEST[1]: LIF[BEST[1]]}
+    few = max(5, rounds // 3)
+    by_steps = {
+        f"T = {steps}": race(bound(pair, task(1.0, steps=steps)), few, 2)
+        for steps in (25, 50, 100, 200, 400, 800)
+    }
+    run("(e) steps, dt = 1", by_steps)
+    # Every pixel has the same rate, and a part of them is black, so that p dt stays moderate.
+    curves: dict[str, dict[float, Times]] = {name: {} for name in pair}
+    columns: dict[str, dict[str, Times]] = {}
+    for density in (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5):
+        rates = torch.full_like(x, -float(torch.log1p(torch.tensor(-density))))
+        columns[f"{density:g}"] = race(bound(pair, task(1.0, rates=rates)), few, 2)
+        for name, times in columns[f"{density:g}"].items():
+            curves[name][density] = times
+    idle = race(bound(pair, task(1.0, rates=torch.zeros_like(x))), few, 2)
+    columns["idle"] = idle
+    run("(e) density of the input spikes", columns)
+    figures.densities(curves, idle, out / "density.png")
+    small = race(
+        {
+            "dt = 0.01": lambda: networks.ours(task(0.01)),
+            "idle": lambda: networks.ours(task(0.01, rates=torch.zeros_like(x))),
+        },
+        rounds,
+        4,
+    )
+    ratio = statistics.median(
+        a / b for a, b in zip(small["dt = 0.01"].ms, small["idle"].ms, strict=True)
+    )
+    say(
+        f"MNIST at dt = 0.01: {small['dt = 0.01'].median:.2f} ms, idle: "
+        f"{small['idle'].median:.2f} ms; median ratio {ratio:.2f}\n"
+    )
+    threads = torch.get_num_threads()
+    by_threads = {}
+    for number in range(1, threads + 1):
+        torch.set_num_threads(number)
+        by_threads[f"{number} threads"] = race(bound(pair, task(1.0)), few, 2)
+    torch.set_num_threads(threads)
+    run("(e) threads, dt = 1", by_threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The compiled time loop as an operator of torch, for graphs that torch.compile captures.
+
+Eager calls take `loop.run`, which costs less; a captured graph holds this operator as one node,
+with a derivative and a form for tensors without data, so that it is not broken at a neuron layer.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saltation.kernels.cpu import loop
+from saltation.neurons import NEURONS
+from saltation.neurons.base import Neuron, Spike
+from saltation.surrogate import SURROGATES, Surrogate
+
+
+def key_of(neuron: Neuron, spike: Spike) -> str | None:
+    """Neuron and surrogate as text, the only form an operator can be given; None if not ours."""
+    ours = type(neuron) in loop.MODELS and type(spike) in SURROGATES.values()
+    if not ours or not isinstance(spike, Surrogate):
+        return None
+    # The fields as they are, so that what was computed from others is not computed again.
+    return json.dumps([neuron.name, fields_of(neuron), spike.name, fields_of(spike)])
+
+
+def fields_of(thing: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name."""
+    return {field.name: getattr(thing, field.name) for field in fields(thing)}
+
+
+@functools.cache
+def _parts(key: str) -> tuple[Neuron, Surrogate]:
+    name, parameters, surrogate, numbers = json.loads(key)
+    if parameters.get("beta") is not None:
+        parameters |= {"tau": None, "dt": None, "scheme": None}
+    made: Any = NEURONS[name]
+    return made(**parameters), SURROGATES[surrogate](**numbers)
+
+
+@torch.library.custom_op("saltation::neuron_loop", mutates_args=())
+def neuron_loop(x: Tensor, state: list[Tensor], key: str) -> list[Tensor]:
+    """Spikes ``[T, B, ...]`` and the last state, from currents ``x`` and the first state."""
+    neuron, spike = _parts(key)
+    trace = loop.run(neuron, spike, x.detach(), neuron.State(*state), record=False)
+    return [trace.spikes, *trace.state]
+
+
+@neuron_loop.register_fake
+def _(x: Tensor, state: list[Tensor], key: str) -> list[Tensor]:
+    return [torch.empty_like(x), *(torch.empty_like(part) for part in state)]
+
+
+@torch.library.custom_op("saltation::neuron_loop_backward", mutates_args=())
+def neuron_loop_backward(
+    x: Tensor, state: list[Tensor], gradients: list[Tensor], key: str
+) -> list[Tensor]:
+    """Gradients of currents and first state from those of spikes and last state."""
+    neuron, spike = _parts(key)
+    return loop.gradients(neuron, spike, x, tuple(state), gradients[0], tuple(gradients[1:]))
+
+
+@neuron_loop_backward.register_fake
+def _(x: Tensor, state: list[Tensor], gradients: list[Tensor], key: str) -> list[Tensor]:
+    return [torch.empty_like(x), *(torch.empty_like(part) for part in state)]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    x, state, ctx.key = inputs
+    ctx.save_for_backward(x, *state)
+
+
+def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[Any, ...]:
+    x, *state = ctx.saved_tensors
+    g_x, *g_state = neuron_loop_backward(x, state, gradients, ctx.key)
+    return g_x, g_state, None
+
+
+neuron_loop.register_autograd(_backward, setup_context=_setup)

@@ -1,0 +1,57 @@
+"""The benchmarks run: every contender takes a step at toy size. No time is asserted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import saltation as st
+
+pytest.importorskip("snntorch", reason="the benchmarks compare with snnTorch")
+pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJelly")
+pytest.importorskip("norse", reason="the benchmarks compare with Norse")
+
+from benchmarks import loops
+from benchmarks.networks import IZHIKEVICH, LIF, Task
+from benchmarks.timing import race, table
+
+TASK = Task(torch.rand(4, 12), torch.randint(3, (4,)), (12, 8, 7, 3), 5, 0.5)
+
+contenders = [(name, build) for group in (LIF, IZHIKEVICH) for name, build in group.items()]
+
+
+@pytest.mark.parametrize(("name", "build"), contenders)
+def test_every_contender_trains(name: str, build: object) -> None:
+    """Two steps; what torch.compile takes minutes for is left to the benchmark itself."""
+    if "torch.compile" in name:
+        name = "plain torch, all steps at once"
+        build = LIF[name]
+    step = build(TASK)  # type: ignore[operator]
+    step(0)
+    step(1)
+
+
+def test_reward_networks_agree() -> None:
+    """All steps at once and the plain loop count the same spikes of both layers."""
+    net = loops.reward_network(60)
+    x = st.poisson(torch.rand(6, 60), net.steps, method="bernoulli")
+    labels = torch.arange(6)
+    ours, plain = (run(net, x * 1, labels) for run in (loops.reward_at_once, loops.reward_by_steps))
+    for one, two in zip(ours, plain, strict=True):
+        assert 0 < one.sum() < one.numel() * net.steps
+        # A potential within rounding of threshold may fall on either side.
+        assert (one - two).abs().sum() <= 2e-3 * two.sum()
+
+
+def test_a_table_has_ratios() -> None:
+    """Contenders down, settings across; one that fails is left out and the others go on."""
+
+    def broken() -> None:
+        raise ValueError("no such step")
+
+    builders = {"saltation": lambda: lambda n: None, "peer": lambda: lambda n: None}
+    times = race({**builders, "broken": broken}, rounds=4, warm_up=1)  # type: ignore[dict-item]
+    assert list(times) == ["saltation", "peer"]
+    lines = table("A", {"dt = 1": times}).splitlines()
+    assert lines[4].startswith("| saltation |")
+    assert lines[5].endswith(" x |")
