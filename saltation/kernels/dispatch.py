@@ -229,12 +229,12 @@ def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
         return None
     if type(x) is not SpikeTensor and (lacks(torch.float32, x) or x.ndim < 3):
         return None
-    from saltation.kernels.cpu import product  # imports numba
+    from saltation.kernels.cpu import scan  # imports numba
 
-    events = events_of(x) if isinstance(x, SpikeTensor) else product.scan(x, len(weight))
+    events = events_of(x) if isinstance(x, SpikeTensor) else scan.scan(x, len(weight))
     if events is None or events.shape[2] != weight.shape[1]:
         return None
-    return events if product.sparse_enough(events.density, len(weight)) else None
+    return events if scan.sparse_enough(events.density, len(weight)) else None
 
 
 def recurrent(

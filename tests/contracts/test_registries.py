@@ -23,7 +23,8 @@ def test_every_neuron_has_a_layer(name: str) -> None:
     assert layer.neuron_type is NEURONS[name]
     assert getattr(st, layer.__name__) is layer
     own = inspect.signature(layer).parameters
-    assert [*inspect.signature(NEURONS[name]).parameters, "surrogate", "backend"] == list(own)
+    of_layers = ["surrogate", "backend", "memory"]
+    assert [*inspect.signature(NEURONS[name]).parameters, *of_layers] == list(own)
     assert set(LAYERS) == set(NEURONS)
 
 

@@ -85,7 +85,9 @@ class Lanes:
 
     def clamp(self, low: Any, high: Any) -> Lanes:
         """``low ... high``; NaN stays."""
-        return (self < low).choose(low, (self > high).choose(high, self))
+        at_most: Lanes = (self > high).choose(high, self)
+        at_least: Lanes = (self < low).choose(low, at_most)
+        return at_least
 
     def _splat(self, number: int) -> Any:
         count = self.value.type.count
