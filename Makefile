@@ -25,11 +25,11 @@ bench: $(INSTALLED)
 clean:
 	rm -rf $(VENV)
 
-# SpikingJelly asks for torchvision, which its import survives only without; its other needs are in
-# the peers extra.
+# SpikingJelly and Norse ask for torchvision, which their imports survive only without; their other
+# needs are in the peers extra.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "saltation needs Python 3.11 or newer, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
-	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spikingjelly
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spikingjelly norse
 	touch $@

@@ -26,6 +26,8 @@ from saltation.random import epoch_word, key, philox
 
 compiled(philox)
 
+_WAITING = 64  # draws that are decided together
+
 
 @kernel
 def _active(x: NDArray[Any], places: NDArray[Any], rates: NDArray[Any]) -> int:
@@ -69,19 +71,22 @@ def _sample(
     places: NDArray[Any],
     times: NDArray[Any],
     found: NDArray[Any],
+    open_: NDArray[Any],
     epoch: int,
     k0: int,
     k1: int,
 ) -> None:
-    """Samples ``start ... stop``; ``found``, as long as ``sites``, is scratch."""
+    """Samples ``start ... stop``; ``found``, as long as ``sites``, and ``open_`` [B, 3, .] are
+    scratch."""
     steps = rows.shape[1] - 1
     for b in range(start, stop):
         lo, hi = offsets[b], offsets[b + 1]
-        sample = index[b]
+        sample, waiting = index[b], 0
         bits[:, lo:hi] = 0
+        limit, site, code = threshold[lo:hi], sites[lo:hi], found[lo:hi]
         for block in range(-(-steps // TOP)):
-            inside = (1 << min(TOP, steps - TOP * block)) - 1
-            limit, site, code = threshold[lo:hi], sites[lo:hi], found[lo:hi]
+            first = TOP * block
+            inside = (1 << min(TOP, steps - first)) - 1
             # One array is written, so that the loop is vectorised.
             for i in range(hi - lo):
                 w0, w1, w2, w3 = philox(block, np.int64(site[i]), sample, epoch, k0, k1)
@@ -90,16 +95,45 @@ def _sample(
                     _bits(w0, top, 0) | _bits(w1, top, 4) | _bits(w2, top, 8) | _bits(w3, top, 12)
                 )
             for i in range(hi - lo):
-                spikes, open_ = code[i] & inside, (code[i] >> TOP) & inside
-                while open_:
-                    bit = lowest(np.uint64(open_))
-                    open_ &= open_ - 1
-                    t = TOP * block + bit
-                    w = philox(REST_BLOCKS + t // REST, np.int64(site[i]), sample, epoch, k0, k1)
-                    spikes |= np.int64(w[t % REST] >> 8 < (limit[i] & 0xFFFFFF)) << bit
-                first = TOP * block
+                spikes, equal = code[i] & inside, (code[i] >> TOP) & inside
                 bits[first // WORD, lo + i] |= np.uint64(spikes) << np.uint64(first % WORD)
+                while equal:
+                    open_[b, 0, waiting] = i
+                    open_[b, 1, waiting] = first + lowest(np.uint64(equal))
+                    equal &= equal - 1
+                    waiting += 1
+                    if waiting == open_.shape[2]:
+                        _decide(lo, waiting, open_[b], limit, site, bits, sample, epoch, k0, k1)
+                        waiting = 0
+        _decide(lo, waiting, open_[b], limit, site, bits, sample, epoch, k0, k1)
         list_events(lo, hi, bits, times, rows[b], places)
+
+
+@compiled
+def _decide(
+    lo: int,
+    waiting: int,
+    open_: NDArray[Any],
+    limit: NDArray[Any],
+    site: NDArray[Any],
+    bits: NDArray[Any],
+    sample: int,
+    epoch: int,
+    k0: int,
+    k1: int,
+) -> None:
+    """The draws whose top bits equal those of the threshold, by the others; ``open_`` [3, .] holds
+    which site and step they are of."""
+    which, step, below = open_[0], open_[1], open_[2]
+    for e in range(waiting):
+        i, t = which[e], step[e]
+        w0, w1, w2, w3 = philox(REST_BLOCKS + t // REST, np.int64(site[i]), sample, epoch, k0, k1)
+        k = t % REST
+        w = w0 if k == 0 else (w1 if k == 1 else (w2 if k == 2 else w3))
+        below[e] = w >> 8 < (limit[i] & 0xFFFFFF)
+    for e in range(waiting):
+        t = step[e]
+        bits[t // WORD, lo + which[e]] |= np.uint64(below[e]) << np.uint64(t % WORD)
 
 
 @apart
@@ -124,8 +158,8 @@ def bernoulli_trains(
     loan = Loan()
     places = loan.array(len(sites) * steps, dtype=torch.int32)
     times = loan.array(len(sites) * steps, dtype=torch.int16)
-    found = np.empty(len(sites), np.int64)
+    found, open_ = np.empty(len(sites), np.int64), np.empty((size, 3, _WAITING), np.int64)
     numbers = (epoch_word(epoch, stream), *key(seed))
     arrays = (threshold.numpy(), index.contiguous().numpy(), offsets, sites, bits, rows, places)
-    spread(_sample, size, *arrays, times, found, *numbers, least=4)
+    spread(_sample, size, *arrays, times, found, open_, *numbers, least=4)
     return Events(shape, offsets, sites, rows, places, bits, times, False, loan)
