@@ -117,12 +117,13 @@ def reward_by_steps(net: Reward, x: Any, labels: Tensor) -> tuple[Tensor, Tensor
 
 
 def reward_network(sites: int = 784) -> Reward:
-    """Weights of a network whose layers fire."""
+    """Weights as ``nn.Linear`` draws them."""
     noise = torch.Generator().manual_seed(0)
-    return Reward(
-        0.05 * torch.rand(256, sites, generator=noise) - 0.02,
-        0.1 * torch.rand(10, 256, generator=noise),
-    )
+
+    def weight(fan_out: int, fan_in: int) -> Tensor:
+        return (2 * torch.rand(fan_out, fan_in, generator=noise) - 1) / fan_in**0.5
+
+    return Reward(weight(256, sites), weight(10, 256))
 
 
 def reward_forward(x: Tensor, labels: Tensor) -> dict[str, Callable[[], Step]]:
