@@ -32,8 +32,6 @@ class Events(NamedTuple):
     times
         int16, one flat array: the steps at which each site spiked, ascending, site after site, from
         ``rows[b, 0]`` on. Bits and times are empty where nobody will ask for them.
-    every
-        Whether the sites are all sites, for all samples.
     loan
         Held for as long as the arrays are used, where they are only lent.
     """
@@ -45,7 +43,6 @@ class Events(NamedTuple):
     places: NDArray[np.int32]
     bits: NDArray[np.uint64]
     times: NDArray[np.int16]
-    every: bool
     loan: Any = None
 
     @property

@@ -324,7 +324,7 @@ def forward(
     )
     offsets = np.arange(batch + 1) * width
     every = np.tile(np.arange(width, dtype=np.int32), batch)
-    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, times, True, emitted)
+    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, times, emitted)
     return spikes, Kept(events, x, states, stored, kept) if keep else None
 
 

@@ -162,4 +162,4 @@ def bernoulli_trains(
     numbers = (epoch_word(epoch, stream), *key(seed))
     arrays = (threshold.numpy(), index.contiguous().numpy(), offsets, sites, bits, rows, places)
     spread(_sample, size, *arrays, times, found, open_, *numbers, least=4)
-    return Events(shape, offsets, sites, rows, places, bits, times, False, loan)
+    return Events(shape, offsets, sites, rows, places, bits, times, loan)

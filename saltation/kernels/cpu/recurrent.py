@@ -110,7 +110,7 @@ def _room(steps: int, batch: int, width: int, wanted: bool) -> Events:
     rows[:, 0] = np.arange(batch) * steps * width
     offsets, every = np.arange(batch + 1) * width, np.tile(np.arange(width, dtype=np.int32), batch)
     places, times = (loan.array(room, dtype=kind) for kind in (torch.int32, torch.int16))
-    return Events((steps, batch, width), offsets, every, rows, places, bits, times, True, loan)
+    return Events((steps, batch, width), offsets, every, rows, places, bits, times, loan)
 
 
 def _forward(

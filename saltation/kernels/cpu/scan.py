@@ -83,7 +83,7 @@ def scan(x: Tensor, fan_out: int) -> Events | None:
     spread(_find, batch, whole, rows, places, bits, times, least=4)
     offsets = np.arange(batch + 1) * sites
     every = np.tile(np.arange(sites, dtype=np.int32), batch)
-    return Events((steps, batch, sites), offsets, every, rows, places, bits, times, True)
+    return Events((steps, batch, sites), offsets, every, rows, places, bits, times)
 
 
 def sparse_enough(density: float, fan_out: int) -> bool:
