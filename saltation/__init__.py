@@ -27,16 +27,27 @@ from saltation.layers import (
 from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
+from saltation.stability import (
+    PENALTIES,
+    Lyapunov,
+    LyapunovPenalty,
+    flow,
+    lyapunov,
+    lyapunov_map,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "LIF",
     "NEURONS",
+    "PENALTIES",
     "SCHEMES",
     "ConfigError",
     "DataError",
     "Izhikevich",
+    "Lyapunov",
+    "LyapunovPenalty",
     "MissingDataError",
     "Readout",
     "Recurrent",
@@ -47,8 +58,11 @@ __all__ = [
     "StabilityWarning",
     "common_times",
     "direct",
+    "flow",
     "get_scheme",
     "latency",
+    "lyapunov",
+    "lyapunov_map",
     "poisson",
     "spiking_mlp",
     "surrogate",

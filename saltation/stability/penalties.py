@@ -1,0 +1,173 @@
+"""Penalties on Lyapunov exponents, by name, and the term they add to a loss.
+
+With r(u) = max(0, u), λ the largest exponent per step (mean over samples), target t, threshold c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from saltation.errors import SaltationError, choose, positive
+from saltation.layers.stepping import Stepped
+from saltation.stability.lyapunov import ESTIMATORS, lyapunov
+
+Penalty = Callable[[Tensor, float, float], Tensor]
+
+
+def _r(u: Tensor) -> Tensor:
+    return u.clamp(min=0)
+
+
+# ``(spectrum [k], t, c) -> scalar``; all but `floss` look at the largest exponent alone.
+PENALTIES: dict[str, Penalty] = {
+    "squared": lambda s, t, c: (s[0] - t) ** 2,
+    "hinge": lambda s, t, c: _r(s[0]) ** 2,
+    "asymmetric": lambda s, t, c: _r(s[0]) ** 2 + 0.1 * _r(-s[0] - 1) ** 2,
+    "extreme": lambda s, t, c: _r(s[0] - c) ** 2,
+    "adaptive_linear": lambda s, t, c: _r(s[0] - c) ** 3,
+    "adaptive_exp": lambda s, t, c: torch.expm1(_r(s[0] - c)) * _r(s[0] - c),
+    "adaptive_sigmoid": lambda s, t, c: torch.sigmoid((s[0] - c) / 0.5) * (s[0] - t) ** 2,
+    "mult_linear": lambda s, t, c: _r(s[0]) ** 2,
+    "mult_squared": lambda s, t, c: _r(s[0]) ** 3,
+    "mult_log": lambda s, t, c: torch.log1p(_r(s[0])) * _r(s[0]),
+    "floss": lambda s, t, c: (s**2).mean(),
+}
+
+
+class Measured(NamedTuple):
+    """One estimate made for the penalty.
+
+    Attributes
+    ----------
+    call
+        Which call of the penalty it was, from 0.
+    exponent, standard_error
+        λ, and its standard error over samples.
+    term
+        What was added to the loss.
+    """
+
+    call: int
+    exponent: float
+    standard_error: float
+    term: float
+
+
+@dataclass
+class LyapunovPenalty:
+    """A term for the loss that keeps the Lyapunov exponents of a network where they should be.
+
+    ``term = weight × warm-up × penalty(λ)``, on every ``every``-th call; 0 on the others. The
+    warm-up rises linearly from 1 / ``warmup_epochs`` in the first epoch to 1. Gradients of
+    exponents over long chaotic windows grow like exp(λ T) and mean nothing: keep T short.
+
+    Parameters
+    ----------
+    weight : float
+        Of the term.
+    penalty : str
+        A name in `PENALTIES`: ``squared`` (λ - t)², ``hinge`` r(λ)², ``asymmetric``
+        r(λ)² + 0.1 r(-λ - 1)², ``extreme`` r(λ - c)², ``adaptive_linear`` r(λ - c)³,
+        ``adaptive_exp`` (exp(r(λ - c)) - 1) r(λ - c), ``adaptive_sigmoid`` σ((λ - c) / 0.5)
+        (λ - t)², ``mult_linear`` r(λ)², ``mult_squared`` r(λ)³, ``mult_log`` log(1 + r(λ)) r(λ),
+        ``floss``: the mean of λ_i² over the first k.
+    target, threshold : float
+        t and c.
+    estimator : str
+        See `lyapunov`. ``telescoped`` costs least; it needs a network that takes all steps at once.
+    every : int
+        Calls from one estimate to the next.
+    samples : int or None
+        Samples of the batch that are used; None takes all. Few cost less, and show in the standard
+        error.
+    warmup_epochs : int
+        Epochs over which the weight rises.
+    k, qr_every, transient
+        See `lyapunov`.
+    seed : int
+        Of the first call's perturbations; each call draws others.
+
+    Attributes
+    ----------
+    history : list of Measured
+        Every estimate that was made.
+
+    Raises
+    ------
+    SaltationError
+        If a name is unknown or a number out of range.
+
+    Examples
+    --------
+    >>> regularise = st.LyapunovPenalty(weight=0.3, penalty="squared", target=-0.1)
+    >>> loss = cross_entropy(net(x), y) + regularise(net, x, epoch)
+    """
+
+    weight: float = 0.3
+    penalty: str = "squared"
+    target: float = 0.0
+    threshold: float = 2.0
+    estimator: str = "telescoped"
+    every: int = 2
+    samples: int | None = 4
+    warmup_epochs: int = 0
+    k: int = 1
+    qr_every: int = 1
+    transient: int = 0
+    seed: int = 0
+    history: list[Measured] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        choose("penalty", self.penalty, PENALTIES)
+        choose("estimator", self.estimator, ESTIMATORS)
+        positive("weight", self.weight)
+        for name, least in (("every", 1), ("warmup_epochs", 0), ("k", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise SaltationError(f"{name} must be an integer of at least {least}, got {value}")
+        if self.k > 1 and self.penalty != "floss":
+            raise SaltationError(
+                f"penalty '{self.penalty}' looks at one exponent, not {self.k}; take 'floss'"
+            )
+        self._calls = 0
+
+    def __call__(self, network: nn.Module | Stepped, x: Tensor, epoch: int | None = None) -> Tensor:
+        """The term for this step: a scalar, differentiable.
+
+        Parameters
+        ----------
+        network, x
+            As for `lyapunov`; of ``x`` the first `samples` samples are used.
+        epoch : int, optional
+            From 1, for the warm-up; without it there is none.
+        """
+        call, self._calls = self._calls, self._calls + 1
+        if call % self.every:
+            return x.new_zeros(())
+        batch = x.shape[network.batch_dim if isinstance(network, Stepped) else 1]
+        found = lyapunov(
+            network,
+            x,
+            estimator=self.estimator,
+            k=self.k,
+            qr_every=self.qr_every,
+            transient=self.transient,
+            samples=None if self.samples is None else min(self.samples, batch),
+            seed=self.seed + call,
+        )
+        value = PENALTIES[self.penalty](found.spectrum, self.target, self.threshold)
+        term = self.weight * self.warm_up(epoch) * value
+        shown: Any = (found.exponent, found.standard_error[0], term)
+        self.history.append(Measured(call, *(float(number.detach()) for number in shown)))
+        return term
+
+    def warm_up(self, epoch: int | None) -> float:
+        """The share of the weight in an epoch, from 1."""
+        if not self.warmup_epochs or epoch is None:
+            return 1.0
+        return min(1.0, epoch / self.warmup_epochs)

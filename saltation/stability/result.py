@@ -1,0 +1,111 @@
+"""What an estimate of Lyapunov exponents returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Lyapunov:
+    """Lyapunov exponents per step, natural logarithm: of every sample, and their mean.
+
+    Attributes
+    ----------
+    exponents : Tensor, [k, B]
+        Of every sample, largest first on average; differentiable where the estimate was.
+    growth : Tensor, [S, k, B]
+        Logarithm of the growth over each of S stretches of the horizon.
+    spans : tuple of int
+        Steps of each stretch; the first ``transient`` of all are in none.
+    norms : Tensor, [S, L, B]
+        Euclidean norm of the first perturbation's part in every layer at the end of each stretch,
+        as a fraction of the whole.
+    layers : tuple of str
+        Names of the L layers.
+    transient : int
+        Steps at the beginning that are not counted.
+    floored : int
+        How often a perturbation vanished, so that its growth was put at the floor, log 1e-12.
+    settings : dict
+        The estimator and its arguments.
+    unit : str
+        What an exponent is per: a step, or a unit of time.
+    """
+
+    exponents: Tensor
+    growth: Tensor
+    spans: tuple[int, ...]
+    norms: Tensor
+    layers: tuple[str, ...]
+    transient: int
+    floored: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    unit: str = "step"
+
+    @property
+    def horizon(self) -> int:
+        """Steps that are counted."""
+        return sum(self.spans)
+
+    @property
+    def exponent(self) -> Tensor:
+        """The largest exponent, mean over samples: a scalar."""
+        return self.exponents[0].mean()
+
+    @property
+    def spectrum(self) -> Tensor:
+        """All exponents, ``[k]``, mean over samples."""
+        return self.exponents.mean(1)
+
+    @property
+    def standard_error(self) -> Tensor:
+        """Of the mean over samples, ``[k]``; NaN for a single sample."""
+        samples = self.exponents.shape[1]
+        error: Tensor = self.exponents.detach().std(1) / samples**0.5
+        return error
+
+    @property
+    def dimension(self) -> float:
+        """Kaplan-Yorke dimension of the spectrum.
+
+        NaN if all k exponents add up to 0 or more, so that k are too few to tell.
+        """
+        spectrum = self.spectrum.detach().double()
+        sums = spectrum.cumsum(0)
+        if sums[-1] >= 0:
+            return float("nan")
+        whole = int((sums >= 0).sum())
+        inside = float(sums[whole - 1]) if whole else 0.0
+        return whole + inside / abs(float(spectrum[whole]))
+
+    def __str__(self) -> str:
+        values, errors = self.spectrum.detach(), self.standard_error
+        lines = [f"{'':>4}  exponent per {self.unit}   standard error"]
+        for i, (value, error) in enumerate(zip(values, errors, strict=True), start=1):
+            shown = "one sample" if torch.isnan(error) else f"{float(error):.4f}"
+            lines.append(f"{f'λ{i}':>4}  {float(value):+17.4f}   {shown:>14}")
+        lines.append(
+            f"{self.exponents.shape[1]} samples, {self.horizon} steps after {self.transient}; "
+            + ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        )
+        if self.floored:
+            lines.append(
+                f"{self.floored} times a perturbation vanished; its growth counts as log 1e-12"
+            )
+        return "\n".join(lines)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw growth over time and where in the network the perturbation is.
+
+        Returns
+        -------
+        The path of the figure; its ending chooses the format.
+        """
+        from saltation.stability.figures import draw_lyapunov  # imports matplotlib
+
+        return draw_lyapunov(self, Path(path))
