@@ -14,6 +14,7 @@ from saltation.errors import (
     SaltationError,
     StabilityWarning,
 )
+from saltation.interop import adapt
 from saltation.layers import (
     LIF,
     Izhikevich,
@@ -31,7 +32,10 @@ from saltation.stability import (
     PENALTIES,
     Lyapunov,
     LyapunovPenalty,
+    depth_growth,
+    diagnose,
     flow,
+    gradient_health,
     lyapunov,
     lyapunov_map,
 )
@@ -56,10 +60,14 @@ __all__ = [
     "SpikeLinear",
     "SpikeStatistics",
     "StabilityWarning",
+    "adapt",
     "common_times",
+    "depth_growth",
+    "diagnose",
     "direct",
     "flow",
     "get_scheme",
+    "gradient_health",
     "latency",
     "lyapunov",
     "lyapunov_map",
