@@ -33,11 +33,13 @@ class SnnTorchPort(Port):
         super().__init__(name, module)
         self._variables = VARIABLES[type(module).__name__]
         self.spike = SeenSpike(self.module.spike_grad, own=False)
+        self._seen = 0
 
     def rest(self, arguments: tuple[Any, ...]) -> State:
         return tuple(torch.zeros_like(arguments[0]) for _ in self._variables)
 
     def enter(self, arguments: tuple[Any, ...], state: State) -> tuple[Any, ...]:
+        self._seen = len(self.spike.seen or ())
         if not self.module.init_hidden:
             return arguments[0], *state
         for name, part in zip(self._variables, state, strict=True):
@@ -45,6 +47,8 @@ class SnnTorchPort(Port):
         return (arguments[0],)
 
     def leave(self, output: Any) -> tuple[State, Any]:
+        if self.spike.seen:  # the neuron asks for the spike before the step as well
+            del self.spike.seen[self._seen : -1]
         return tuple(getattr(self.module, name) for name in self._variables), output
 
     def open(self) -> Callable[[], None]:

@@ -216,7 +216,10 @@ def _observe(whole: Stepped, x: Tensor) -> tuple[Any, list[_Seen]]:
             one.spike = one.spike.copy()
     called = [one for one in seen if one.inputs]
     results = [r[0] if isinstance(r, tuple) else r for r in results]
-    return results[0] if len(results) == 1 else torch.stack(results), called
+    if len(results) == 1:
+        return results[0], called
+    in_slices = all(one.port.sequences for one in called)
+    return (torch.cat if in_slices else torch.stack)(results), called
 
 
 def _listen(one: _Seen) -> list[Any]:

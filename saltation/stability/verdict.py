@@ -93,9 +93,9 @@ def verdict(
 ) -> list[Finding]:
     """What is wrong, the gravest first."""
     broken = _not_finite(layers, weights, loss)
-    if broken:
+    if broken and not all(math.isfinite(layer.distance) for layer in layers):
         return broken
-    found = [finding for look in _LOOKS for finding in look(layers)]
+    found = [*broken, *(finding for look in _LOOKS for finding in look(layers))]
     if tangent is not None and finite is not None:
         found += _chaotic(layers, float(tangent.exponent), float(finite.exponent), tangent.horizon)
     if layers[-1].rate < _SILENT and not math.isnan(chance) and abs(loss - chance) < 0.02 * chance:
@@ -119,6 +119,8 @@ def _not_finite(
     bad = next((w.name for w in weights if not math.isfinite(w.norm)), "")
     if bad or not math.isfinite(loss):
         what = f"the gradient of '{bad}' is not finite" if bad else "the loss is not finite"
+        if bad and math.isfinite(loss):
+            what += " although all potentials are: the surrogate's derivative overflows"
         return [
             Finding("not finite", bad, what, "a smaller dt, clipped gradients, smaller weights")
         ]
@@ -220,7 +222,7 @@ def _over_depth(layers: Sequence[Layer]) -> list[Finding]:
 
 def _chaotic(layers: Sequence[Layer], tangent: float, finite: float, horizon: int) -> list[Finding]:
     largest = max(tangent, finite)
-    if horizon < 2 or largest <= _PER_STEP:
+    if horizon < 2 or not largest > _PER_STEP:
         return []
     widest = max(layers, key=lambda layer: layer.spread / layer.width)
     far = widest.spread / widest.width
