@@ -12,6 +12,7 @@ from saltation.errors import SaltationError, choose, positive
 from saltation.layers.stepping import Session, State, Stepped, stepped
 from saltation.stability.duals import differentiable
 from saltation.stability.estimators import Tangents, TwoTrajectories
+from saltation.stability.recurrent import currents, follow, only_layer
 from saltation.stability.result import Lyapunov
 
 ESTIMATORS = ("tangent", "telescoped", "finite")
@@ -118,6 +119,12 @@ def lyapunov(
     else:
         qr_every = 1  # the whole is one step
     tangents = Tangents(k, qr_every, seed)
+    layer = only_layer(whole) if estimator == "tangent" else None
+    driven = None if layer is None else currents(whole, layer, x)
+    if layer is not None and driven is not None:
+        follow(tangents, layer, driven)
+        _check_transient(tangents, transient)
+        return tangents.result([whole.ports[0].name], transient, settings)
     session = Session(whole, tangents)
     with differentiable():
         if estimator == "telescoped" and whole.at_once is not None:
@@ -255,9 +262,13 @@ def _result(
     transient: int,
     settings: dict[str, Any],
 ) -> Lyapunov:
+    _check_transient(control, transient)
+    return control.result(session.names, transient, settings)
+
+
+def _check_transient(control: Tangents | TwoTrajectories, transient: int) -> None:
     steps = sum(control.spans)
     if not transient < steps:
         raise SaltationError(
             f"the transient must be less than the input's {steps} steps, got {transient}"
         )
-    return control.result(session.names, transient, settings)
