@@ -16,6 +16,7 @@ from saltation.errors import (
 )
 from saltation.layers import (
     LIF,
+    CubaLIF,
     Izhikevich,
     Readout,
     Recurrent,
@@ -35,6 +36,7 @@ __all__ = [
     "NEURONS",
     "SCHEMES",
     "ConfigError",
+    "CubaLIF",
     "DataError",
     "Izhikevich",
     "MissingDataError",
