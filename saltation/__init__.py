@@ -17,6 +17,7 @@ from saltation.errors import (
 from saltation.interop import adapt
 from saltation.layers import (
     LIF,
+    CubaLIF,
     Izhikevich,
     Readout,
     Recurrent,
@@ -48,6 +49,7 @@ __all__ = [
     "PENALTIES",
     "SCHEMES",
     "ConfigError",
+    "CubaLIF",
     "DataError",
     "Izhikevich",
     "Lyapunov",
