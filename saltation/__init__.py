@@ -24,7 +24,7 @@ from saltation.layers import (
     SpikeStatistics,
     watch,
 )
-from saltation.models import spiking_mlp
+from saltation.models import spiking_mlp, spiking_vgg
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
 
@@ -51,6 +51,7 @@ __all__ = [
     "latency",
     "poisson",
     "spiking_mlp",
+    "spiking_vgg",
     "surrogate",
     "watch",
 ]
