@@ -26,7 +26,7 @@ from saltation.layers import (
     SpikeStatistics,
     watch,
 )
-from saltation.models import spiking_mlp
+from saltation.models import spiking_mlp, spiking_vgg
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
 from saltation.stability import (
@@ -75,6 +75,7 @@ __all__ = [
     "lyapunov_map",
     "poisson",
     "spiking_mlp",
+    "spiking_vgg",
     "surrogate",
     "watch",
 ]
