@@ -290,7 +290,7 @@ def test_initial_weights(init: str) -> None:
 def test_sizes_and_models(neuron: str, in_channels: int, size: int, stages: int) -> None:
     """Images of any size that the poolings leave something of; gradients reach all weights."""
     made = small(
-        in_channels, size, stages=stages, neuron=neuron, dropout=0.0, v_threshold=0.2, dt=0.5
+        in_channels, size, stages=stages, neuron=neuron, dropout=0.0, v_threshold=0.05, dt=0.5
     )
     assert all(
         type(block.neurons) is LAYERS[neuron] for stage in made.stages for block in stage[:-1]
