@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -64,14 +65,9 @@ def adapt(network: nn.Module, *, batch_dim: int | None = None, walk: Walk | None
         made = spikingjelly.stepped(network)
     else:
         made = stepped(network)
-    return Stepped(
-        made.network,
-        made.ports,
-        made.batch_dim if batch_dim is None else batch_dim,
-        walk or made.walk,
-        in_loop=made.in_loop and walk is None,
-        at_once=made.at_once if walk is None else None,
-    )
+    if batch_dim is not None:
+        made = replace(made, batch_dim=batch_dim)
+    return made if walk is None else replace(made, walk=walk, in_loop=False, at_once=False)
 
 
 def by_steps(network: nn.Module, x: Tensor, end: Callable[[], None]) -> None:

@@ -99,12 +99,6 @@ class SeenSpike:
         slope = slope.to(u.dtype)
         return slope if u.requires_grad else slope.detach()
 
-    def copy(self) -> SeenSpike:
-        """Another one, with what this has seen."""
-        other = SeenSpike(self.function, self.own)
-        other.seen = self.seen
-        return other
-
     def width(self) -> float:
         """Distance from threshold at which the derivative has fallen to half its peak."""
         u = torch.logspace(-5, 2, 701, dtype=torch.float64)
@@ -194,7 +188,7 @@ class Stepped:
         Whether the network has the loop over the steps within it. A step then ends where a neuron
         module is called again.
     at_once
-        ``(network, x) -> output`` of all steps in one call, where the network can; else None.
+        Whether ``network(x)`` takes all steps in one call.
     """
 
     network: nn.Module
@@ -202,7 +196,7 @@ class Stepped:
     batch_dim: int
     walk: Callable[[nn.Module, Tensor, Callable[[], None]], None]
     in_loop: bool = False
-    at_once: Callable[[nn.Module, Tensor], Any] | None = None
+    at_once: bool = False
 
 
 def by_slices(network: nn.Module, x: Tensor, end: Callable[[], None]) -> None:
@@ -227,7 +221,7 @@ def stepped(network: nn.Module) -> Stepped:
             f"snnTorch or SpikingJelly give saltation.adapt(network)"
         )
     ports = [LayerPort(name or "neurons", layer) for name, layer in layers.items()]
-    return Stepped(network, ports, 1, by_slices, at_once=lambda net, x: net(x))
+    return Stepped(network, ports, 1, by_slices, at_once=True)
 
 
 class Control(Protocol):
@@ -272,11 +266,14 @@ class Session:
                 self._end()
 
     def run_at_once(self, x: Tensor) -> Any:
-        """All steps of ``x`` in one call, which counts as one step; the network's output."""
+        """All steps of ``x`` in one call, for a network that takes them so; it counts as one step.
+
+        Returns
+        -------
+        The network's output.
+        """
         with self._open():
-            if self._stepped.at_once is None:
-                raise SaltationError("this network goes through its steps one by one")
-            output = self._stepped.at_once(self._stepped.network, x)
+            output = self._stepped.network(x)
             self._end()
         return output
 

@@ -67,12 +67,13 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         """``[T, B, C, H, W]`` to the same shape."""
         normalise = super().forward
         # As in torch: without running statistics evaluation takes those of its batch, too.
-        tracked = self.running_mean is not None
-        if self.statistics == "all" or (tracked and not self.training):
+        known = self.running_mean is not None
+        if self.statistics == "all" or (known and not self.training):
             return at_every_step(normalise, x)
         if not _repeats(x):
             return torch.stack([normalise(step) for step in x])
-        return direct(self._repeated(x[0], len(x)) if tracked else normalise(x[0]), len(x))
+        counts = known and self.track_running_stats
+        return direct(self._repeated(x[0], len(x)) if counts else normalise(x[0]), len(x))
 
     def _repeated(self, x: Tensor, steps: int) -> Tensor:
         """``x`` of ``[B, C, H, W]`` normalised, the running statistics updated ``steps`` times."""

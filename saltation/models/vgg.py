@@ -22,7 +22,7 @@ MOST_CHANNELS = 512
 
 # What a network's neurons are unless told otherwise; a model that is not here keeps its own.
 # Of LIF: snnTorch's Leaky as the depth benchmark has it.
-NEURONS: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "lif": {"beta": 0.9, "jump": "soft_delayed", "detach_reset": True}
 }
 
@@ -207,8 +207,8 @@ def spiking_vgg(
 
 
 def _with_defaults(neuron: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """``parameters`` of the neuron layers, completed by `NEURONS`."""
-    defaults = dict(NEURONS.get(neuron, {}))
+    """``parameters`` of the neuron layers, completed by `DEFAULTS`."""
+    defaults = dict(DEFAULTS.get(neuron, {}))
     if any(parameters.get(name) is not None for name in ("tau", "dt", "scheme")):
         # They say what beta says.
         defaults.pop("beta", None)

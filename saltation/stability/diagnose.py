@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -21,6 +20,9 @@ from saltation.stability.gradients import GradientHealth, matrix_health
 from saltation.stability.lyapunov import lyapunov
 from saltation.stability.result import Lyapunov
 from saltation.stability.verdict import Finding, Layer, verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Loss = Callable[[Any, Tensor], Tensor]
 
@@ -60,14 +62,23 @@ class Diagnosis:
     @property
     def table(self) -> pd.DataFrame:
         """The layers, a row each."""
+        import pandas as pd  # slow to import
+
         return pd.DataFrame([layer._asdict() for layer in self.layers]).set_index("name")
+
+    @property
+    def weight_table(self) -> pd.DataFrame:
+        """The gradients of the weights, a row each."""
+        import pandas as pd
+
+        return pd.DataFrame(self.weights, columns=GradientHealth._fields).set_index("name")
 
     def __str__(self) -> str:
         shown = self.table[_SHOWN]
         chance = "" if math.isnan(self.chance) else f" (chance: {self.chance:.3f})"
         lines = [f"loss {self.loss:.4f}{chance}", shown.to_string(float_format="{:.3g}".format)]
-        weights = pd.DataFrame(self.weights, columns=GradientHealth._fields).set_index("name")
-        lines += ["", "gradients of the weights", weights.to_string(float_format="{:.3g}".format)]
+        lines += ["", "gradients of the weights"]
+        lines += [self.weight_table.to_string(float_format="{:.3g}".format)]
         if self.tangent is not None and self.finite is not None:
             lines += [
                 "",
@@ -131,7 +142,7 @@ def diagnose(
         raise SaltationError("the loss does not depend on any weight that can be trained")
     weights, gradients = _gradients(whole.network, value, seen)
     finite = bool(torch.isfinite(value)) and all(
-        bool(torch.isfinite(u).all()) for one in seen for u in one.spike.seen or []
+        bool(torch.isfinite(u).all()) for one in seen for u in one.potentials
     )
     depth = tangent = two = None
     if finite:
@@ -161,11 +172,12 @@ class _Seen:
         self.spike = spike
         self.inputs: list[Tensor] = []
         self.spikes: list[Tensor] = []
+        self.potentials: list[Tensor] = []
 
     def layer(self, gradient: float, growth: float) -> Layer:
         in_time = [s if self.port.sequences else s[None] for s in self.spikes]
         spikes = torch.cat(in_time).detach().flatten(2)
-        u = torch.cat([one.flatten() for one in self.spike.seen or []]).double()
+        u = torch.cat([one.flatten() for one in self.potentials]).double()
         width = self.spike.width()
         none = (spikes == 0).all(0)
         return Layer(
@@ -200,20 +212,17 @@ def _observe(whole: Stepped, x: Tensor) -> tuple[Any, list[_Seen]]:
     results: list[Any] = []
     with ExitStack() as stack:
         for one in seen:
-            one.spike.seen = []
+            one.spike.seen = one.potentials
             stack.callback(setattr, one.spike, "seen", None)
             for handle in _listen(one):
                 stack.callback(handle.remove)
         out = whole.network.register_forward_hook(lambda _, __, output: results.append(output))
         stack.callback(out.remove)
         session = Session(whole, _AsItIs())
-        if whole.at_once is not None:
+        if whole.at_once:
             session.run_at_once(x)
         else:
             session.run(x)
-        # Kept beyond the session, for the ports forget it.
-        for one in seen:
-            one.spike = one.spike.copy()
     called = [one for one in seen if one.inputs]
     results = [r[0] if isinstance(r, tuple) else r for r in results]
     if len(results) == 1:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saltation.errors import SaltationError
 from saltation.layers.stepping import State
 from saltation.stability.duals import dual, parts
 from saltation.stability.frames import (
@@ -35,12 +36,21 @@ class _Estimator:
     def result(
         self, names: list[str], transient: int, settings: dict[str, Any], unit_steps: float = 1.0
     ) -> Lyapunov:
-        """What was found, without the stretches that end within the transient."""
-        ends, first = 0, 0
-        for first, span in enumerate(self.spans):  # noqa: B007  # the first that counts
-            if ends >= transient:
-                break
-            ends += span
+        """What was found over the stretches that begin after the transient.
+
+        Raises
+        ------
+        SaltationError
+            If there is none.
+        """
+        starts = [sum(self.spans[:i]) for i in range(len(self.spans))]
+        first = next((i for i, start in enumerate(starts) if start >= transient), None)
+        if first is None:
+            raise SaltationError(
+                f"the transient must be less than the input's {sum(self.spans)} steps, and end "
+                f"before the last decomposition begins, got {transient} (allowed: at most "
+                f"{starts[-1]})"
+            )
         spans = self.spans[first:]
         growth = torch.stack(self.growth[first:])
         return Lyapunov(
@@ -49,7 +59,7 @@ class _Estimator:
             spans=tuple(spans),
             norms=torch.stack(self.norms[first:]),
             layers=tuple(names),
-            transient=ends,
+            transient=starts[first],
             floored=int(torch.stack(self.floored[first:]).sum()),
             settings=settings,
             unit="step" if unit_steps == 1 else "unit of time",

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from saltation.errors import SaltationError
+
 # The least factor by which a perturbation is said to shrink: exact zero, from which there is no
 # logarithm and no way back, counts as this.
 FLOOR = 1e-12
@@ -48,7 +50,12 @@ class Orthonormal:
     log
         ``log |R_ii|`` [k, B], at least ``log FLOOR``.
     floored
-        bool ``[k, B]``, where it would have been less.
+        bool ``[k, B]``, where it would have been less, or is lost in rounding.
+
+    Raises
+    ------
+    SaltationError
+        If there are more vectors than numbers in a state.
     """
 
     def __init__(self, parts: Sequence[Tensor], k: int) -> None:
@@ -60,6 +67,8 @@ class Orthonormal:
             self.log, self.floored = norm.log()[None], below[None]
             return
         sizes = [part[0].numel() for part in parts]
+        if k > sum(sizes):
+            raise SaltationError(f"a state of {sum(sizes)} numbers has no {k} exponents")
         flat = torch.cat([part.reshape(k, samples, -1) for part in parts], 2)
         q, diagonal, below = _decompose(flat.permute(1, 2, 0))
         vectors = torch.split(q.permute(2, 0, 1), sizes, 2)
@@ -72,9 +81,16 @@ def _decompose(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     q, r = torch.linalg.qr(v)
     diagonal = r.diagonal(dim1=1, dim2=2).abs()
     # A derivative of the decomposition exists where no column depends on those before it.
-    if bool((diagonal > FLOOR).all()):
+    if bool((diagonal > _lost(r)).all()):
         return q, diagonal, torch.zeros_like(diagonal, dtype=torch.bool)
     return _gram_schmidt(v)
+
+
+def _lost(columns: Tensor) -> Tensor:
+    """What is left of a dependent column is rounding, in proportion to its length: the bound, for
+    ``[B, N, k]``, below which it is taken for that."""
+    length: Tensor = columns.detach().norm(dim=1)
+    return (8 * torch.finfo(columns.dtype).eps * length).clamp(min=FLOOR)
 
 
 def _gram_schmidt(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,16 +98,14 @@ def _gram_schmidt(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     columns: list[Tensor] = []
     norms: list[Tensor] = []
     dead: list[Tensor] = []
-    for column in v.unbind(2):
+    for column, least in zip(v.unbind(2), _lost(v).unbind(1), strict=True):
         rest = column
         if columns:
             before = torch.stack(columns, 2)
             for _ in range(2):  # once more, for what rounding left
                 rest = rest - (before @ (before.mT @ rest[..., None]))[..., 0]
-        # What is left of a dependent column is rounding, in proportion to its length.
-        length = column.detach().norm(dim=1) * 8 * torch.finfo(v.dtype).eps
-        norm, below = safe_norm((rest**2).sum(1), FLOOR)
-        below = below | (norm <= length)
+        norm, _ = safe_norm((rest**2).sum(1), FLOOR)
+        below = norm <= least
         norm = torch.where(below, FLOOR, norm)
         columns.append(torch.where(below[:, None], 0, rest / norm[:, None]))
         norms.append(norm)

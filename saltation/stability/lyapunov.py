@@ -111,29 +111,26 @@ def lyapunov(
         session = Session(whole, trajectories)
         session.run(torch.cat([x, x], whole.batch_dim))
         settings["eps"] = eps
-        return _result(trajectories, session, transient, settings)
+        return trajectories.result(session.names, transient, settings)
     if estimator == "tangent":
         settings["qr_every"] = qr_every
-    elif whole.at_once is None:
-        qr_every = NEVER
     else:
-        qr_every = 1  # the whole is one step
+        qr_every = 1 if whole.at_once else NEVER  # the whole is one step, or none is the last
     tangents = Tangents(k, qr_every, seed)
     layer = only_layer(whole) if estimator == "tangent" else None
     driven = None if layer is None else currents(whole, layer, x)
     if layer is not None and driven is not None:
         follow(tangents, layer, driven)
-        _check_transient(tangents, transient)
         return tangents.result([whole.ports[0].name], transient, settings)
     session = Session(whole, tangents)
     with differentiable():
-        if estimator == "telescoped" and whole.at_once is not None:
+        if estimator == "telescoped" and whole.at_once:
             session.run_at_once(x)
             tangents.spans = [len(x)]
         else:
             session.run(torch.cat([x] * k, whole.batch_dim))
             tangents.finish(session.states)
-        return _result(tangents, session, transient, settings)
+        return tangents.result(session.names, transient, settings)
 
 
 def lyapunov_map(
@@ -187,8 +184,6 @@ def lyapunov_map(
             f"the state must be a floating-point tensor [B, n], got {state.dtype} "
             f"{list(state.shape)}"
         )
-    if k > state.shape[1]:
-        raise SaltationError(f"a state of {state.shape[1]} numbers has no {k} exponents")
     if not transient < steps:
         raise SaltationError(f"steps must be more than the transient {transient}, got {steps}")
     if dt is not None:
@@ -254,21 +249,3 @@ def _check(estimator: str, k: int, qr_every: int, eps: float, transient: int) ->
     if transient and estimator == "telescoped":
         raise SaltationError("estimator 'telescoped' sees the whole horizon: transient must be 0")
     positive("eps", eps)
-
-
-def _result(
-    control: Tangents | TwoTrajectories,
-    session: Session,
-    transient: int,
-    settings: dict[str, Any],
-) -> Lyapunov:
-    _check_transient(control, transient)
-    return control.result(session.names, transient, settings)
-
-
-def _check_transient(control: Tangents | TwoTrajectories, transient: int) -> None:
-    steps = sum(control.spans)
-    if not transient < steps:
-        raise SaltationError(
-            f"the transient must be less than the input's {steps} steps, got {transient}"
-        )

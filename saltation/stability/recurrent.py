@@ -23,7 +23,7 @@ from saltation.stability.frames import Orthonormal, noise
 
 def only_layer(network: Stepped) -> Recurrent | None:
     """The recurrent layer of a network that has no other neurons."""
-    if len(network.ports) != 1 or network.at_once is None:
+    if len(network.ports) != 1 or not network.at_once:
         return None
     (port,) = network.ports
     return (

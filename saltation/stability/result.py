@@ -17,7 +17,8 @@ class Lyapunov:
     Attributes
     ----------
     exponents : Tensor, [k, B]
-        Of every sample, largest first on average; differentiable where the estimate was.
+        Of every sample, differentiable where the estimate was. The longer the horizon, the surer
+        the largest comes first; two that are nearly equal may come the other way round.
     growth : Tensor, [S, k, B]
         Logarithm of the growth over each of S stretches of the horizon.
     spans : tuple of int
@@ -54,7 +55,7 @@ class Lyapunov:
 
     @property
     def exponent(self) -> Tensor:
-        """The largest exponent, mean over samples: a scalar."""
+        """The first exponent, mean over samples: a scalar, and the largest up to its error."""
         return self.exponents[0].mean()
 
     @property
@@ -66,6 +67,8 @@ class Lyapunov:
     def standard_error(self) -> Tensor:
         """Of the mean over samples, ``[k]``; NaN for a single sample."""
         samples = self.exponents.shape[1]
+        if samples == 1:
+            return torch.full_like(self.exponents[:, 0], float("nan"), requires_grad=False)
         error: Tensor = self.exponents.detach().std(1) / samples**0.5
         return error
 

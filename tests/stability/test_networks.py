@@ -235,6 +235,41 @@ def test_a_dead_network_has_floors_and_no_nan() -> None:
         assert gradient is None or torch.isfinite(gradient).all()
 
 
+def test_more_vectors_than_a_trajectory_has_directions() -> None:
+    """Spike and potential both follow from what was before the jump: 2 F numbers, rank F."""
+    torch.manual_seed(0)
+    net = st.Recurrent(st.LIF(dt=0.5), 6)
+    x = 1 + torch.rand(10, 2, 6)
+    found = st.lyapunov(net, x, k=8, transient=2)
+    assert found.spectrum[6:].tolist() == pytest.approx([math.log(1e-12)] * 2)
+    assert found.floored == 2 * 2 * 8
+    assert st.lyapunov(net, x, k=6, transient=2).floored == 0
+    with pytest.raises(st.SaltationError, match="a state of 12 numbers has no 13 exponents"):
+        st.lyapunov(net, x, k=13)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_network_in_training_is_left_as_it_was(estimator: str) -> None:
+    """Also where one step is normalised for all: no running statistic counts the estimate."""
+    torch.manual_seed(0)
+    net = st.spiking_vgg(1, 3, 8, stages=2, blocks_per_stage=1, base_channels=4)
+    x = st.direct(torch.rand(3, 1, 8, 8), 4)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    st.lyapunov(net, x, estimator=estimator)
+    st.diagnose(net, x, torch.arange(3))
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert net.dropout.training
+
+
+def test_stretches_that_reach_into_the_transient_do_not_count() -> None:
+    """With decompositions every 5 steps a transient of 7 begins to count at 10."""
+    net, x = network(), drive(20)
+    found = st.lyapunov(net, x, qr_every=5, transient=7)
+    assert (found.transient, found.horizon, found.spans) == (10, 10, (5, 5))
+    with pytest.raises(st.SaltationError, match="at most 15"):
+        st.lyapunov(net, x, qr_every=5, transient=17)
+
+
 def test_orthonormal_frames_with_dependent_vectors() -> None:
     """A column that depends on others becomes zero, the rest stay orthonormal, derivatives hold."""
     a = torch.randn(2, 6, generator=torch.Generator().manual_seed(0), dtype=D)
@@ -250,8 +285,8 @@ def test_orthonormal_frames_with_dependent_vectors() -> None:
     assert torch.isfinite(gradient).all()
 
 
-def test_depth_growth_of_a_linear_stack() -> None:
-    """Far below threshold with a flat surrogate each layer multiplies by its weights' product."""
+def test_depth_growth_finds_a_weak_layer() -> None:
+    """A layer whose weights are a thousandth of what they were shows where it is."""
     net = network()
     found = st.depth_growth(net, drive())
     assert found.layers == ("1", "3", "5")
@@ -263,8 +298,8 @@ def test_depth_growth_of_a_linear_stack() -> None:
     assert (weak.growth[0] < found.growth[0] - 4).all()
 
 
-def test_what_passes_in_a_session_is_what_passes_without() -> None:
-    """Outputs step by step in a session equal the network's own, hooks are gone afterwards."""
+def test_a_layer_that_is_used_twice_has_two_states() -> None:
+    """Each under a name of its own; hooks are gone afterwards."""
     net, x = network(), drive()
     shared = st.LIF(dt=0.5)
     net = nn.Sequential(net[0], shared, net[2], shared).to(D)
