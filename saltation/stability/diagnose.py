@@ -149,7 +149,9 @@ def diagnose(
         with torch.no_grad():
             depth = depth_growth(whole, x, seed=seed)
             tangent = lyapunov(whole, x, seed=seed)
-            two = lyapunov(whole, x, estimator="finite", seed=seed)
+            # The first step of this one also counts how many components were perturbed.
+            later = int(tangent.horizon > 1)
+            two = lyapunov(whole, x, estimator="finite", transient=later, seed=seed)
     growth = [math.nan] * len(seen)
     if depth is not None:
         by_name = dict(zip(depth.layers[1:], depth.growth.mean(1).exp().tolist(), strict=True))

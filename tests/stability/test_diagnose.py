@@ -245,6 +245,16 @@ def test_an_exploding_recurrent_matrix(library: str) -> None:
     assert "chaotic" not in kinds(st.diagnose(_recurrent(library, 0.1), x, y))
 
 
+def test_many_neurons_are_not_chaos() -> None:
+    """A decaying network of 384 neurons over few steps: silent with depth, and nothing explodes."""
+    torch.manual_seed(0)
+    layers = [m for _ in range(6) for m in (nn.Linear(64, 64), st.LIF(beta=0.9))]
+    net = nn.Sequential(*layers, nn.Linear(64, 10))
+    found = st.diagnose(net, torch.rand(8, 16, 64), torch.arange(16) % 10)
+    assert "silent" in kinds(found)
+    assert "chaotic" not in kinds(found)
+
+
 def test_values_that_are_not_finite() -> None:
     """The layer where they begin is named, and nothing fails on the way."""
     linear = weights()
