@@ -23,6 +23,7 @@ _MODES = {
     "before": "before training",
     "both": "before and during training",
 }
+_WIDTH = 5.6  # the legend's
 _MOMENTS = ("before training", "after training")
 
 
@@ -88,15 +89,13 @@ def draw_flossing(records: list[dict[str, Any]], folder: Path, success_at: float
         return
     with mpl.rc_context(STYLE):
         _accuracy(done, folder, success_at)
-        _panels(done, folder, "spectrum", "exponent", "λ per step", _draw_spectrum)
-        _panels(
-            done,
-            folder,
-            "gradient_by_distance",
-            "distance from the last step (steps)",
-            "gradient norm",
-            _draw_gradient,
-        )
+        spectrum = _panels(done, "spectrum", "exponent", "λ per step", _draw_spectrum)
+        _finish(*spectrum, _note(done, "mean ± standard deviation"))
+        save(spectrum[0], folder, "spectrum")
+        distance = "distance from the last step (steps)"
+        gradient = _panels(done, "gradient_by_distance", distance, "gradient norm", _draw_gradient)
+        _finish(*gradient, _note(done, "geometric mean and range"))
+        save(gradient[0], folder, "gradient_by_distance")
 
 
 def _accuracy(records: list[dict[str, Any]], folder: Path, success_at: float) -> None:
@@ -105,7 +104,7 @@ def _accuracy(records: list[dict[str, Any]], folder: Path, success_at: float) ->
         [r["settings"] | {"accuracy": r["epochs"][-1]["test_accuracy"]} for r in records]
     )
     tasks = list(dict.fromkeys(frame["task"]))
-    figure = Figure(figsize=(1.0 + 3.4 * len(tasks), 3.3))
+    figure = Figure(figsize=(max(_WIDTH, 1.0 + 3.4 * len(tasks)), 3.3))
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
         here = frame[frame["task"] == task]
@@ -121,24 +120,23 @@ def _accuracy(records: list[dict[str, Any]], folder: Path, success_at: float) ->
         axes.set(title=task, xlabel="delay (steps)", ylim=(40, 101))
         axes.set_xticks(sorted(here["delay"].unique()))
     panels[0].set_ylabel("test accuracy (%)")
-    note = f"{_note(records)}; in grey chance, and from where a trial counts as solved"
-    _finish(figure, panels, note)
+    note = _note(records, "mean ± standard deviation")
+    _finish(figure, panels, f"{note}; dashed: solved from {success_at:g} %; chance: 50 %")
     save(figure, folder, "accuracy")
 
 
 def _panels(
     records: list[dict[str, Any]],
-    folder: Path,
     what: str,
     across: str,
     up: str,
     draw: Callable[[Axes, str, Any], None],
-) -> None:
+) -> tuple[Figure, list[Axes]]:
     """What was recorded before and after training: two rows a task, a column per delay."""
     tasks = list(dict.fromkeys(r["settings"]["task"] for r in records))
     delays = sorted({r["settings"]["delay"] for r in records})
     places = [(task, moment) for task in tasks for moment in _MOMENTS]
-    figure = Figure(figsize=(1.2 + 1.9 * len(delays), 1.0 + 1.5 * len(places)))
+    figure = Figure(figsize=(max(_WIDTH, 1.2 + 1.9 * len(delays)), 1.0 + 1.5 * len(places)))
     grid = figure.subplots(len(places), len(delays), sharex="col", sharey=True, squeeze=False)
     for row, (task, moment) in zip(grid, places, strict=True):
         for axes, delay in zip(row, delays, strict=True):
@@ -149,8 +147,7 @@ def _panels(
     for axes in grid[-1]:
         axes.set_xlabel(across, fontsize=8)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    _finish(figure, grid.flat, _note(records))
-    save(figure, folder, what)
+    return figure, list(grid.flat)
 
 
 def _by_mode(
@@ -176,7 +173,7 @@ def _draw_spectrum(axes: Axes, mode: str, values: Any) -> None:
 
 
 def _draw_gradient(axes: Axes, mode: str, values: Any) -> None:
-    """The geometric mean over seeds, with the range of all; zeros are not drawn."""
+    """The geometric mean over seeds, and their range; zeros are left out."""
     with np.errstate(divide="ignore"):
         logs = np.where(values > 0, np.log(values), np.nan)
     distance = np.arange(values.shape[1])
@@ -203,9 +200,9 @@ def _style(mode: str) -> dict[str, Any]:
     return style_of(list(_MODES).index(mode))
 
 
-def _note(records: list[dict[str, Any]]) -> str:
+def _note(records: list[dict[str, Any]], shown: str) -> str:
     seeds = len({r["settings"]["seed"] for r in records})
-    return f"mean and spread of {seeds} seeds" if seeds > 1 else "one seed"
+    return f"{shown} of {seeds} seeds" if seeds > 1 else "one seed"
 
 
 def _finish(figure: Figure, panels: Any, note: str) -> None:
@@ -216,7 +213,7 @@ def _finish(figure: Figure, panels: Any, note: str) -> None:
         list(handles.values()),
         list(handles),
         loc="outside lower center",
-        ncols=min(len(handles), max(1, int(figure.get_figwidth() / 2))),
+        ncols=len(handles),
         title="flossing",
     )
     figure.suptitle(note, x=0.01, ha="left", fontsize=8, color="#555555")

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import saltation as st
-from saltation.studies import FlossingStudy, flossing
-from saltation.studies.flossing import floss, measure, network_of
+from saltation.studies import FlossingStudy, flossing, flossing_trial
 from saltation.studies.flossing_report import draw_flossing, flossing_grid
+from saltation.studies.flossing_trial import floss, measure, network_of
 from saltation.training import fit
 
 CPU = torch.device("cpu")
@@ -142,8 +142,8 @@ def test_gradients_by_distance_are_those_of_single_samples(tmp_path: Path) -> No
     torch.manual_seed(0)
     network = network_of(trial)
     found = measure(network, trial, CPU)["gradient_by_distance"]
-    index = torch.arange(flossing._MEASURED) + flossing._PLACE
-    x, labels = flossing.task_of(trial).draw(index, seed=0, epoch=0, stream=flossing.TEST)
+    index = torch.arange(flossing_trial._MEASURED) + flossing_trial._PLACE
+    x, labels = flossing.task_of(trial).draw(index, seed=0, epoch=0, stream=flossing_trial.TEST)
     norms = []
     for i in range(len(labels)):
         currents = network[0](x[:, i : i + 1]).detach().requires_grad_()
@@ -159,7 +159,9 @@ def test_flossing_that_breaks_the_network_is_a_diverged_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        flossing, "_penalty", lambda *a, **k: lambda network, x: network[0].weight.sum() * torch.nan
+        flossing_trial,
+        "_penalty",
+        lambda *a, **k: lambda network, x: network[0].weight.sum() * torch.nan,
     )
     results = study(tmp_path, tasks=["copy"], delays=[2], modes=["none", "before"]).run()
     assert results["status"].tolist() == ["finished", "diverged"]
