@@ -92,7 +92,7 @@ def draw_flossing(records: list[dict[str, Any]], folder: Path, success_at: float
         spectrum = _panels(done, "spectrum", "exponent", "λ per step", _draw_spectrum)
         _finish(*spectrum, _note(done, "mean ± standard deviation"))
         save(spectrum[0], folder, "spectrum")
-        distance = "distance from the last step (steps)"
+        distance = "distance in time (steps)"
         gradient = _panels(done, "gradient_by_distance", distance, "gradient norm", _draw_gradient)
         _finish(*gradient, _note(done, "geometric mean and range"))
         save(gradient[0], folder, "gradient_by_distance")
@@ -117,7 +117,7 @@ def _accuracy(records: list[dict[str, Any]], folder: Path, success_at: float) ->
             axes.fill_between(mean.index, low, high, color=style["color"], alpha=0.15, lw=0)
         axes.axhline(50, color="#777777", linewidth=1)
         axes.axhline(success_at, color="#777777", linewidth=1, linestyle=(0, (2, 2)))
-        axes.set(title=task, xlabel="delay (steps)", ylim=(40, 101))
+        axes.set(title=task, xlabel="delay (steps)", ylim=(30, 101))
         axes.set_xticks(sorted(here["delay"].unique()))
     panels[0].set_ylabel("test accuracy (%)")
     note = _note(records, "mean ± standard deviation")

@@ -244,7 +244,7 @@ def test_figures_come_from_the_record_alone(tmp_path: Path) -> None:
         *("xor", "delay (steps)", "test accuracy (%)"),
         *("none", "before and during training"),
     }
-    assert "distance from the last step (steps)" in texts(tmp_path / "gradient_by_distance.svg")
+    assert "distance in time (steps)" in texts(tmp_path / "gradient_by_distance.svg")
     assert {"xor, delay 20", "exponent"} <= texts(tmp_path / "spectrum.svg")
 
 
