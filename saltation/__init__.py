@@ -14,8 +14,10 @@ from saltation.errors import (
     SaltationError,
     StabilityWarning,
 )
+from saltation.interop import adapt
 from saltation.layers import (
     LIF,
+    CubaLIF,
     Izhikevich,
     Readout,
     Recurrent,
@@ -24,14 +26,17 @@ from saltation.layers import (
     SpikeStatistics,
     watch,
 )
-from saltation.models import spiking_mlp
+from saltation.models import spiking_mlp, spiking_vgg
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
 from saltation.stability import (
     PENALTIES,
     Lyapunov,
     LyapunovPenalty,
+    depth_growth,
+    diagnose,
     flow,
+    gradient_health,
     lyapunov,
     lyapunov_map,
 )
@@ -44,6 +49,7 @@ __all__ = [
     "PENALTIES",
     "SCHEMES",
     "ConfigError",
+    "CubaLIF",
     "DataError",
     "Izhikevich",
     "Lyapunov",
@@ -56,15 +62,20 @@ __all__ = [
     "SpikeLinear",
     "SpikeStatistics",
     "StabilityWarning",
+    "adapt",
     "common_times",
+    "depth_growth",
+    "diagnose",
     "direct",
     "flow",
     "get_scheme",
+    "gradient_health",
     "latency",
     "lyapunov",
     "lyapunov_map",
     "poisson",
     "spiking_mlp",
+    "spiking_vgg",
     "surrogate",
     "watch",
 ]

@@ -7,6 +7,7 @@ import io
 import math
 import platform
 import re
+import runpy
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -149,6 +150,44 @@ class SelfTest:
             raise SystemExit(1)
 
 
+@dataclass
+class Diagnose:
+    """Why a network does not learn: its layers, its gradients, and in words what to try."""
+
+    source: Annotated[
+        tyro.conf.Positional[str],
+        tyro.conf.arg(
+            help="FILE.py:FUNCTION. Called without arguments, the function returns (network, x, y):"
+            " a network of saltation, snnTorch or SpikingJelly, a batch of its input, and labels."
+        ),
+    ]
+
+    def __call__(self) -> None:
+        given = _function(self.source)()
+        if not isinstance(given, tuple) or len(given) != 3:
+            raise ConfigError(
+                f"{self.source} must return (network, x, y), got {type(given).__name__}"
+            )
+        say(str(saltation.diagnose(*given)))
+
+
+def _function(source: str) -> Callable[[], Any]:
+    """What ``FILE.py:NAME`` names."""
+    file, _, name = source.rpartition(":")
+    path = Path(file)
+    if path.suffix != ".py" or not name.isidentifier():
+        raise ConfigError(f"a network is given as FILE.py:FUNCTION, got '{source}'")
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    # Beside the file its neighbours can be imported, as when Python runs it.
+    sys.path.insert(0, str(path.parent.resolve()))
+    found = runpy.run_path(str(path)).get(name)
+    if not callable(found):
+        raise ConfigError(f"{path} has no function '{name}'")
+    function: Callable[[], Any] = found
+    return function
+
+
 def run_study(study: Study[Any]) -> None:
     """Run a study, print its tables and say where its results are."""
     try:
@@ -193,6 +232,7 @@ GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
 COMMANDS: dict[str, Callable[..., Any]] = {
     "study": _study,
     "stability": Stability,
+    "diagnose": Diagnose,
     "data": _data,
     "info": Info,
     "selftest": SelfTest,

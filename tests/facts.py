@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import mpmath
 import torch
 
 # Rounding allowed in one chain of a few hundred operations on numbers of order one.
@@ -49,6 +50,24 @@ def lif_relaxation(time: float, tau: float, start: float, end: float) -> float:
 def lif_interval(tau: float, reset: float, end: float, threshold: float) -> float:
     """Time a LIF neuron driven towards ``end`` takes from ``reset`` to ``threshold``."""
     return tau * math.log((end - reset) / (end - threshold))
+
+
+def cuba_relaxation(
+    time: float, tau: float, tau_syn: float, start: tuple[float, float], x: float
+) -> tuple[float, float]:
+    """(v - v_rest, i) of a silent CUBA-LIF neuron at ``time``, from ``start`` under constant ``x``.
+
+    In 50 digits, because the solution divides by tau - tau_syn.
+    """
+    with mpmath.workdps(50):
+        t, tau, tau_syn = mpmath.mpf(time), mpmath.mpf(tau), mpmath.mpf(tau_syn)
+        u, w = mpmath.mpf(start[0]) - x, mpmath.mpf(start[1]) - x
+        decay, of_i = mpmath.exp(-t / tau), mpmath.exp(-t / tau_syn)
+        if tau == tau_syn:
+            change = w * t / tau * decay
+        else:
+            change = w * tau_syn / (tau_syn - tau) * (of_i - decay)
+        return float(x + u * decay + change), float(x + w * of_i)
 
 
 def within_standard_errors(successes: float, trials: int, p: float, errors: float = 4.0) -> bool:

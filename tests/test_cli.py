@@ -126,3 +126,24 @@ def test_data_list(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = capsys.readouterr().out
     assert re.search(r"digits\s+│[^│]+│\s+yes", out)
     assert "fashion_mnist" in out
+
+
+def test_diagnose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch, saltation as st\n"
+        "from torch import nn\n"
+        "def build():\n"
+        "    net = nn.Sequential(nn.Linear(4, 8), st.LIF(), nn.Linear(8, 3))\n"
+        "    net[0].weight.data.zero_()\n"
+        "    net[0].bias.data.zero_()\n"
+        "    return net, torch.rand(5, 6, 4), torch.arange(6) % 3\n"
+        "def wrong():\n"
+        "    return 3\n"
+    )
+    main(["diagnose", f"{file}:build"])
+    assert "activity dies at '1' (layer 1 of 1)" in capsys.readouterr().out
+    assert "must return (network, x, y), got int" in refused(capsys, "diagnose", f"{file}:wrong")
+    assert "no function 'none'" in refused(capsys, "diagnose", f"{file}:none")
+    assert "there is no file" in refused(capsys, "diagnose", f"{tmp_path / 'x.py'}:build")
+    assert "FILE.py:FUNCTION" in refused(capsys, "diagnose", "build")

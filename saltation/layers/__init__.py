@@ -1,7 +1,7 @@
 """Time-first layers: neurons, readouts, and statistics of what they emit."""
 
 from saltation.layers.linear import SpikeLinear
-from saltation.layers.neuron import LAYERS, LIF, Izhikevich, SpikingLayer
+from saltation.layers.neuron import LAYERS, LIF, CubaLIF, Izhikevich, SpikingLayer
 from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
@@ -11,6 +11,7 @@ __all__ = [
     "LAYERS",
     "LIF",
     "READOUTS",
+    "CubaLIF",
     "Izhikevich",
     "Readout",
     "Recurrent",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from saltation.errors import SaltationError, choose
 from saltation.kernels import dispatch
 from saltation.kernels.reference import MEMORIES, Stage, Trace
-from saltation.neurons import IzhikevichNeuron, LIFNeuron, Neuron
+from saltation.neurons import CubaLIFNeuron, IzhikevichNeuron, LIFNeuron, Neuron
 from saltation.surrogate import Sigmoid, Smooth, Surrogate, get_surrogate
 
 LAYERS: dict[str, type[SpikingLayer]] = {}
@@ -164,6 +164,10 @@ class LIF(SpikingLayer):
 
 class Izhikevich(SpikingLayer):
     neuron_type = IzhikevichNeuron
+
+
+class CubaLIF(SpikingLayer):
+    neuron_type = CubaLIFNeuron
 
 
 def _check_sequence(x: Tensor) -> None:

@@ -21,7 +21,6 @@ from saltation.errors import SaltationError
 from saltation.kernels.recurrent import RecurrentState
 from saltation.layers.neuron import SpikingLayer
 from saltation.layers.recurrent import Recurrent, neuron_layers
-from saltation.surrogate import Smooth
 
 State = tuple[Tensor, ...]
 
@@ -35,7 +34,17 @@ class Port(ABC):
         Of the module in its network.
     module
         The module.
+
+    Attributes
+    ----------
+    spike : SeenSpike or None
+        Its spike function, if it has one.
+    sequences : bool
+        Whether a call takes all steps ``[T, B, ...]``, not one.
     """
+
+    spike: SeenSpike | None = None
+    sequences = False
 
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name = name
@@ -53,28 +62,93 @@ class Port(ABC):
     def leave(self, output: Any) -> tuple[State, Any]:
         """The state that a call ended with, and what the network expects of it."""
 
+    @abstractmethod
     def open(self) -> Callable[[], None]:
         """Make the module ready for a session; what is returned makes it as it was."""
-        return lambda: None
 
-    def potentials(self, arguments: tuple[Any, ...], state: State) -> Tensor | None:
-        """``h - v_threshold`` of a call with these arguments from ``state``, before any jump;
-        None where the module does not tell."""
-        return None
 
-    def slope(self, u: Tensor) -> Tensor | None:
-        """The surrogate's derivative at ``u = h - v_threshold``, if there is one."""
-        return None
+class SeenSpike:
+    """A spike function that remembers what it was asked, and works in forward mode.
+
+    Attributes
+    ----------
+    seen
+        Where ``u = h - v_threshold`` of every call is kept, if anywhere.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], own: bool) -> None:
+        """``own`` functions are saltation's, which have every derivative; those of others get
+        their missing ones from the one they have, of backpropagation."""
+        self.function = function
+        self.own = own
+        self.seen: list[Tensor] | None = None
+
+    def __call__(self, u: Tensor) -> Tensor:
+        if self.seen is not None:
+            self.seen.append(u.detach())
+        if self.own:
+            return self.function(u)
+        return _Borrowed.apply(u, self)  # type: ignore[no-untyped-call, no-any-return]
+
+    def slope(self, u: Tensor) -> Tensor:
+        """The derivative that backpropagation sees, at ``u``; itself differentiable."""
+        with torch.enable_grad():
+            at = u if u.requires_grad else u.detach().requires_grad_()
+            spikes = self.function(at)
+            (slope,) = torch.autograd.grad(spikes.sum(), at, create_graph=True)
+        slope = slope.to(u.dtype)
+        return slope if u.requires_grad else slope.detach()
+
+    def copy(self) -> SeenSpike:
+        """Another one, with what this has seen."""
+        other = SeenSpike(self.function, self.own)
+        other.seen = self.seen
+        return other
+
+    def width(self) -> float:
+        """Distance from threshold at which the derivative has fallen to half its peak."""
+        u = torch.logspace(-5, 2, 701, dtype=torch.float64)
+        slope = self.slope(u)
+        below = (slope < self.slope(torch.zeros(1, dtype=torch.float64)) / 2).nonzero()
+        return float(u[int(below[0])]) if len(below) else float("inf")
+
+
+class _Borrowed(torch.autograd.Function):
+    """Another library's spike function with the derivative it has, in every mode."""
+
+    @staticmethod
+    def forward(u: Tensor, spike: SeenSpike) -> Tensor:
+        return spike.function(u).to(u.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, SeenSpike], output: Tensor) -> None:
+        u, ctx.spike = inputs
+        ctx.save_for_backward(u)
+        ctx.save_for_forward(u)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        return gradient * ctx.spike.slope(u), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        (u,) = ctx.saved_tensors
+        slope: Tensor = ctx.spike.slope(u)
+        return tangent * slope
 
 
 class LayerPort(Port):
     """Of a layer of saltation."""
 
     module: SpikingLayer | Recurrent
+    spike: SeenSpike
+    sequences = True
 
     def __init__(self, name: str, module: SpikingLayer | Recurrent) -> None:
         super().__init__(name, module)
         self._layer = module.layer if isinstance(module, Recurrent) else module
+        self.spike = SeenSpike(self._layer.surrogate, own=True)
 
     def rest(self, arguments: tuple[Any, ...]) -> State:
         state = self.module.rest(arguments[0][0])
@@ -89,13 +163,11 @@ class LayerPort(Port):
             state = (state.spikes, *state.neuron)
         return tuple(state), spikes
 
-    def potentials(self, arguments: tuple[Any, ...], state: State) -> Tensor | None:
-        h = self.module.record(arguments[0], self._whole(state)).h
-        return None if h is None else h - self._layer.neuron.v_threshold
-
-    def slope(self, u: Tensor) -> Tensor | None:
-        spike = self._layer.surrogate
-        return (spike.surrogate if isinstance(spike, Smooth) else spike).derivative(u)
+    def open(self) -> Callable[[], None]:
+        layer, kept = self._layer, self._layer.surrogate
+        if self.spike.seen is not None:  # else the compiled loops may run
+            layer.surrogate = self.spike  # type: ignore[assignment]
+        return lambda: setattr(layer, "surrogate", kept)
 
     def _whole(self, state: State) -> Any:
         if isinstance(self.module, Recurrent):
@@ -187,7 +259,8 @@ class Session:
         self._stepped = network
         self._control = control
         self.states: list[State] = []
-        self._ended: list[State] = []
+        self._ended: dict[int, State] = {}
+        self._begun: list[int] = []
         self._calls: dict[str, int] = {}
         self._steps = 0
 
@@ -200,11 +273,9 @@ class Session:
 
     def run_at_once(self, x: Tensor) -> Any:
         """All steps of ``x`` in one call, which counts as one step; the network's output."""
-        if self._stepped.at_once is None:
-            raise SaltationError(
-                "this network goes through its steps one by one; take estimator 'tangent'"
-            )
         with self._open():
+            if self._stepped.at_once is None:
+                raise SaltationError("this network goes through its steps one by one")
             output = self._stepped.at_once(self._stepped.network, x)
             self._end()
         return output
@@ -227,24 +298,24 @@ class Session:
         def before(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
             if self._stepped.in_loop and self._calls.get(port.name):
                 self._end()
-            place = len(self._ended)
+            place = sum(self._calls.values())
+            self._calls[port.name] = calls = self._calls.get(port.name, 0) + 1
+            self._begun.append(place)
+            name = port.name if calls == 1 else f"{port.name} (call {calls})"
             if self._steps == 0:
-                self._calls[port.name] = calls = self._calls.get(port.name, 0) + 1
-                self.names.append(port.name if calls == 1 else f"{port.name} (call {calls})")
-                return port.enter(
-                    arguments, self._control.start(self.names[-1], port.rest(arguments))
-                )
-            self._calls[port.name] = self._calls.get(port.name, 0) + 1
-            if place >= len(self.names) or self.names[place].split(" (")[0] != port.name:
+                self.names.append(name)
+                return port.enter(arguments, self._control.start(name, port.rest(arguments)))
+            if place >= len(self.names) or self.names[place] != name:
                 raise SaltationError(
-                    f"step {self._steps + 1} calls neuron module '{port.name}' out of the order of "
-                    f"the first step ({', '.join(self.names)})"
+                    f"step {self._steps + 1} calls neuron module '{name}' out of the order of the "
+                    f"first step ({', '.join(self.names)})"
                 )
             return port.enter(arguments, self.states[place])
 
         def after(_: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
+            # A module within another one ends before it.
             state, output = port.leave(output)
-            self._ended.append(state)
+            self._ended[self._begun.pop()] = state
             return output
 
         return before, after
@@ -255,9 +326,9 @@ class Session:
                 f"step {self._steps + 1} called {len(self._ended)} neuron modules, the first "
                 f"{len(self.names)}"
             )
-        self.states = self._control.advance(self._ended)
-        self._ended = []
-        self._calls = {}
+        ended = [self._ended[place] for place in range(len(self.names))]
+        self.states = self._control.advance(ended)
+        self._ended, self._calls = {}, {}
         self._steps += 1
 
 

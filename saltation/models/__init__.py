@@ -1,5 +1,6 @@
 """Networks, each from one constructor."""
 
 from saltation.models.mlp import spiking_mlp
+from saltation.models.vgg import spiking_vgg
 
-__all__ = ["spiking_mlp"]
+__all__ = ["spiking_mlp", "spiking_vgg"]

@@ -33,7 +33,8 @@ class Neuron(ABC):
     """Base of all models; a subclass names itself and appears in `NEURONS`.
 
     A subclass is a frozen dataclass with the fields ``dt``, ``scheme``, ``v_threshold``,
-    ``v_reset``, ``jump`` and ``detach_reset`` beside its own parameters.
+    ``v_reset``, ``jump`` and ``detach_reset`` beside its own parameters. ``linear`` says that its
+    ODE is linear: a scheme that is exact for such systems is exact between its spikes.
     """
 
     name: ClassVar[str]
@@ -41,6 +42,7 @@ class Neuron(ABC):
     State: ClassVar[type[Any]]
     schemes: ClassVar[tuple[str, ...]]
     jumps: ClassVar[tuple[str, ...]]
+    linear: ClassVar[bool] = False
 
     dt: float
     scheme: str

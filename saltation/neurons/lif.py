@@ -88,6 +88,7 @@ class LIFNeuron(Neuron):
     State = LIFState
     schemes = ("euler", "exponential", "rk2", "rk4", "implicit_euler", "trapezoid")
     jumps = JUMPS
+    linear = True
 
     def __post_init__(self) -> None:
         given = {k: getattr(self, k) for k in ("tau", "dt", "scheme")}

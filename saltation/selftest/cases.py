@@ -23,7 +23,7 @@ from saltation.selftest.row import TOLERANCE, Row
 
 _NOW_AND_THEN = (0.02, 0.8)  # spikes per step and neuron
 _HIGHEST = (1.5, 3.0, 4.5, 8.0, 16.0, 32.0, 64.0)  # currents are drawn from -1 up to one of these
-_GAINS = (8.0, 16.0, 32.0, 64.0, 4.0, 2.0)
+_GAINS = (8.0, 16.0, 32.0, 64.0, 4.0, 2.0, 128.0, 256.0, 512.0)
 _GRID = 1024
 
 

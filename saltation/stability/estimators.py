@@ -130,7 +130,7 @@ class Tangents(_Estimator):
 
     def start(self, name: str, rest: State) -> State:
         tangents = [noise(part, self.generator) for part in rest]
-        self._first += tangents
+        self.begin(tangents)
         return tuple(dual(part, t) for part, t in zip(rest, tangents, strict=True))
 
     def advance(self, states: list[State]) -> list[State]:
@@ -152,13 +152,21 @@ class Tangents(_Estimator):
         first = [[tangent[:samples] for _, tangent in layer] for layer in pairs]
         leading = torch.stack([squares(layer, samples).sum(0) for layer in first])
         frame = Orthonormal(tangents, self.k)
+        self.count(frame, span, self._share(leading))
+        fresh = iter(frame.q)
+        return [tuple(dual(plain, next(fresh)) for plain, _ in layer) for layer in pairs]
+
+    def begin(self, tangents: list[Tensor]) -> None:
+        """The vectors that a run begins with, as they were drawn."""
+        self._first += tangents
+
+    def count(self, frame: Orthonormal, span: int, share: Tensor) -> None:
+        """Take note of a decomposition after ``span`` steps."""
         log = frame.log
-        if self._first:  # the vectors a run begins with are as they were drawn
+        if self._first:
             log = log - Orthonormal(self._first, self.k).log
             self._first = []
         self.growth.append(log)
         self.spans.append(span)
-        self.norms.append(self._share(leading))
+        self.norms.append(share)
         self.floored.append(frame.floored)
-        fresh = iter(frame.q)
-        return [tuple(dual(plain, next(fresh)) for plain, _ in layer) for layer in pairs]

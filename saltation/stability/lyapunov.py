@@ -12,9 +12,12 @@ from saltation.errors import SaltationError, choose, positive
 from saltation.layers.stepping import Session, State, Stepped, stepped
 from saltation.stability.duals import differentiable
 from saltation.stability.estimators import Tangents, TwoTrajectories
+from saltation.stability.recurrent import currents, follow, only_layer
 from saltation.stability.result import Lyapunov
 
 ESTIMATORS = ("tangent", "telescoped", "finite")
+
+NEVER = 2**62  # steps
 
 
 def lyapunov(
@@ -39,8 +42,9 @@ def lyapunov(
         The linearised map, with the surrogate's derivative in place of the step function's, applied
         to k orthonormal vectors. This is what backpropagated errors meet. (Engelken & Abbott, 2024)
     ``telescoped``
-        The same for one vector without renormalisation: all steps of a layer at once, so at the
-        speed of ordinary training. For short x: over many steps numbers over- or underflow.
+        The same for one vector without renormalisation: all steps of a layer at once where the
+        network can, so at the speed of ordinary training. For short x: over many steps numbers
+        over- or underflow.
     ``finite``
         Two trajectories a distance eps apart, with true spikes and resets, pulled back together
         after every step (Benettin et al., 1980). A spike that one of them emits and the other does
@@ -108,16 +112,27 @@ def lyapunov(
         session.run(torch.cat([x, x], whole.batch_dim))
         settings["eps"] = eps
         return _result(trajectories, session, transient, settings)
-    tangents = Tangents(k, qr_every if estimator == "tangent" else 1, seed)
+    if estimator == "tangent":
+        settings["qr_every"] = qr_every
+    elif whole.at_once is None:
+        qr_every = NEVER
+    else:
+        qr_every = 1  # the whole is one step
+    tangents = Tangents(k, qr_every, seed)
+    layer = only_layer(whole) if estimator == "tangent" else None
+    driven = None if layer is None else currents(whole, layer, x)
+    if layer is not None and driven is not None:
+        follow(tangents, layer, driven)
+        _check_transient(tangents, transient)
+        return tangents.result([whole.ports[0].name], transient, settings)
     session = Session(whole, tangents)
     with differentiable():
-        if estimator == "tangent":
-            session.run(torch.cat([x] * k, whole.batch_dim))
-            tangents.finish(session.states)
-            settings["qr_every"] = qr_every
-        else:
+        if estimator == "telescoped" and whole.at_once is not None:
             session.run_at_once(x)
             tangents.spans = [len(x)]
+        else:
+            session.run(torch.cat([x] * k, whole.batch_dim))
+            tangents.finish(session.states)
         return _result(tangents, session, transient, settings)
 
 
@@ -247,9 +262,13 @@ def _result(
     transient: int,
     settings: dict[str, Any],
 ) -> Lyapunov:
+    _check_transient(control, transient)
+    return control.result(session.names, transient, settings)
+
+
+def _check_transient(control: Tangents | TwoTrajectories, transient: int) -> None:
     steps = sum(control.spans)
     if not transient < steps:
         raise SaltationError(
             f"the transient must be less than the input's {steps} steps, got {transient}"
         )
-    return control.result(session.names, transient, settings)

@@ -113,7 +113,7 @@ class LyapunovPenalty:
     target: float = 0.0
     threshold: float = 2.0
     estimator: str = "telescoped"
-    every: int = 2
+    every: int = 4
     samples: int | None = 4
     warmup_epochs: int = 0
     k: int = 1

@@ -45,7 +45,7 @@ def scheme_table(neuron: str, **parameters: Any) -> pd.DataFrame:
         slowest = np.linalg.eigvals(model.jacobian).real.max()
         rows[scheme.name] = {
             "order": scheme.order,
-            "exact": scheme.exact_if_linear and len(model.jacobian) == 1,
+            "exact": scheme.exact_if_linear and model.linear,
             "dt_limit": model.dt_limit,
             "stable": model.is_stable,
             "growth": float(scheme.radius(model.jacobian, model.dt)),

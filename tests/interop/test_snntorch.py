@@ -1,7 +1,8 @@
 """Against snnTorch 1.0: the same spikes, potentials and gradients.
 
-snnTorch's beta is a float32 buffer, so beta is a number that float32 holds; potentials then run in
-float64. Its surrogates return float32 spikes, so what passes back through them is float32 too.
+snnTorch's alpha and beta are float32 buffers, so they are numbers that float32 holds; potentials
+then run in float64. Its surrogates return float32 spikes, so what passes back through them is
+float32 too.
 """
 
 from __future__ import annotations
@@ -84,5 +85,56 @@ def test_leaky_is_beta(
         differentiate(data, trace.spikes, trace.h if reset.before_jump else trace.states.v),
         differentiate(data, spikes, potentials),
         TOLERANCE[dtype],
+        gradients=TOLERANCE[torch.float32],
+    )
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("threshold", [1.0, 0.75])
+@pytest.mark.parametrize("mechanism", ["none", "zero at once", "subtract at once"])
+def test_synaptic_is_implicit_euler(
+    snntorch: Any, mechanism: str, threshold: float, surrogate: str
+) -> None:
+    """Synaptic is CubaLIF(scheme="implicit_euler") in other units of current.
+
+    Implicit Euler gives i' = alpha i + (1 - alpha) x and v' = beta v + (1 - beta) i' with
+    alpha = 1 / (1 + dt / tau_syn), beta = 1 / (1 + dt / tau). Synaptic leaves out both factors, so
+    its input is (1 - alpha) (1 - beta) x and its current (1 - beta) i. In no other scheme does v
+    see exactly the new current. Its delayed resets are not ours: one subtracts a step later, and
+    the other also discards the input of that step.
+    """
+    alpha, beta = 0.5, 0.875
+    mine, peer = SURROGATES[surrogate]
+    reset = RESETS[mechanism]
+    synaptic = snntorch.Synaptic(
+        alpha=alpha, beta=beta, threshold=threshold, spike_grad=peer(snntorch), **reset.options
+    )
+    layer = st.CubaLIF(
+        tau=beta / (1 - beta),
+        tau_syn=alpha / (1 - alpha),
+        scheme="implicit_euler",
+        v_threshold=threshold,
+        jump=reset.jump,
+        detach_reset=reset.detached,
+        surrogate=mine,
+    )
+    data = weighted(gain=1.5, bias=0.5)
+    trace = layer.record(data.currents)
+    assert trace.h is not None
+    if mechanism == "subtract at once":
+        assert trace.h.max() < 2 * threshold
+    current = memory = torch.zeros_like(data.currents[0])
+    steps = []
+    for x in data.currents:
+        spikes, current, memory = synaptic((1 - alpha) * (1 - beta) * x, current, memory)
+        steps.append((spikes, memory, current))
+    spikes, potentials, currents = map(torch.stack, zip(*steps, strict=True))
+    torch.testing.assert_close(
+        trace.states.i * (1 - beta), currents, rtol=0, atol=TOLERANCE[torch.float64]
+    )
+    assert_same(
+        differentiate(data, trace.spikes, trace.states.v),
+        differentiate(data, spikes, potentials),
+        TOLERANCE[torch.float64],
         gradients=TOLERANCE[torch.float32],
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import saltation as st
 from saltation.kernels import dispatch
+from saltation.kernels.cpu.loop import MODELS
 from saltation.kernels.dispatch import KERNELS, in_words, resolve
 from saltation.neurons import NEURONS, LIFNeuron
 from saltation.neurons.base import Spike
@@ -46,9 +47,18 @@ SURROGATES["sigmoid"], NEURONS["lif"] = Sigmoid, LIFNeuron
 
 @pytest.mark.parametrize("model", st.NEURONS)
 def test_the_compiled_loop_is_the_default_on_a_cpu(model: str) -> None:
-    """For every model."""
+    """For every model that has one; the others run in the reference loop, which says why."""
     kernel, reason = resolve("auto", st.NEURONS[model](), Sigmoid(), X)
-    assert (kernel.name, reason) == ("cpu", "first choice")
+    if st.NEURONS[model] in MODELS:
+        assert (kernel.name, reason) == ("cpu", "first choice")
+    else:
+        missing = f"cpu: it has no loop for {st.NEURONS[model].__name__}"
+        assert (kernel.name, reason) == ("reference", missing)
+
+
+def test_which_models_are_compiled() -> None:
+    """So that a loop cannot go missing unnoticed."""
+    assert {model.name for model in MODELS} == {"lif", "izhikevich"}
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def test_scheme_table_at_the_limit_of_euler() -> None:
     assert table["stable"].sum() == 4
     assert table.loc["exponential", "growth"] == pytest.approx(math.exp(-2.5))
     assert bool(table.loc["exponential", "exact"])
+    assert bool(scheme_table("cuba_lif").loc["exponential", "exact"])
     assert not scheme_table("izhikevich").loc["exponential", "exact"]
 
 

@@ -1,0 +1,135 @@
+"""Parts of convolutional networks: maps of sequences ``[T, B, C, H, W]``, all steps in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from saltation.encoding import direct
+from saltation.errors import choose
+from saltation.layers import LAYERS
+
+STATISTICS = ("step", "all")
+
+
+def at_every_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``function`` of ``[B, ...]`` applied to every step of ``x`` of ``[T, B, ...]``.
+
+    It is called once, with the steps behind each other as ``[T B, ...]``; where ``x`` is one step
+    repeated (see `saltation.direct`), with that step alone, and the result is repeated as a view.
+    """
+    if _repeats(x):
+        return direct(function(x[0]), len(x))
+    y = function(x.flatten(0, 1))
+    return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+def _repeats(x: Tensor) -> bool:
+    """Whether all steps are the same memory."""
+    return x.stride(0) == 0
+
+
+class SequenceBatchNorm(nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` of a sequence.
+
+    Parameters
+    ----------
+    channels : int
+        Number of channels C.
+    statistics : str, default "step"
+        Over what mean and variance are taken in training: the samples of each ``step`` by itself,
+        as when the steps are normalised one after the other, or of ``all`` steps together. In
+        evaluation the running statistics serve every step.
+
+    Raises
+    ------
+    SaltationError
+        If ``statistics`` is unknown.
+
+    Notes
+    -----
+    A repeated step is normalised once. With ``step`` the running statistics are then those of T
+    updates with it; with ``all`` the unbiased running variance counts its samples once, not T
+    times.
+    """
+
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: int, statistics: str = "step") -> None:
+        super().__init__(channels)
+        self.statistics = choose("batch_norm", statistics, STATISTICS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to the same shape."""
+        normalise = super().forward
+        # As in torch: without running statistics evaluation takes those of its batch, too.
+        tracked = self.running_mean is not None
+        if self.statistics == "all" or (tracked and not self.training):
+            return at_every_step(normalise, x)
+        if not _repeats(x):
+            return torch.stack([normalise(step) for step in x])
+        return direct(self._repeated(x[0], len(x)) if tracked else normalise(x[0]), len(x))
+
+    def _repeated(self, x: Tensor, steps: int) -> Tensor:
+        """``x`` of ``[B, C, H, W]`` normalised, the running statistics updated ``steps`` times."""
+        self.num_batches_tracked.add_(steps)
+        if self.momentum is None:  # a cumulative average
+            weight = steps / self.num_batches_tracked.item()
+        else:
+            weight = 1 - (1 - self.momentum) ** steps
+        return functional.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=True,
+            momentum=weight,
+            eps=self.eps,
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, statistics={self.statistics!r}"
+
+
+class AvgPool(nn.AvgPool2d):
+    """`torch.nn.AvgPool2d` of every step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to ``[T, B, C, H // k, W // k]`` with windows of k."""
+        return at_every_step(super().forward, x)
+
+
+class ConvBlock(nn.Module):
+    """Convolution 3x3 without bias, batch normalisation, neurons.
+
+    ``s = neurons(norm(conv(x)))``: the normalised convolution is the neurons' input current.
+
+    Parameters
+    ----------
+    fan_in, fan_out : int
+        Channels of the input and of the spikes.
+    neuron : str
+        Model of the neurons.
+    batch_norm : str, default "step"
+        Statistics of the normalisation; see `SequenceBatchNorm`.
+    **parameters
+        Of the neuron layer.
+    """
+
+    def __init__(
+        self, fan_in: int, fan_out: int, neuron: str, batch_norm: str = "step", **parameters: Any
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)
+        self.norm = SequenceBatchNorm(fan_out, batch_norm)
+        self.neurons = LAYERS[choose("neuron", neuron, LAYERS)](**parameters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, fan_in, H, W]`` to spikes ``[T, B, fan_out, H, W]``."""
+        spikes: Tensor = self.neurons(self.norm(at_every_step(self.conv, x)))
+        return spikes

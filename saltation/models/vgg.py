@@ -1,0 +1,235 @@
+"""Spiking VGG networks: stages of convolutions and neurons, each followed by pooling.
+
+Source: Simonyan & Zisserman, "Very deep convolutional networks for large-scale image recognition",
+ICLR 2015, with neurons in place of rectifiers, batch normalisation, average pooling and one linear
+layer behind the convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saltation.encoding import direct
+from saltation.errors import SaltationError, choose
+from saltation.models.blocks import AvgPool, ConvBlock
+from saltation.surrogate import FastSigmoid, Smooth, Surrogate
+
+MOST_CHANNELS = 512
+
+# What a network's neurons are unless told otherwise; a model that is not here keeps its own.
+# Of LIF: snnTorch's Leaky as the depth benchmark has it.
+NEURONS: dict[str, dict[str, Any]] = {
+    "lif": {"beta": 0.9, "jump": "soft_delayed", "detach_reset": True}
+}
+
+
+class SpikingVGG(nn.Module):
+    """The network that `spiking_vgg` makes.
+
+    Attributes
+    ----------
+    stages : Sequential
+        Stages, each its blocks and a pooling: ``stages[i][j].neurons`` are neurons.
+    dropout, readout
+        From the summed spikes to the logits.
+    steps : int
+        Number of steps T for which an image is shown.
+    shape : tuple of int
+        ``(C, H, W)`` of an image.
+    """
+
+    def __init__(
+        self,
+        stages: nn.Sequential,
+        dropout: nn.Dropout,
+        readout: nn.Linear,
+        steps: int,
+        shape: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.stages = stages
+        self.dropout = dropout
+        self.readout = readout
+        self.steps = steps
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of images or sequences.
+
+        Parameters
+        ----------
+        x : Tensor, [B, C, H, W] or [T, B, C, H, W]
+            An image, which is shown at every one of ``steps`` steps, or the input of each of any
+            number of steps. What is the same at every step is computed once.
+
+        Returns
+        -------
+        Tensor, [B, classes]
+
+        Raises
+        ------
+        SaltationError
+            If ``x`` has another shape or is not floating point.
+        """
+        self._check(x)
+        spikes = self.stages(direct(x, self.steps) if x.ndim == 4 else x)
+        logits: Tensor = self.readout(self.dropout(spikes.sum(0).flatten(1)))
+        return logits
+
+    def _check(self, x: Tensor) -> None:
+        known = x.ndim == 4 or (x.ndim == 5 and len(x) > 0)
+        if not known or x.shape[-3:] != self.shape or not x.is_floating_point():
+            form = ", ".join(map(str, self.shape))
+            raise SaltationError(
+                f"the network takes floating-point images [B, {form}] or sequences [T, B, {form}] "
+                f"of at least one step, got {x.dtype} {list(x.shape)}"
+            )
+
+
+def spiking_vgg(
+    in_channels: int,
+    classes: int,
+    size: int = 32,
+    *,
+    stages: int = 4,
+    blocks_per_stage: int = 2,
+    base_channels: int = 64,
+    steps: int = 4,
+    neuron: str = "lif",
+    surrogate: str | Surrogate | Smooth = FastSigmoid(25.0),
+    dropout: float = 0.25,
+    batch_norm: str = "step",
+    init: str = "kaiming",
+    **parameters: Any,
+) -> SpikingVGG:
+    """Stages of convolutions and neurons, and a linear readout of the summed spikes.
+
+    Every stage is ``blocks_per_stage`` blocks, each a 3x3 convolution without bias, batch
+    normalisation and neurons, and average pooling by 2. Channels double from stage to stage, to at
+    most 512. The logits are ``W dropout(sum over t of s[t]) + b``, s being the pooled spikes of the
+    last stage. Source: Simonyan & Zisserman, 2015 (VGG).
+
+    Parameters
+    ----------
+    in_channels, classes : int
+        Channels of the images, and number of logits.
+    size : int, default 32
+        Height and width of the images, at least ``2 ** stages``: every pooling halves it, rounding
+        down.
+    stages, blocks_per_stage : int, default 4, 2
+        The depth, in convolutions, is their product.
+    base_channels : int, default 64
+        Channels of the first stage, at most 512.
+    steps : int, default 4
+        Number of steps T for which an image is shown.
+    neuron : str, default "lif"
+        Model of every neuron. LIF has ``beta=0.9`` (unless tau, dt or scheme are given),
+        ``jump="soft_delayed"`` and ``detach_reset=True``, as snnTorch's Leaky; other models have
+        the defaults of their layers.
+    surrogate : Surrogate or str, default FastSigmoid(25)
+        The spike function of every neuron.
+    dropout : float, default 0.25
+        Probability, in [0, 1), that a summed spike is dropped in training.
+    batch_norm : str, default "step"
+        Whether batch normalisation takes the statistics of each ``step`` by itself, so that in
+        training, too, steps can be run one after the other, or of ``all`` steps together, which is
+        faster.
+    init : str, default "kaiming"
+        ``kaiming``: convolutions normal with variance 2 / fan_out, readout Xavier uniform;
+        ``scaled``: convolutions half as large, readout orthogonal with gain 1/2. Behind batch
+        normalisation the size of a convolution's weights does not change what the network computes
+        in training, but gradients are inverse to it. Biases are 0.
+    **parameters
+        Of every neuron layer: ``v_threshold``, ``tau``, ``backend``, ...
+
+    Returns
+    -------
+    `SpikingVGG` from images ``[B, in_channels, size, size]`` or sequences
+    ``[T, B, in_channels, size, size]`` to logits ``[B, classes]``.
+
+    Raises
+    ------
+    SaltationError
+        If a number is out of range, the size does not survive the poolings, or a name is unknown.
+
+    Examples
+    --------
+    >>> net = st.spiking_vgg(3, 10)  # depth 8, for CIFAR-10
+    >>> logits = net(images)  # [B, 3, 32, 32] to [B, 10]
+    """
+    counts = {
+        "in_channels": in_channels,
+        "classes": classes,
+        "size": size,
+        "stages": stages,
+        "blocks_per_stage": blocks_per_stage,
+        "base_channels": base_channels,
+        "steps": steps,
+    }
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise SaltationError(f"{name} must be a positive integer, got {count!r}")
+    if base_channels > MOST_CHANNELS:
+        raise SaltationError(f"base_channels must be at most {MOST_CHANNELS}, got {base_channels}")
+    halvings = size.bit_length() - 1
+    if stages > halvings:
+        raise SaltationError(
+            f"size must be at least 2 ** stages, because every stage halves it, got size {size} "
+            f"and {stages} stages (allowed for this size: at most {halvings})"
+        )
+    if not 0 <= dropout < 1:
+        raise SaltationError(f"dropout must be in [0, 1), got {dropout!r}")
+    choose("init", init, INITS)
+
+    neurons = {"surrogate": surrogate, **_with_defaults(neuron, parameters)}
+    made = []
+    fan_in = in_channels
+    for stage in range(stages):
+        fan_out = min(base_channels * 2**stage, MOST_CHANNELS)
+        blocks = []
+        for _ in range(blocks_per_stage):
+            blocks.append(ConvBlock(fan_in, fan_out, neuron, batch_norm, **neurons))
+            fan_in = fan_out
+        made.append(nn.Sequential(*blocks, AvgPool(2)))
+    network = SpikingVGG(
+        nn.Sequential(*made),
+        nn.Dropout(dropout),
+        nn.Linear(fan_in * (size // 2**stages) ** 2, classes),
+        steps,
+        (in_channels, size, size),
+    )
+    network.apply(INITS[init])
+    return network
+
+
+def _with_defaults(neuron: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """``parameters`` of the neuron layers, completed by `NEURONS`."""
+    defaults = dict(NEURONS.get(neuron, {}))
+    if any(parameters.get(name) is not None for name in ("tau", "dt", "scheme")):
+        # They say what beta says.
+        defaults.pop("beta", None)
+    return {**defaults, **parameters}
+
+
+def _kaiming(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def _scaled(module: nn.Module) -> None:
+    _kaiming(module)
+    if isinstance(module, nn.Conv2d):
+        with torch.no_grad():
+            module.weight.mul_(0.5)
+    elif isinstance(module, nn.Linear):
+        nn.init.orthogonal_(module.weight, gain=0.5)
+
+
+INITS: dict[str, Callable[[nn.Module], None]] = {"kaiming": _kaiming, "scaled": _scaled}

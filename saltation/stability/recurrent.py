@@ -1,0 +1,90 @@
+"""Tangents of one recurrent layer, without a network in every step.
+
+Neurons act one by one: the derivatives of a neuron's step are a few numbers per neuron, and once
+the trajectory is known they are computed for all steps at once. What is left in the loop over time
+is one product with the feedback weights and one with these numbers. The results are those of the
+general way, `estimators.Tangents`, to rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from saltation.layers.recurrent import Recurrent
+from saltation.layers.stepping import LayerPort, Stepped, undisturbed
+from saltation.stability.duals import differentiable, dual, parts
+from saltation.stability.estimators import Tangents
+from saltation.stability.frames import Orthonormal, noise
+
+
+def only_layer(network: Stepped) -> Recurrent | None:
+    """The recurrent layer of a network that has no other neurons."""
+    if len(network.ports) != 1 or network.at_once is None:
+        return None
+    (port,) = network.ports
+    return (
+        port.module if isinstance(port, LayerPort) and isinstance(port.module, Recurrent) else None
+    )
+
+
+def currents(network: Stepped, layer: Recurrent, x: Tensor) -> Tensor | None:
+    """What the layer is given for ``x``; None if it is not called exactly once."""
+    given: list[Tensor] = []
+
+    def before(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        given.append(arguments[0])
+
+    if network.network is layer:
+        return x
+    handle = layer.register_forward_pre_hook(before)
+    try:
+        with undisturbed(network.network):
+            network.network(x)
+    finally:
+        handle.remove()
+    return given[0] if len(given) == 1 else None
+
+
+def follow(control: Tangents, layer: Recurrent, x: Tensor) -> None:
+    """Carry the vectors of ``control`` along the trajectory for currents ``x`` [T, B, F]."""
+    factors = _factors(layer, x)
+    k, (_, samples, width) = control.k, x.shape
+    rest = x.new_zeros(k * samples, width)
+    first = [noise(rest, control.generator) for _ in range(factors.shape[1])]
+    control.begin(first)
+    z = torch.stack([part.view(k, samples, width) for part in first])
+    for t, factor in enumerate(factors.unbind(0), start=1):
+        feedback = linear(z[0], layer.weight)
+        z = (factor * torch.cat([feedback[None], z[1:]])).sum(1)
+        if t % control.qr_every == 0 or t == len(x):
+            frame = Orthonormal([part.flatten(0, 1) for part in z], k)
+            whole = torch.ones(1, samples, dtype=x.dtype, device=x.device)
+            control.count(frame, (t - 1) % control.qr_every + 1, whole)
+            z = torch.stack([part.view(k, samples, width) for part in frame.q])
+
+
+def _factors(layer: Recurrent, x: Tensor) -> Tensor:
+    """Derivatives of spikes and states with respect to current and states, ``[T, n, n, 1, B, F]``,
+    of every neuron and step; n is 1 + the variables of the model."""
+    start = layer.rest(x[0])
+    trace = layer.record(x, start)
+    before = [
+        torch.cat([first[None], later[:-1]])
+        for first, later in zip(
+            (start.spikes, *start.neuron), (trace.spikes, *trace.states.neuron), strict=True
+        )
+    ]
+    current = x + linear(before[0], layer.weight, layer.bias)
+    inputs = [current, *before[1:]]
+    neuron, spike = layer.layer.neuron, layer.layer.surrogate
+    columns = []
+    for chosen in range(len(inputs)):
+        with differentiable():
+            duals = [dual(one, torch.full_like(one, i == chosen)) for i, one in enumerate(inputs)]
+            s, after, _ = neuron.step(duals[0], neuron.State(*duals[1:]), spike)
+            columns.append(torch.stack([parts(one)[1] for one in (s, *after)], 1))
+    return torch.stack(columns, 2)[:, :, :, None]
