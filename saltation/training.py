@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -114,6 +114,8 @@ class EpochRecord:
         Learning rate of the epoch.
     seconds
         Duration of training and evaluation.
+    found
+        What else a study measured, by name: numbers, or lists of numbers.
     """
 
     epoch: int
@@ -123,6 +125,7 @@ class EpochRecord:
     gradient_norm: float
     lr: float
     seconds: float
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 def fit(
@@ -133,6 +136,7 @@ def fit(
     test: Callable[[int], Iterable[Batch]],
     logits: Callable[[nn.Module, Any, int, bool], Tensor],
     device: torch.device,
+    terms: Sequence[Callable[[nn.Module, Any, int], Tensor]] = (),
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Iterator[EpochRecord]:
     """Train ``network``, yielding a record after each epoch.
@@ -149,6 +153,9 @@ def fit(
         ``(network, batch, epoch, training) -> [B, classes]``.
     device
         Where the network runs; batches are expected there.
+    terms
+        Each ``(network, batch, epoch) -> scalar`` is added to the loss of every training batch.
+        The recorded losses are without them.
     on_batch
         Called after each batch with the number done in the epoch, training and test together.
 
@@ -180,6 +187,11 @@ def fit(
             loss = cross_entropy(outputs, batch.labels)
             if not tally.add(loss, outputs, batch.labels):
                 diverged = "the loss"
+                break
+            for term in terms:
+                loss = loss + term(network, batch, epoch)
+            if terms and not math.isfinite(float(loss.detach())):
+                diverged = "a term of the loss"
                 break
             optimizer.zero_grad()
             fabric.backward(loss)

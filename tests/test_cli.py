@@ -10,7 +10,7 @@ import pytest
 from saltation.cli import main
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
-from saltation.studies import STUDIES, IntegratorsConfig
+from saltation.studies import STUDIES
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -34,6 +34,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("study integrators --steps many", "--steps takes INT, got 'many'"),
         ("study integrators --steps 3 --bio_time 4", "either steps or bio_time"),
         ("study integrators --dataset mnist --data-dir /nowhere", "saltation data fetch mnist"),
+        ("study flossing --modes befor", "did you mean 'before'"),
+        ("study flossing --k 9 --hidden 8", "k must be at most the 8 neurons of the layer, got 9"),
+        ("study flossing --dataset digits", "--dataset"),
         ("study integrator", "integrator"),
         ("studdy", "studdy"),
         ("stability --neuron lift", "did you mean 'lif'"),
@@ -52,7 +55,15 @@ def test_mistakes_are_one_line_and_exit_code_2(
     "words",
     [
         "",
-        *("study", "study integrators", "stability", "data", "data list", "data fetch"),
+        *(
+            "study",
+            "study integrators",
+            "study flossing",
+            "stability",
+            "data",
+            "data list",
+            "data fetch",
+        ),
         *("info", "selftest"),
     ],
 )
@@ -63,14 +74,21 @@ def test_help_everywhere(words: str, capsys: pytest.CaptureFixture[str]) -> None
     assert "usage: saltation" in capsys.readouterr().out
 
 
-def test_help_of_a_study_has_every_flag_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("study", STUDIES)
+def test_help_of_a_study_has_every_flag(study: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["study", "integrators", "--help"])
+        main(["study", study, "--help"])
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    for name, field in IntegratorsConfig.model_fields.items():
+    for name, field in STUDIES[study].config_type.model_fields.items():
         assert f"--{name.replace('_', '-')}" in shown
         assert field.description
         assert re.sub(r"\s+", " ", field.description).split(".")[0] in shown
+
+
+def test_help_of_a_study_has_its_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["study", "integrators", "--help"])
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     assert "(default: 0.001)" in shown
     assert "(default: 0.05 0.5 2.0 5.0)" in shown
 

@@ -142,3 +142,37 @@ def drain(records: Iterator[EpochRecord], into: list[EpochRecord]) -> list[Epoch
 def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(st.SaltationError, match=message):
         Optimisation(**settings)
+
+
+def test_terms_are_added_to_the_loss_but_not_to_its_record() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def shrink(network: nn.Module, batch: Batch, epoch: int) -> Tensor:
+        assert network.training
+        seen.append((epoch, len(batch.labels)))
+        return 100.0 * network[0].weight.square().sum()
+
+    plain, records = run(Optimisation(epochs=2, lr=0.01))
+    alone = list(records)
+    network, records = run(Optimisation(epochs=2, lr=0.01), terms=[shrink])
+    with_term = list(records)
+    assert seen == [(1, 32)] * 4 + [(2, 32)] * 4
+    assert network[0].weight.norm() < 0.8 * plain[0].weight.norm()
+    assert with_term[0].gradient_norm > 2 * alone[0].gradient_norm
+    # A cross-entropy of two classes; the term alone is far above it.
+    assert with_term[0].train.loss < 2
+
+
+def test_a_term_that_is_not_finite_ends_the_epoch_before_the_step() -> None:
+    calls: list[int] = []
+
+    def breaks(network: nn.Module, batch: Batch, epoch: int) -> Tensor:
+        calls.append(1)
+        return torch.tensor(math.inf if len(calls) == 6 else 0.0)
+
+    network, records = run(Optimisation(epochs=5), terms=[breaks])
+    seen: list[EpochRecord] = []
+    with pytest.raises(Diverged, match="a term of the loss is not finite at epoch 2, step 2"):
+        seen.extend(drain(records, seen))
+    assert [r.epoch for r in seen] == [1, 2]
+    assert all(p.isfinite().all() for p in network.parameters())

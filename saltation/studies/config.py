@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from saltation.data import DATASETS
+from saltation.data import DATASETS, Dataset, load
 from saltation.errors import ConfigError, choose
 from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
 
@@ -33,19 +33,10 @@ def names(registry: Iterable[str]) -> str:
 
 
 class StudyConfig(BaseModel):
-    """Settings that every training study has. Field descriptions are the command line's help."""
+    """Settings that every study has. Field descriptions are the command line's help."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    dataset: str = Field(
-        "digits", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
-    )
-    data_dir: Path | None = None
-    """Folder of the data set, searched before $SALTATION_DATA."""
-    limit_train: Count | None = None
-    """Train on the first n samples only."""
-    limit_test: Count | None = None
-    """Test on the first n samples only."""
     epochs: Count = 10
     """Passes over the training set."""
     batch_size: Count = 128
@@ -68,7 +59,6 @@ class StudyConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_shared(self) -> Self:
-        choose("dataset", self.dataset, DATASETS)
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
         resolve_device(self.device)
@@ -98,6 +88,40 @@ class StudyConfig(BaseModel):
             return cls(**settings)
         except ValidationError as error:
             raise one_line(error) from None
+
+
+class DataConfig(StudyConfig):
+    """Settings of a study that trains on a data set."""
+
+    dataset: str = Field(
+        "digits", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
+    )
+    data_dir: Path | None = None
+    """Folder of the data set, searched before $SALTATION_DATA."""
+    limit_train: Count | None = None
+    """Train on the first n samples only."""
+    limit_test: Count | None = None
+    """Test on the first n samples only."""
+
+    @model_validator(mode="after")
+    def _check_dataset(self) -> Self:
+        choose("dataset", self.dataset, DATASETS)
+        return self
+
+    def load(self) -> Dataset:
+        """The data set.
+
+        Raises
+        ------
+        DataError
+            If it is not there or damaged.
+        """
+        return load(
+            self.dataset,
+            self.data_dir,
+            limit_train=self.limit_train,
+            limit_test=self.limit_test,
+        )
 
 
 def resolve_device(name: str) -> torch.device:

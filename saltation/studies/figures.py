@@ -48,7 +48,11 @@ STYLE: Any = {
 
 def scheme_style(scheme: str) -> dict[str, Any]:
     """Colour, dash and marker of a scheme, the same in every figure."""
-    place = list(SCHEMES).index(scheme)
+    return style_of(list(SCHEMES).index(scheme))
+
+
+def style_of(place: int) -> dict[str, Any]:
+    """Colour, dash and marker of what has this place among those that a figure compares."""
     return {
         "color": _COLOURS[place % len(_COLOURS)],
         "linestyle": _DASHES[place % len(_DASHES)],

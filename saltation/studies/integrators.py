@@ -24,7 +24,7 @@ from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
-from saltation.studies.config import Count, Positive, Several, StudyConfig, names
+from saltation.studies.config import Count, DataConfig, Positive, Several, names
 from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import StudyProgress
 from saltation.studies.runner import Settings, Study
@@ -33,7 +33,7 @@ from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
 
 
-class IntegratorsConfig(StudyConfig):
+class IntegratorsConfig(DataConfig):
     """Which integrator and time step train a spiking network, and which break it."""
 
     neurons: Annotated[
@@ -154,6 +154,9 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     def kernels(self, trial: Settings, device: torch.device) -> str:
         probe = torch.zeros(trial["steps"], 1, 1, device=device)
         return in_words(resolve("auto", neuron_of(trial), Sigmoid(), probe))
+
+    def data(self, device: torch.device) -> Dataset:
+        return self.config.load().to(device)
 
     def train(
         self, trial: Settings, data: Dataset, device: torch.device, progress: StudyProgress

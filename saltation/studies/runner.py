@@ -23,7 +23,6 @@ import torch
 from rich.console import RenderableType
 
 import saltation
-from saltation.data import Dataset, load
 from saltation.errors import ConfigError, StabilityWarning
 from saltation.studies.config import StudyConfig, resolve_device
 from saltation.studies.progress import StudyProgress, duration
@@ -69,9 +68,9 @@ class Study(ABC, Generic[Config]):
 
     @abstractmethod
     def train(
-        self, trial: Settings, data: Dataset, device: torch.device, progress: StudyProgress
+        self, trial: Settings, data: Any, device: torch.device, progress: StudyProgress
     ) -> Iterator[EpochRecord]:
-        """Run a trial, yielding its epochs."""
+        """Run a trial with what `data` gave, yielding its epochs; 0 is the one before training."""
 
     @abstractmethod
     def label(self, trial: Settings) -> str:
@@ -104,12 +103,7 @@ class Study(ABC, Generic[Config]):
             On Ctrl-C, after what was finished has been written.
         """
         device = resolve_device(self.config.device)
-        data = load(
-            self.config.dataset,
-            self.config.data_dir,
-            limit_train=self.config.limit_train,
-            limit_test=self.config.limit_test,
-        ).to(device)
+        data = self.data(device)
         store = self._open()
         try:
             with StudyProgress(
@@ -130,7 +124,14 @@ class Study(ABC, Generic[Config]):
             if records:
                 self.write(records)
             store.close()
-        return results_table(records)
+        return self._table(records)
+
+    def data(self, device: torch.device) -> Any:
+        """What all trials share, loaded before the first; nothing unless a study says otherwise."""
+
+    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Columns of a recorded trial's row beside those that all studies have."""
+        return {}
 
     def notes(self) -> str:
         """One line to read before the study starts; empty if there is nothing to say."""
@@ -142,10 +143,13 @@ class Study(ABC, Generic[Config]):
 
     def write(self, records: list[dict[str, Any]]) -> None:
         """Write ``results.csv``, ``results.json`` and the study's own report."""
-        table = results_table(records)
+        table = self._table(records)
         replace(self.folder / "results.csv", table.to_csv(index=False))
         replace(self.folder / "results.json", json.dumps(records, indent=1))
         self.report(records)
+
+    def _table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
+        return pd.DataFrame([row(record) | self.findings(record) for record in records])
 
     def _open(self) -> Store:
         try:
@@ -159,7 +163,7 @@ class Study(ABC, Generic[Config]):
     def _run_trial(
         self,
         trial: Settings,
-        data: Dataset,
+        data: Any,
         device: torch.device,
         store: Store,
         progress: StudyProgress,
@@ -191,8 +195,8 @@ class Study(ABC, Generic[Config]):
         return f"test {accuracy:.2f} % in {duration(seconds)}"
 
 
-def metrics(record: EpochRecord) -> dict[str, float | None]:
-    """An epoch as the flat names of the tables; accuracies in percent, None where not finite."""
+def metrics(record: EpochRecord) -> dict[str, Any]:
+    """An epoch as the names of the tables; accuracies in percent, None where not finite."""
     values = {
         "epoch": record.epoch,
         "train_loss": record.train.loss,
@@ -206,28 +210,32 @@ def metrics(record: EpochRecord) -> dict[str, float | None]:
         "gradient_norm": record.gradient_norm,
         "lr": record.lr,
         "seconds": record.seconds,
-    }
-    # JSON has no NaN.
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    } | record.found
+    return {name: _finite(value) for name, value in values.items()}
 
 
-def results_table(records: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row per trial: its settings, the last epoch's metrics, seconds of all, its status."""
-    rows = []
-    for record in records:
-        last = record["epochs"][-1] if record["epochs"] else {}
-        rows.append(
-            record["settings"]
-            | {k: v for k, v in last.items() if k != "epoch"}
-            | {
-                "epochs_run": len(record["epochs"]),
-                "seconds": sum(e["seconds"] for e in record["epochs"]),
-                "status": record["status"],
-                "reason": record["reason"],
-                "kernel": record["environment"]["kernel"],
-            }
-        )
-    return pd.DataFrame(rows)
+def _finite(value: Any) -> Any:
+    """None in place of numbers that are not finite, for JSON has none such."""
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return value if math.isfinite(value) else None
+
+
+def row(record: dict[str, Any]) -> dict[str, Any]:
+    """A trial's settings, the numbers of its last epoch, seconds of all, its status."""
+    last = record["epochs"][-1] if record["epochs"] else {}
+    settings: dict[str, Any] = record["settings"]
+    return (
+        settings
+        | {k: v for k, v in last.items() if k != "epoch" and not isinstance(v, list)}
+        | {
+            "epochs_run": sum(e["epoch"] > 0 for e in record["epochs"]),
+            "seconds": sum(e["seconds"] for e in record["epochs"]),
+            "status": record["status"],
+            "reason": record["reason"],
+            "kernel": record["environment"]["kernel"],
+        }
+    )
 
 
 def environment(device: torch.device) -> dict[str, Any]:
