@@ -207,19 +207,8 @@ def by_slices(network: nn.Module, x: Tensor, end: Callable[[], None]) -> None:
 
 
 def stepped(network: nn.Module) -> Stepped:
-    """A network of saltation's layers, which takes ``[T, B, ...]``.
-
-    Raises
-    ------
-    SaltationError
-        If there is no neuron layer in it.
-    """
+    """A network of saltation's layers, which takes ``[T, B, ...]``."""
     layers = neuron_layers(network)
-    if not layers:
-        raise SaltationError(
-            f"{type(network).__name__} holds no neuron layer of saltation. For a network of "
-            f"snnTorch or SpikingJelly give saltation.adapt(network)"
-        )
     ports = [LayerPort(name or "neurons", layer) for name, layer in layers.items()]
     return Stepped(network, ports, 1, by_slices, at_once=True)
 

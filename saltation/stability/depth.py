@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saltation.layers.stepping import Session, State, Stepped, stepped
+from saltation.interop import adapt
+from saltation.layers.stepping import Session, State, Stepped
 from saltation.stability.duals import differentiable, dual, parts
 from saltation.stability.frames import FLOOR, noise, safe_norm, squares
 
@@ -58,7 +59,7 @@ def depth_growth(network: nn.Module | Stepped, x: Tensor, *, seed: int = 0) -> D
     is block triangular; what grows or dies with depth is the transient. Here it is: the surrogate's
     tangent, over all steps of ``x``. Parameters and errors as for `lyapunov`.
     """
-    whole = network if isinstance(network, Stepped) else stepped(network)
+    whole = network if isinstance(network, Stepped) else adapt(network)
     control = _FirstLayer(seed)
     session = Session(whole, control)
     with differentiable():

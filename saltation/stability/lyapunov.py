@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, positive
-from saltation.layers.stepping import Session, State, Stepped, stepped
+from saltation.interop import adapt
+from saltation.layers.stepping import Session, State, Stepped
 from saltation.stability.duals import differentiable
 from saltation.stability.estimators import Tangents, TwoTrajectories
 from saltation.stability.recurrent import currents, follow, only_layer
@@ -59,7 +60,8 @@ def lyapunov(
     Parameters
     ----------
     network : Module or Stepped
-        A network of saltation's layers, or what `saltation.adapt` makes of one of another library.
+        A network of saltation, snnTorch or SpikingJelly; see `saltation.adapt` for what it must be
+        like, and for those it must be told more about.
     x : Tensor, [T, B, ...]
         Its input.
     estimator : str
@@ -85,14 +87,14 @@ def lyapunov(
     Raises
     ------
     SaltationError
-        If an argument is out of range, or the network has no neurons that can be reached.
+        If an argument is out of range, or the network's neurons are not known.
 
     References
     ----------
     Benettin, Galgani, Giorgilli & Strelcyn, Meccanica 15, 1980. Engelken & Abbott, "Surrogate
     gradient flossing", NeurIPS 2024. Engelken, "Gradient flossing", NeurIPS 2023, arXiv:2312.17306.
     """
-    whole = network if isinstance(network, Stepped) else stepped(network)
+    whole = network if isinstance(network, Stepped) else adapt(network)
     _check(estimator, k, qr_every, eps, transient)
     if not x.is_floating_point() or x.ndim < whole.batch_dim + 1 or x.numel() == 0:
         raise SaltationError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, positive
+from saltation.interop import adapt
 from saltation.layers.stepping import Stepped
 from saltation.stability.lyapunov import ESTIMATORS, lyapunov
 
@@ -149,9 +150,10 @@ class LyapunovPenalty:
         call, self._calls = self._calls, self._calls + 1
         if call % self.every:
             return x.new_zeros(())
-        batch = x.shape[network.batch_dim if isinstance(network, Stepped) else 1]
+        whole = network if isinstance(network, Stepped) else adapt(network)
+        batch = x.shape[whole.batch_dim]
         found = lyapunov(
-            network,
+            whole,
             x,
             estimator=self.estimator,
             k=self.k,

@@ -284,11 +284,10 @@ def test_errors(options: dict[str, Any], message: str) -> None:
 
 
 def test_networks_without_neurons_are_refused() -> None:
-    """And what to do instead is said."""
-    with pytest.raises(st.SaltationError, match="holds no neuron layer"):
-        st.lyapunov(nn.Linear(2, 2), torch.rand(3, 2, 2))
-    with pytest.raises(st.SaltationError, match="found none"):
-        st.adapt(nn.Linear(2, 2))
+    """And what they may hold is said."""
+    for call in (st.lyapunov, st.depth_growth, lambda net, x: st.adapt(net)):
+        with pytest.raises(st.SaltationError, match=r"saltation, snntorch and .*found none"):
+            call(nn.Linear(2, 2), torch.rand(3, 2, 2))
 
 
 def test_result_prints_and_draws(tmp_path: Any) -> None:
