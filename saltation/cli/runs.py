@@ -49,11 +49,13 @@ class Resume:
     epoch, to the results they would have had."""
 
     run: RunFolder
+    workers: int = 1
+    """Processes that run trials at the same time."""
     progress: bool = True
     """Whether to show progress."""
 
     def __call__(self) -> None:
-        run_study(study_of(self.run, progress=self.progress))
+        run_study(study_of(self.run, workers=self.workers, progress=self.progress))
 
 
 @dataclass

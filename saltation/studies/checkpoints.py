@@ -85,13 +85,14 @@ class Checkpoints:
             if old not in (epoch, epoch - 1):
                 self._path(old).unlink(missing_ok=True)
 
-    def finish(self) -> None:
-        """Of a finished trial only the last checkpoint is kept, beside the best."""
-        for old in sorted(epochs(self.folder))[:-1]:
-            self._path(old).unlink(missing_ok=True)
-
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.pt"
+
+
+def keep_last(folder: Path) -> None:
+    """Of a finished trial only the last checkpoint is kept, beside the best."""
+    for path in sorted(folder.glob("epoch-*.pt"))[:-1]:
+        path.unlink(missing_ok=True)
 
 
 def epochs(folder: Path) -> list[int]:

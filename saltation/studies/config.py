@@ -23,6 +23,9 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 CONFIG = "config.json"
 
+# Settings that say how a study is run, and that no result depends on.
+HOW = ("workers", "progress")
+
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -57,6 +60,8 @@ class StudyConfig(BaseModel):
     out_dir: Path | None = None
     """Folder of the results; trials already finished there are not run again. Without it, a new
     folder in runs/."""
+    workers: Count = 1
+    """Processes that run trials at the same time; the machine's threads are divided among them."""
     progress: bool = True
     """Whether to show progress."""
 
@@ -129,7 +134,7 @@ class DataConfig(StudyConfig):
 
 def as_json(study: str, config: StudyConfig) -> str:
     """A study's name and its config, as the file `CONFIG` of its folder has them."""
-    settings = config.model_dump(mode="json", exclude={"out_dir", "progress"})
+    settings = config.model_dump(mode="json", exclude={"out_dir", *HOW})
     if settings.get("data_dir"):
         settings["data_dir"] = str(Path(settings["data_dir"]).resolve())
     return json.dumps({"study": study} | settings, indent=1)

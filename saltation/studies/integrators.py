@@ -28,7 +28,7 @@ from saltation.schemes import SCHEMES
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.config import Count, DataConfig, Positive, Several, names
 from saltation.studies.figures import draw_integrators
-from saltation.studies.progress import StudyProgress
+from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study
 from saltation.studies.tables import integrators_tables
 from saltation.surrogate import Sigmoid
@@ -173,7 +173,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         trial: Settings,
         data: Dataset,
         device: torch.device,
-        progress: StudyProgress,
+        progress: BatchProgress,
         checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         seed, size = trial["seed"], trial["batch_size"]

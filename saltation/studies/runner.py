@@ -1,4 +1,4 @@
-"""How every training study runs: trials one after another, each recorded as it goes.
+"""How every training study runs: its trials, here or in workers, each recorded as it goes.
 
 A trial that fails or diverges is recorded with its reason and the study goes on. Trials that are
 already finished in the study's folder are not run again: an interrupted study goes on, and a grown
@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
-import platform
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,15 +21,17 @@ from filelock import FileLock, Timeout
 from rich.console import RenderableType
 from torch import Tensor, nn
 
-import saltation
-from saltation.errors import ConfigError, StabilityWarning, StoreError
+from saltation.errors import ConfigError
+from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
 from saltation.studies.files import write_whole
-from saltation.studies.progress import StudyProgress, duration
+from saltation.studies.progress import BatchProgress, StudyProgress
+from saltation.studies.recording import Alone, record
 from saltation.studies.stopping import stoppable
-from saltation.studies.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, Store, trial_id
-from saltation.training import Diverged, EpochRecord
+from saltation.studies.store import DIVERGED, FINISHED, Store, trial_id
+from saltation.studies.workers import Workers
+from saltation.training import EpochRecord
 
 STUDIES: dict[str, type[Study[Any]]] = {}
 
@@ -103,7 +102,7 @@ class Study(ABC, Generic[Config]):
         trial: Settings,
         data: Any,
         device: torch.device,
-        progress: StudyProgress,
+        progress: BatchProgress,
         checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         """Run a trial with what `data` gave, yielding its epochs; 0 is the one before training.
@@ -146,30 +145,49 @@ class Study(ABC, Generic[Config]):
         """
         device = resolve_device(self.config.device)
         data = self.data(device)
+        trials = self.trials()
         with self._held(), stoppable() as check:
             store = Store(self.folder / "study.db")
             try:
                 with StudyProgress(
-                    [self.work(trial) for trial in self.trials()],
+                    [self.work(trial) for trial in trials],
                     self.config.epochs,
                     show=self.config.progress,
-                    check=check,
                 ) as progress:
                     if self.notes():
                         progress.say(self.notes())
-                    for number, trial in enumerate(self.trials()):
+                    left = []
+                    for number, trial in enumerate(trials):
                         if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
                             progress.skip(number)
-                            continue
-                        check()
-                        progress.trial(number, self.label(trial))
-                        progress.done(self._run_trial(trial, data, device, store, progress))
+                        else:
+                            left.append(number)
+                    crew = self._crew(store, data, device, check, progress)
+                    record(self, crew.run(left), store, progress)
             finally:
-                records = store.trials(trial_id(trial) for trial in self.trials())
+                records = store.trials(trial_id(trial) for trial in trials)
                 if records:
                     self.write(records)
                 store.close()
         return self._table(records)
+
+    def _crew(
+        self,
+        store: Store,
+        data: Any,
+        device: torch.device,
+        check: Callable[[], None],
+        progress: StudyProgress,
+    ) -> Crew:
+        """Who runs the trials."""
+        trials = self.trials()
+
+        def recorded(number: int) -> int:
+            return store.last_epoch(trial_id(trials[number]))
+
+        if self.config.workers > 1:
+            return Workers(self, self.config.workers, recorded, check)
+        return Alone(self, data, device, recorded, check, progress)
 
     def data(self, device: torch.device) -> Any:
         """What all trials share, loaded before the first; nothing unless a study says otherwise."""
@@ -217,70 +235,9 @@ class Study(ABC, Generic[Config]):
         finally:
             lock.release()
 
-    def _run_trial(
-        self,
-        trial: Settings,
-        data: Any,
-        device: torch.device,
-        store: Store,
-        progress: StudyProgress,
-    ) -> str:
-        """Run and record one trial; its outcome in a line."""
-        key = trial_id(trial)
-        checkpoints = Checkpoints(self.folder / "checkpoints" / key, store.last_epoch(key))
-        kernel = {"kernel": self.kernels(trial, device)}
-        store.start(key, trial, environment(device) | kernel, after=checkpoints.epoch)
-        seconds, last = 0.0, None
-        try:
-            with warnings.catch_warnings():
-                # The tables mark unstable steps; a warning per trial would bury the progress.
-                warnings.simplefilter("ignore", StabilityWarning)
-                for last in self.train(trial, data, device, progress, checkpoints):
-                    store.add_epoch(key, last.epoch, metrics(last))
-                    seconds += last.seconds
-                    progress.epoch(last.epoch, f"test {last.test.accuracy:.2f} %")
-        except Diverged as error:
-            store.end(key, DIVERGED, str(error))
-            return f"diverged: {error}"
-        except KeyboardInterrupt:
-            store.end(key, INTERRUPTED)
-            raise
-        except StoreError:
-            raise  # no other trial could be recorded either
-        except Exception as error:  # a failed trial must not end a night's study
-            reason = f"{type(error).__name__}: {error}"
-            store.end(key, FAILED, reason)
-            return f"failed: {reason}"
-        store.end(key, FINISHED)
-        checkpoints.finish()
-        accuracy = last.test.accuracy if last else float("nan")
-        return f"test {accuracy:.2f} % in {duration(seconds)}"
-
-
-def metrics(record: EpochRecord) -> dict[str, Any]:
-    """An epoch as the names of the tables; accuracies in percent, None where not finite."""
-    values = {
-        "epoch": record.epoch,
-        "train_loss": record.train.loss,
-        "train_accuracy": record.train.accuracy,
-        "test_loss": record.test.loss,
-        "test_accuracy": record.test.accuracy,
-        "mean_spike_rate": record.spikes.mean_spike_rate,
-        "silent_fraction": record.spikes.silent_fraction,
-        "active_fraction": record.spikes.active_fraction,
-        "dead_fraction": record.spikes.dead_fraction,
-        "gradient_norm": record.gradient_norm,
-        "lr": record.lr,
-        "seconds": record.seconds,
-    } | record.found
-    return {name: _finite(value) for name, value in values.items()}
-
-
-def _finite(value: Any) -> Any:
-    """None in place of numbers that are not finite, for JSON has none such."""
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return value if math.isfinite(value) else None
+    def checkpoints(self, trial: str) -> Path:
+        """Folder of the checkpoints of the trial with this id."""
+        return self.folder / "checkpoints" / trial
 
 
 def row(record: dict[str, Any]) -> dict[str, Any]:
@@ -298,15 +255,3 @@ def row(record: dict[str, Any]) -> dict[str, Any]:
             "kernel": record["environment"]["kernel"],
         }
     )
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a result may depend on beside its settings."""
-    return {
-        "saltation": saltation.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-    }
