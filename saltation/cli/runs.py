@@ -51,11 +51,14 @@ class Resume:
     run: RunFolder
     workers: int = 1
     """Processes that run trials at the same time."""
+    ray: str | None = None
+    """Address of a Ray cluster, or local, to run them there."""
     progress: bool = True
     """Whether to show progress."""
 
     def __call__(self) -> None:
-        run_study(study_of(self.run, workers=self.workers, progress=self.progress))
+        how = {"workers": self.workers, "ray": self.ray, "progress": self.progress}
+        run_study(study_of(self.run, **how))
 
 
 @dataclass

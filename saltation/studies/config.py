@@ -24,7 +24,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 CONFIG = "config.json"
 
 # Settings that say how a study is run, and that no result depends on.
-HOW = ("workers", "progress")
+HOW = ("workers", "ray", "progress")
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -62,6 +62,9 @@ class StudyConfig(BaseModel):
     folder in runs/."""
     workers: Count = 1
     """Processes that run trials at the same time; the machine's threads are divided among them."""
+    ray: str | None = None
+    """Run trials as tasks of the Ray cluster at this address, or of one on this machine: local.
+    out_dir must be a folder that all its nodes share."""
     progress: bool = True
     """Whether to show progress."""
 
@@ -70,6 +73,10 @@ class StudyConfig(BaseModel):
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
         resolve_device(self.device)
+        if self.ray is not None and self.workers > 1:
+            raise ConfigError(
+                f"give either workers or ray, got workers={self.workers} and ray='{self.ray}'"
+            )
         return self
 
     @property

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from saltation.errors import ConfigError
 from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
+from saltation.studies.cluster import OnRay
 from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
 from saltation.studies.files import write_whole
 from saltation.studies.progress import BatchProgress, StudyProgress
@@ -185,6 +186,8 @@ class Study(ABC, Generic[Config]):
         def recorded(number: int) -> int:
             return store.last_epoch(trial_id(trials[number]))
 
+        if self.config.ray is not None:
+            return OnRay(self, data, self.config.ray, recorded, check)
         if self.config.workers > 1:
             return Workers(self, self.config.workers, recorded, check)
         return Alone(self, data, device, recorded, check, progress)
@@ -199,6 +202,11 @@ class Study(ABC, Generic[Config]):
     def notes(self) -> str:
         """One line to read before the study starts; empty if there is nothing to say."""
         return ""
+
+    def resources(self, trial: Settings) -> dict[str, float]:
+        """What a trial takes of a cluster's node, by the names of Ray's options."""
+        on_gpu = self.config.device == "auto" or self.config.device.startswith("cuda")
+        return {"num_cpus": 1, "num_gpus": float(on_gpu and torch.cuda.is_available())}
 
     def work(self, trial: Settings) -> float:
         """Expected cost of a trial relative to others, for the estimate of the time left."""

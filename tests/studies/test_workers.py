@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from saltation.errors import ConfigError
 from saltation.studies import IntegratorsStudy
 from saltation.studies.config import as_json
 from saltation.studies.folder import study_of
@@ -115,3 +116,19 @@ def test_sigterm_stops_workers_and_a_resumed_study_is_whole(alone: Any, tmp_path
     assert "interrupted" in states
     assert "running" not in states
     assert study_of(tmp_path).config.epochs == 200
+
+
+def test_ray_gives_the_same(alone: Any, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs saltation[ray]")
+    folder, results = alone
+    there = study(tmp_path, ray="local").run()
+    assert by_id(tmp_path) == by_id(folder)
+    assert there.drop(columns="seconds").equals(results.drop(columns="seconds"))
+
+
+def test_ray_that_is_not_there(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs saltation[ray]")
+    with pytest.raises(ConfigError, match=r"there is no Ray cluster at '127\.0\.0\.1:1'"):
+        study(tmp_path, ray="127.0.0.1:1").run()
+    with pytest.raises(ConfigError, match="either workers or ray"):
+        study(tmp_path, ray="local", workers=2)
