@@ -8,10 +8,11 @@ one adds to what is there.
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -21,7 +22,7 @@ from filelock import FileLock, Timeout
 from rich.console import RenderableType
 from torch import Tensor, nn
 
-from saltation.errors import ConfigError
+from saltation.errors import ConfigError, StoreError
 from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.cluster import OnRay
@@ -82,8 +83,7 @@ class Study(ABC, Generic[Config]):
         self.config: Config = (
             self.config_type.build(**settings) if config is None else config  # type: ignore[assignment]
         )
-        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        self.folder = self.config.out_dir or Path("runs") / f"{self.name}-{now}"
+        self.folder = self.config.out_dir or _new_folder(self.name)
 
     @abstractmethod
     def trials(self) -> list[Settings]:
@@ -146,30 +146,44 @@ class Study(ABC, Generic[Config]):
         """
         device = resolve_device(self.config.device)
         data = self.data(device)
-        trials = self.trials()
-        with self._held(), stoppable() as check:
-            store = Store(self.folder / "study.db")
+        with self._held(), stoppable() as check, Store(self.folder / "study.db") as store:
             try:
-                with StudyProgress(
-                    [self.work(trial) for trial in trials],
-                    self.config.epochs,
-                    show=self.config.progress,
-                ) as progress:
-                    if self.notes():
-                        progress.say(self.notes())
-                    left = []
-                    for number, trial in enumerate(trials):
-                        if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
-                            progress.skip(number)
-                        else:
-                            left.append(number)
-                    crew = self._crew(store, data, device, check, progress)
-                    record(self, crew.run(left), store, progress)
-            finally:
-                records = store.trials(trial_id(trial) for trial in trials)
-                if records:
-                    self.write(records)
-                store.close()
+                self._run(store, data, device, check)
+            except BaseException:
+                with suppress(StoreError):  # what came first is what to tell
+                    self._finish(store)
+                raise
+            return self._finish(store)
+
+    def _run(
+        self, store: Store, data: Any, device: torch.device, check: Callable[[], None]
+    ) -> None:
+        """Run the trials that are not finished."""
+        trials = self.trials()
+        work = [self.work(trial) for trial in trials]
+        with StudyProgress(work, self.config.epochs, show=self.config.progress) as progress:
+            if self.notes():
+                progress.say(self.notes())
+            left = []
+            for number, trial in enumerate(trials):
+                if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
+                    progress.skip(number)
+                else:
+                    left.append(number)
+            crew = self._crew(store, data, device, check, progress)
+            record(self, crew.run(left), store, progress)
+
+    def _finish(self, store: Store) -> pd.DataFrame:
+        """Write what is made from the record; the results."""
+        records = store.trials(trial_id(trial) for trial in self.trials())
+        try:
+            if records:
+                self.write(records)
+        except OSError as error:
+            raise StoreError(
+                f"the report of {self.folder} was not written: {error}. The record is kept: give "
+                "the same command again"
+            ) from error
         return self._table(records)
 
     def _crew(
@@ -246,6 +260,13 @@ class Study(ABC, Generic[Config]):
     def checkpoints(self, trial: str) -> Path:
         """Folder of the checkpoints of the trial with this id."""
         return self.folder / "checkpoints" / trial
+
+
+def _new_folder(study: str) -> Path:
+    """A folder in ``runs`` that is not there yet, whatever the clock says."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = itertools.chain([f"{study}-{now}"], (f"{study}-{now}-{i}" for i in itertools.count(2)))
+    return next(path for path in (Path("runs") / name for name in names) if not path.exists())
 
 
 def row(record: dict[str, Any]) -> dict[str, Any]:
