@@ -88,7 +88,8 @@ def attempt(
         If ``progress`` raises it.
     """
     trial = study.trials()[number]
-    checkpoints = Checkpoints(study.checkpoints(trial_id(trial)), recorded)
+    folder = study.checkpoints(trial_id(trial))
+    checkpoints = Checkpoints(folder, recorded, writes=study.ranks is None or not study.ranks.rank)
     kernel = {"kernel": study.kernels(trial, device)}
     yield Begun(checkpoints.epoch, environment(device) | kernel)
     try:

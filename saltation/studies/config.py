@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from saltation.data import DATASETS, Dataset, load
 from saltation.errors import ConfigError, choose
+from saltation.ranks import STRATEGIES
 from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
 
 
@@ -24,7 +25,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 CONFIG = "config.json"
 
 # Settings that say how a study is run, and that no result depends on.
-HOW = ("workers", "ray", "progress")
+HOW = ("workers", "ray", "devices", "strategy", "progress")
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -65,6 +66,10 @@ class StudyConfig(BaseModel):
     ray: str | None = None
     """Run trials as tasks of the Ray cluster at this address, or of one on this machine: local.
     out_dir must be a folder that all its nodes share."""
+    devices: Count = 1
+    """Processes that train each trial together, every one on its part of the batch; on GPUs each
+    has its own. Started here, or by torchrun."""
+    strategy: str = Field("ddp", description=f"How they do that: {', '.join(STRATEGIES)}.")
     progress: bool = True
     """Whether to show progress."""
 
@@ -76,6 +81,16 @@ class StudyConfig(BaseModel):
         if self.ray is not None and self.workers > 1:
             raise ConfigError(
                 f"give either workers or ray, got workers={self.workers} and ray='{self.ray}'"
+            )
+        choose("strategy", self.strategy, STRATEGIES)
+        if self.devices > 1 and (self.ray is not None or self.workers > 1):
+            raise ConfigError(
+                f"devices share one trial, workers and ray run several: with devices="
+                f"{self.devices} give neither"
+            )
+        if self.batch_size % self.devices:
+            raise ConfigError(
+                f"batch_size must be a multiple of devices={self.devices}, got {self.batch_size}"
             )
         return self
 

@@ -12,9 +12,10 @@ import torch
 from saltation.studies.attempt import Begun, Ended, Epoch, Event, Lost, attempt
 from saltation.studies.checkpoints import keep_last
 from saltation.studies.progress import StudyProgress, duration
-from saltation.studies.store import FINISHED, INTERRUPTED, Store, trial_id
+from saltation.studies.store import FAILED, FINISHED, INTERRUPTED, Store, trial_id
 
 if TYPE_CHECKING:
+    from saltation.ranks import Ranks
     from saltation.studies.runner import Study
 
 
@@ -50,20 +51,39 @@ class Alone:
         for number in numbers:
             self._check()
             self._number, self._epoch, self._since = number, 0, time.monotonic()
-            events = attempt(
-                self._study, number, self._data, self._device, self._recorded(number), self
-            )
+            job = number, self._recorded(number)
+            if self._study.ranks is not None:
+                self._study.ranks.tell(job)
+            events = attempt(self._study, number, self._data, self._device, job[1], self)
             for event in events:
                 if isinstance(event, Begun | Epoch):
                     self._epoch = event.after if isinstance(event, Begun) else event.number
                     self._since = time.monotonic()
                 yield number, event
+        if self._study.ranks is not None:
+            self._study.ranks.tell()
 
     def batch(self, done: int, total: int) -> None:
         """As in `BatchProgress`."""
         self._check()
         rate = done / max(time.monotonic() - self._since, 1e-9)
         self._progress.within(self._number, self._epoch, done, total, rate)
+
+
+def follow(study: Study[Any], ranks: Ranks, data: Any, device: torch.device) -> None:
+    """Take part in the trials that the first of several processes runs, until it runs none."""
+    while job := ranks.tell():
+        number, recorded = job
+        for event in attempt(study, number, data, device, recorded, _Following()):
+            if isinstance(event, Ended) and event.status == FAILED:
+                raise SystemExit(1)  # the first process may be waiting for us
+
+
+class _Following:
+    """The progress of a process whose trials another one tells of."""
+
+    def batch(self, done: int, total: int) -> None:
+        """Nothing to do."""
 
 
 def record(

@@ -23,13 +23,14 @@ from rich.console import RenderableType
 from torch import Tensor, nn
 
 from saltation.errors import ConfigError, StoreError
+from saltation.ranks import Ranks
 from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.cluster import OnRay
 from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
 from saltation.studies.files import write_whole
 from saltation.studies.progress import BatchProgress, StudyProgress
-from saltation.studies.recording import Alone, record
+from saltation.studies.recording import Alone, follow, record
 from saltation.studies.stopping import stoppable
 from saltation.studies.store import DIVERGED, FINISHED, Store, trial_id
 from saltation.studies.workers import Workers
@@ -75,6 +76,8 @@ class Study(ABC, Generic[Config]):
 
     name: ClassVar[str]
     config_type: ClassVar[type[StudyConfig]]
+    data_parallel: ClassVar[bool] = False
+    """Whether `train` trains with the other processes of ``self.ranks``."""
 
     def __init_subclass__(cls) -> None:
         STUDIES[cls.name] = cls
@@ -84,6 +87,7 @@ class Study(ABC, Generic[Config]):
             self.config_type.build(**settings) if config is None else config  # type: ignore[assignment]
         )
         self.folder = self.config.out_dir or _new_folder(self.name)
+        self.ranks: Ranks | None = None
 
     @abstractmethod
     def trials(self) -> list[Settings]:
@@ -145,7 +149,19 @@ class Study(ABC, Generic[Config]):
             written; on a second one at once.
         """
         device = resolve_device(self.config.device)
+        if self.config.devices > 1:
+            if not self.data_parallel:
+                raise ConfigError(
+                    f"the {self.name} study trains every trial in one process: devices must be 1, "
+                    f"got {self.config.devices}"
+                )
+            self.ranks = Ranks(device, self.config.devices, self.config.strategy)
+            device = self.ranks.fabric.device
+            self.folder = self.ranks.tell(self.folder)
         data = self.data(device)
+        if self.ranks is not None and self.ranks.rank:
+            follow(self, self.ranks, data, device)
+            raise SystemExit(0)  # the first process has the results
         with self._held(), stoppable() as check, Store(self.folder / "study.db") as store:
             try:
                 self._run(store, data, device, check)
