@@ -26,7 +26,17 @@ from saltation.layers import (
     SpikeStatistics,
     watch,
 )
-from saltation.models import spiking_mlp, spiking_vgg
+from saltation.models import (
+    sew_resnet,
+    sew_resnet18,
+    sew_resnet34,
+    sew_resnet50,
+    sew_resnet101,
+    sew_resnet152,
+    spikformer,
+    spiking_mlp,
+    spiking_vgg,
+)
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
 from saltation.stability import (
@@ -74,6 +84,13 @@ __all__ = [
     "lyapunov",
     "lyapunov_map",
     "poisson",
+    "sew_resnet",
+    "sew_resnet18",
+    "sew_resnet34",
+    "sew_resnet50",
+    "sew_resnet101",
+    "sew_resnet152",
+    "spikformer",
     "spiking_mlp",
     "spiking_vgg",
     "surrogate",

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.layers import LAYERS
-from saltation.models.vgg import INITS, SpikingVGG
+from saltation.models.init import INITS
+from saltation.models.vgg import SpikingVGG
 
 
 class Looped(nn.Module):
