@@ -49,6 +49,8 @@ from saltation.stability import (
     gradient_health,
     lyapunov,
     lyapunov_map,
+    set_depth_growth,
+    set_lyapunov,
 )
 
 __version__ = "0.1.0"
@@ -84,6 +86,8 @@ __all__ = [
     "lyapunov",
     "lyapunov_map",
     "poisson",
+    "set_depth_growth",
+    "set_lyapunov",
     "sew_resnet",
     "sew_resnet18",
     "sew_resnet34",
