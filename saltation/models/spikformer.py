@@ -83,7 +83,8 @@ class SpikingSelfAttention(nn.Module):
 
     def _by_heads(self, x: Tensor) -> Tensor:
         """``[T, B, D, H, W]`` to ``[T, B, heads, positions, D / heads]``."""
-        return x.reshape(*x.shape[:2], self.heads, x.shape[2] // self.heads, -1).mT
+        split = (*x.shape[:2], self.heads, x.shape[2] // self.heads, x.shape[3:].numel())
+        return x.reshape(split).mT
 
 
 class Encoder(nn.Module):

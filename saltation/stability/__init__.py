@@ -6,12 +6,8 @@ from saltation.stability.gradients import GradientHealth, gradient_health
 from saltation.stability.lyapunov import ESTIMATORS, flow, lyapunov, lyapunov_map
 from saltation.stability.penalties import PENALTIES, LyapunovPenalty
 from saltation.stability.result import Lyapunov
-from saltation.stability.scaling import (
-    DepthScaling,
-    LyapunovScaling,
-    set_depth_growth,
-    set_lyapunov,
-)
+from saltation.stability.set_depth import DepthScaling, set_depth_growth
+from saltation.stability.set_lyapunov import LyapunovScaling, set_lyapunov
 
 __all__ = [
     "ESTIMATORS",

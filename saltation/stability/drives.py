@@ -1,20 +1,22 @@
-"""The weights that set the size of what drives each layer of neurons.
+"""The weights that set the size of what drives each layer of neurons, and what scales them.
 
-That is the last of a network's weights before the neurons: of the normalisation where there is one,
-for then the size of a weight in front of it changes nothing.
+Such a weight is the last of a network's weights before the neurons: of the normalisation where
+there is one, for then the size of a weight in front of it changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from saltation.errors import SaltationError
+from saltation.errors import SaltationError, positive
 from saltation.layers.recurrent import Recurrent
 from saltation.layers.stepping import Port, Stepped
 
@@ -83,11 +85,49 @@ def seen_drives(network: Stepped) -> Iterator[Drives]:
         yield drives
 
 
-def feedback(network: Stepped) -> list[Tensor]:
-    """The weights with which neurons drive themselves."""
+def feedback(port: Port) -> list[Tensor]:
+    """The weights with which the neurons of a module drive themselves."""
     return [
         module.weight
-        for port in network.ports
         for module in port.module.modules()
         if isinstance(module, Recurrent | nn.Linear | _ConvNd)
     ]
+
+
+class Scaled:
+    """Weights that are multiplied by factors within the block, and as they were behind it, unless
+    they are to be kept."""
+
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self.logs = torch.zeros(len(weights), dtype=torch.float64)
+        self._weights = weights
+        self._originals = [weight.detach().clone() for weight in weights]
+        self._kept = False
+
+    def set(self, logs: Tensor | Sequence[float]) -> None:
+        """Multiply each weight by the exponential of its number."""
+        self.logs = torch.as_tensor(logs, dtype=torch.float64)
+        with torch.no_grad():
+            for weight, original, factor in zip(
+                self._weights, self._originals, self.logs.exp().tolist(), strict=True
+            ):
+                weight.copy_(original * factor)
+
+    def keep(self) -> None:
+        """Leave the weights as they are."""
+        self._kept = True
+
+    def __enter__(self) -> Scaled:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._kept:
+            self.set(torch.zeros(len(self._weights)))
+
+
+def check_search(target: float, tolerance: float, passes: int) -> None:
+    if not math.isfinite(target):
+        raise SaltationError(f"target must be a finite number, got {target!r}")
+    positive("tolerance", tolerance)
+    if isinstance(passes, bool) or not isinstance(passes, int) or passes < 1:
+        raise SaltationError(f"passes must be an integer of at least 1, got {passes!r}")
