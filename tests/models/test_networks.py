@@ -13,10 +13,8 @@ from hypothesis import strategies as draw
 from torch import Tensor, nn
 
 import saltation as st
-from saltation.data import batches, load
 from saltation.layers import LAYERS
 from saltation.models.image import ImageNetwork
-from saltation.training import Optimisation, fit
 from tests.models.peer import images, spread
 
 Make = Callable[..., ImageNetwork]
@@ -241,31 +239,3 @@ def test_diagnosis(make: Make) -> None:
     weights = [name for name, p in made.named_parameters() if p.ndim >= 2]
     assert [w.name for w in found.weights] == weights
     assert all(w.norm > 0 for w in found.weights)
-
-
-@pytest.mark.parametrize(
-    ("network", "epochs"),
-    [
-        (lambda: st.sew_resnet("basic", (1, 1), 1, 10, width=12), 4),
-        (
-            lambda: st.spikformer(
-                1, 10, 8, patch=4, depth=1, width=64, heads=4, mlp_ratio=2, steps=2, v_threshold=0.5
-            ),
-            4,
-        ),
-    ],
-    ids=["sew", "spikformer"],
-)
-def test_digits_are_learnt(network: Callable[[], nn.Module], epochs: int) -> None:
-    """To above 95 % of the test set, on one thread in seconds."""
-    data = load("digits")
-    torch.manual_seed(0)
-    records = fit(
-        network(),
-        Optimisation(epochs, lr=1e-2, optimizer="adamw", schedule="cosine"),
-        train=lambda epoch: batches(data.train, 32, epoch=epoch, shuffle=True, drop_last=True),
-        test=lambda epoch: batches(data.test, 256),
-        logits=lambda net, batch, epoch, training: net(batch.images),
-        device=torch.device("cpu"),
-    )
-    assert list(records)[-1].test.accuracy > 95

@@ -92,6 +92,7 @@ def test_agrees_with_spikingjelly(theirs: Any, block: str, connect: str) -> None
     x = images(4, 2, 3, 32, 32).double()
     for training in (True, False):
         one, two = made.train(training)(x), other.train(training)(x).mean(0)
+        imported("functional").reset_net(other)
         assert one.std() > 1e-2
         torch.testing.assert_close(one, two, rtol=0, atol=1e-10)
     for first, second in zip(

@@ -132,14 +132,15 @@ def test_recurrent_weights_are_scaled_too() -> None:
             layer.weight.mul_(size)
         kept, x = layer.weight.clone(), drive(40, 8, 20)
         done = st.set_lyapunov(network, x, 0.0, transient=10)
-        assert abs(float(st.lyapunov(network, x, transient=10).exponent)) <= 0.02
+        assert abs(float(st.lyapunov(network, x, transient=10).exponent.detach())) <= 0.02
         torch.testing.assert_close(layer.weight, done.factor * kept)
 
 
 def test_nothing_is_done_where_nothing_is_to_be_done() -> None:
     """One pass, factor 1, and the weights bit for bit."""
     network, x = chain(), drive(8, 16, 20)
-    reached = st.set_lyapunov(network, x, float(st.lyapunov(network, x).exponent))
+    exponent = float(st.lyapunov(network, x).exponent.detach())
+    reached = st.set_lyapunov(network, x, exponent)
     assert (reached.factor, reached.passes) == (1.0, 1)
     st.set_depth_growth(network, x, -1.0)
     before = state(network)
@@ -206,7 +207,7 @@ def test_attention_has_no_weight_of_its_own() -> None:
     x = pictures()
     with pytest.raises(st.SaltationError, match=r"'encoders\.0\.attention\.attention' are driven"):
         st.set_depth_growth(network, x)
-    target = float(st.lyapunov(network, x).exponent) + 0.05
+    target = float(st.lyapunov(network, x).exponent.detach()) + 0.05
     done = st.set_lyapunov(network, x, target)
     assert abs(float(done.reached.exponent) - target) <= 0.02
 
