@@ -13,6 +13,7 @@ def check_counts(**counts: Any) -> None:
     Raises
     ------
     SaltationError
+        Naming the first of them.
     """
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:

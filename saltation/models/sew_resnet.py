@@ -35,8 +35,8 @@ CONNECTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "iand": lambda a, s: (1 - a) * s,
 }
 
-# (kernel, stride, whether the block's) and width of each convolution of a residual branch; the
-# block's output has as many times the width as the last says.
+# Of each convolution of a residual branch: its kernel, whether it has the block's stride, and its
+# channels as a multiple of the stage's width.
 BLOCKS: dict[str, tuple[tuple[int, bool, int], ...]] = {
     "basic": ((3, True, 1), (3, False, 1)),
     "bottleneck": ((1, False, 1), (3, True, 1), (1, False, 4)),

@@ -3,8 +3,9 @@
 Spiking self-attention has no softmax. Queries, keys and values are spikes, so that their products
 are counts, at least 0, and
 
-    SSA(x) = neurons(norm(W_o s))      s = attention neurons(scale Q K^T V)
-    Q, K, V = neurons(norm(W x))       each
+    Q, K, V = neurons(norm(W x))       each with a W of its own
+    s = neurons(scale Q K^T V)         head by head
+    SSA(x) = neurons(norm(W_o s))
 
 Source: Zhou, Zhu, He, Wang, Yan, Tian & Yuan, "Spikformer: When spiking neural network meets
 transformer", ICLR 2023.
@@ -30,7 +31,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {"lif": {"tau": 2.0, "scheme": "euler", "d
 # Of the products of spikes; the authors' for every number of heads.
 SCALE = 0.125
 
-# Patches by the number of the last stages of the stem, of four, that pool.
+# Sides of patches: 2 to the number of the stem's four stages that pool, which are the last.
 PATCHES = (1, 2, 4, 8, 16)
 
 

@@ -1,7 +1,7 @@
 """The weights that set the size of what drives each layer of neurons, and what scales them.
 
-Such a weight is the last of a network's weights before the neurons: of the normalisation where
-there is one, for then the size of a weight in front of it changes nothing.
+Such a weight is the last that is called before the neurons: of the normalisation where there is
+one, for then the size of a weight in front of it changes nothing.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ class Scaled:
 
 
 def check_search(target: float, tolerance: float, passes: int) -> None:
+    """Refuse, by name, what no search for a target can begin with."""
     if not math.isfinite(target):
         raise SaltationError(f"target must be a finite number, got {target!r}")
     positive("tolerance", tolerance)

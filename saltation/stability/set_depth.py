@@ -118,9 +118,10 @@ def set_depth_growth(
                 return DepthScaling(dict(zip(found.layers[1:], factors, strict=True)), found, done)
             # Growth jumps as spikes come and go: where it went past the target, go half as far.
             gains = torch.where(missing * before < 0, gains / 2, (1.5 * gains).clamp(max=1))
-            scaled.set(scaled.logs + outside * (gains * missing).clamp(-_STEP, _STEP))
-            if float(scaled.logs.abs().max()) > math.log(_LARGEST):
+            logs = scaled.logs + outside * (gains * missing).clamp(-_STEP, _STEP)
+            if done == passes or float(logs.abs().max()) > math.log(_LARGEST):
                 break
+            scaled.set(logs)
             before = missing
             found = measure()
         worst = int(missing.abs().argmax())
