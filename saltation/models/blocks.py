@@ -14,6 +14,7 @@ from saltation.errors import choose
 from saltation.layers import LAYERS
 
 STATISTICS = ("step", "all")
+NORMS = (*STATISTICS, "none")
 
 
 def at_every_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class ConvBlock(nn.Module):
     neuron : str
         Model of the neurons.
     batch_norm : str, default "step"
-        Statistics of the normalisation; see `SequenceBatchNorm`.
+        Statistics of the normalisation, see `SequenceBatchNorm`; ``none`` leaves it out.
     **parameters
         Of the neuron layer.
     """
@@ -127,7 +128,9 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)
-        self.norm = SequenceBatchNorm(fan_out, batch_norm)
+        choose("batch_norm", batch_norm, NORMS)
+        normalised = batch_norm != "none"
+        self.norm = SequenceBatchNorm(fan_out, batch_norm) if normalised else nn.Identity()
         self.neurons = LAYERS[choose("neuron", neuron, LAYERS)](**parameters)
 
     def forward(self, x: Tensor) -> Tensor:

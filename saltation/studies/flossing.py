@@ -199,13 +199,13 @@ class FlossingStudy(Study[FlossingConfig]):
         def logits(model: nn.Module, batch: Trials) -> Tensor:
             return answer(model(batch.spikes), trial)
 
-        score, spikes = evaluate(network, test(0), lambda batch: logits(network, batch))
+        score, layers = evaluate(network, test(0), lambda batch: logits(network, batch))
         before = measure(network, trial, device)
         yield EpochRecord(
             epoch=0,
             train=Score(math.nan, math.nan),
             test=score,
-            spikes=spikes,
+            layers=layers,
             gradient_norm=math.nan,
             lr=math.nan,
             seconds=time.perf_counter() - start,

@@ -145,8 +145,16 @@ class Study(ABC, Generic[Config]):
         """Write ``results.csv``, ``results.json`` and the study's own report."""
         table = self._table(records)
         replace(self.folder / "results.csv", table.to_csv(index=False))
-        replace(self.folder / "results.json", json.dumps(records, indent=1))
+        replace(self.folder / "results.json", json.dumps(self.results(records), indent=1))
         self.report(records)
+
+    def results(self, records: list[dict[str, Any]]) -> Any:
+        """What ``results.json`` holds: the recorded trials, unless a study says otherwise."""
+        return records
+
+    def settings(self) -> dict[str, Any]:
+        """What ``config.json`` holds: the settings that results depend on."""
+        return self.config.model_dump(mode="json", exclude={"out_dir", "progress"})
 
     def _table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame([row(record) | self.findings(record) for record in records])
@@ -154,8 +162,7 @@ class Study(ABC, Generic[Config]):
     def _open(self) -> Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            config = self.config.model_dump_json(indent=1, exclude={"out_dir", "progress"})
-            replace(self.folder / "config.json", config)
+            replace(self.folder / "config.json", json.dumps(self.settings(), indent=1))
         except OSError as error:
             raise ConfigError(f"out_dir '{self.folder}' cannot be written: {error}") from None
         return Store(self.folder / "study.db")
@@ -179,7 +186,9 @@ class Study(ABC, Generic[Config]):
                 for last in self.train(trial, data, device, progress):
                     store.add_epoch(key, last.epoch, metrics(last))
                     seconds += last.seconds
-                    progress.epoch(last.epoch, f"test {last.test.accuracy:.2f} %")
+                    tested = not math.isnan(last.test.accuracy)
+                    outcome = f"test {last.test.accuracy:.2f} %" if tested else "before training"
+                    progress.epoch(last.epoch, outcome)
         except Diverged as error:
             store.end(key, DIVERGED, str(error))
             return f"diverged: {error}"
