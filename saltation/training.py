@@ -235,7 +235,7 @@ def evaluate(
     logits: Callable[[Any], Tensor],
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> tuple[Score, dict[str, SpikeStatistics]]:
-    """Score of ``network`` over ``batches``, in evaluation mode, and spikes of its layers by name."""
+    """Score of ``network`` in evaluation mode, and spike statistics of its layers by name."""
     network.eval()
     tally = _Tally()
     with watch(network) as statistics:

@@ -42,7 +42,7 @@ def network_of(trial: Settings, shape: tuple[int, int, int], classes: int) -> nn
     )
     with torch.no_grad():
         for weight in driving(network).values():
-            weight *= trial["gain"]
+            weight.mul_(trial["gain"])
     return network
 
 
