@@ -207,7 +207,7 @@ def fit(
                 diverged = "the gradient"
                 break
             on_batch(step)
-        if schedule is not None:
+        if schedule is not None and not diverged:
             schedule.step()
         test_score, layers = evaluate(
             model,

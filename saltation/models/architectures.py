@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 from torch import nn
 
 from saltation.errors import SaltationError
 from saltation.models.mlp import fits_mlp, image_mlp
 from saltation.models.vgg import fits_vgg, vgg_of_depth
+
+REACH = 64  # layers beyond a depth in which one that fits is looked for
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Architecture:
         """
         if depth >= 1 and self.fits(depth, side):
             return depth
-        # Every kind has a network of one layer, so both searches end.
-        lower = next((d for d in range(depth - 1, 0, -1) if self.fits(d, side)), None)
-        upper = next(d for d in count(max(1, depth + 1)) if self.fits(d, side))
-        near = " and ".join(str(d) for d in (lower, upper) if d is not None)
+        lower = (d for d in range(depth - 1, 0, -1) if self.fits(d, side))
+        upper = (d for d in range(max(1, depth + 1), max(1, depth) + REACH) if self.fits(d, side))
+        found = [next(lower, None), next(upper, None)]
+        near = " and ".join(str(d) for d in found if d is not None) or "none"
         raise SaltationError(
             f"depth {depth} does not fit images of {side} x {side} pixels (nearest that fit: "
             f"{near})"

@@ -216,7 +216,9 @@ def stages_of(depth: int, side: int) -> tuple[int, int] | None:
     stages = min(MOST_STAGES, side.bit_length() - 1)
     if 1 <= depth <= stages:
         return depth, 1
-    return (stages, depth // stages) if stages and depth % stages == 0 else None
+    if depth < 1 or stages < 1 or depth % stages:
+        return None
+    return stages, depth // stages
 
 
 def fits_vgg(depth: int, side: int) -> bool:

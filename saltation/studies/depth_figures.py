@@ -17,6 +17,8 @@ from saltation.studies.figures import STYLE, save, style_of
 from saltation.studies.store import DIVERGED, FINISHED
 
 VANILLA = "vanilla"
+# Beyond this a condition number in float64 is rounding; infinite ones are drawn here.
+SINGULAR = 1e16
 Records = list[dict[str, Any]]
 
 
@@ -27,7 +29,7 @@ def draw_depth(records: Records, folder: Path) -> None:
         return
     with mpl.rc_context(STYLE):
         _against_depth(shown, folder, "accuracy", "test accuracy (%)", _accuracy)
-        _against_depth(shown, folder, "condition", "condition number of the worst layer", _worst)
+        _against_depth(shown, folder, "condition", "κ of the worst layer (1e16: singular)", _worst)
         _against_epoch(shown, folder)
         _against_layer(shown, folder)
 
@@ -52,9 +54,7 @@ def _accuracy(record: dict[str, Any]) -> float:
 
 
 def _worst(record: dict[str, Any]) -> float:
-    # On the logarithmic axis of its figure an infinite one has no place.
-    value = float(health_of(record["epochs"][-1])["condition"])
-    return value if math.isfinite(value) else math.nan
+    return min(float(health_of(record["epochs"][-1])["condition"]), SINGULAR)
 
 
 def _against_depth(
@@ -83,6 +83,8 @@ def _against_depth(
     axes.set_xticks(_depths(records), [str(d) for d in _depths(records)])
     axes.minorticks_off()
     if logarithmic:
+        # Of a single value the axis would have no extent.
+        axes.set_ylim(1, 10 * max([1.0, *(v for v in map(of, records) if not math.isnan(v))]))
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
