@@ -22,6 +22,10 @@ class MissingDataError(DataError):
     """A data set that is not where it was looked for."""
 
 
+class StoreError(DataError):
+    """A study's folder that cannot be read or written."""
+
+
 class StabilityWarning(UserWarning):
     """A neuron whose scheme and step amplify small perturbations of the resting state."""
 

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from saltation.errors import SaltationError, choose, positive
 from saltation.layers import SpikeStatistics, merged, watch
+from saltation.snapshot import Keeper, Stateful, restore, take
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -143,6 +144,7 @@ def fit(
     device: torch.device,
     terms: Sequence[Callable[[nn.Module, Any, int], Tensor]] = (),
     on_batch: Callable[[int], None] = lambda done: None,
+    keeper: Keeper | None = None,
 ) -> Iterator[EpochRecord]:
     """Train ``network``, yielding a record after each epoch.
 
@@ -163,6 +165,10 @@ def fit(
         The recorded losses are without them.
     on_batch
         Called after each batch with the number done in the epoch, training and test together.
+    keeper
+        Is given a snapshot after every epoch, before the record is yielded; training goes on from
+        the one it has, to the same results as if it had never stopped. Terms that have a
+        ``state_dict`` are in it.
 
     Raises
     ------
@@ -181,7 +187,14 @@ def fit(
     parameters = [p for p in network.parameters() if p.requires_grad]
     limit = math.inf if optimisation.clip is None else optimisation.clip
 
-    for epoch in range(1, optimisation.epochs + 1):
+    parts: dict[str, Any] = {"network": network, "optimizer": optimizer}
+    if schedule is not None:
+        parts["schedule"] = schedule
+    parts |= {f"term {i}": term for i, term in enumerate(terms) if isinstance(term, Stateful)}
+    if keeper is not None and keeper.epoch:
+        restore(keeper.load(), parts)
+
+    for epoch in range(1 + (keeper.epoch if keeper else 0), optimisation.epochs + 1):
         start = time.perf_counter()
         lr = optimizer.param_groups[0]["lr"]
         tally, norms, step = _Tally(), 0.0, 0
@@ -215,6 +228,8 @@ def fit(
             lambda batch, epoch=epoch: logits(model, batch, epoch, False),  # type: ignore[misc]
             lambda done, trained=step: on_batch(trained + done),  # type: ignore[misc]
         )
+        if keeper is not None and not diverged:
+            keeper.save(epoch, take(parts), test_score.accuracy)
         yield EpochRecord(
             epoch=epoch,
             train=tally.score(),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -89,6 +90,17 @@ class Diagnosis:
         lines.append("")
         lines += [f"- {finding}" for finding in self.findings] or ["No fault was found."]
         return "\n".join(lines)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the layers: activity, distance from threshold, gradients, growth.
+
+        Returns
+        -------
+        The path of the figure; its ending chooses the format.
+        """
+        from saltation.stability.figures import draw_diagnosis  # imports matplotlib
+
+        return draw_diagnosis(self, Path(path))
 
 
 _SHOWN = ["rate", "silent", "dead", "distance", "reached", "gradient", "growth"]

@@ -162,7 +162,7 @@ class Tangents(_Estimator):
         first = [[tangent[:samples] for _, tangent in layer] for layer in pairs]
         leading = torch.stack([squares(layer, samples).sum(0) for layer in first])
         frame = Orthonormal(tangents, self.k)
-        self.count(frame, span, self._share(leading))
+        self.count(frame.log, frame.floored, span, self._share(leading))
         fresh = iter(frame.q)
         return [tuple(dual(plain, next(fresh)) for plain, _ in layer) for layer in pairs]
 
@@ -170,13 +170,12 @@ class Tangents(_Estimator):
         """The vectors that a run begins with, as they were drawn."""
         self._first += tangents
 
-    def count(self, frame: Orthonormal, span: int, share: Tensor) -> None:
+    def count(self, log: Tensor, floored: Tensor, span: int, share: Tensor) -> None:
         """Take note of a decomposition after ``span`` steps."""
-        log = frame.log
         if self._first:
             log = log - Orthonormal(self._first, self.k).log
             self._first = []
         self.growth.append(log)
         self.spans.append(span)
         self.norms.append(share)
-        self.floored.append(frame.floored)
+        self.floored.append(floored)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from saltation.stability.result import Lyapunov
+
+if TYPE_CHECKING:
+    from saltation.stability.diagnose import Diagnosis
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -53,3 +60,43 @@ def draw_lyapunov(result: Lyapunov, path: Path) -> Path:
     if len(result.layers) <= 12:
         shares.legend(fontsize=7)
     return save(figure, path)
+
+
+def draw_diagnosis(found: Diagnosis, path: Path) -> Path:
+    """Layer by layer: activity, where potentials are, gradients, and growth of a perturbation."""
+    table = found.table
+    number = range(1, len(table) + 1)
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    activity, reach, gradient, growth = figure.subplots(2, 2, sharex=True).flat
+    activity.plot(number, table["rate"], "k-o", markersize=4, label="rate per neuron and step")
+    activity.plot(number, table["silent"], "s--", color="0.45", markersize=4, label="silent")
+    activity.plot(number, table["dead"], "^:", color="0.65", markersize=4, label="dead")
+    activity.set(ylabel="spikes, or share of neurons", ylim=(-0.03, 1.03), title="activity")
+    activity.legend(fontsize=7)
+    reach.plot(number, table["distance"], "k-o", markersize=4)
+    reach.set(
+        ylabel="half-widths of the surrogate",
+        title="mean distance of potentials from threshold",
+    )
+    _logarithmic(gradient, number, table["gradient"])
+    gradient.set(ylabel="norm", title="gradient of the loss at the layer's input")
+    _logarithmic(growth, number, table["growth"])
+    growth.axhline(1, color="0.6", linewidth=1)
+    growth.set(ylabel="factor", title="growth of a perturbation, from the layer before")
+    for axes in (gradient, growth):
+        axes.set_xlabel("layer")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return save(figure, path)
+
+
+def _logarithmic(axes: Axes, number: Iterable[int], values: Iterable[float]) -> None:
+    """Values on a logarithmic axis, those that are 0 as crosses at its foot."""
+    pairs = list(zip(number, values, strict=True))
+    axes.plot(*zip(*((n, v if v > 0 else math.nan) for n, v in pairs), strict=True), "k-o", ms=4)
+    if any(v > 0 for _, v in pairs):
+        axes.set_yscale("log")
+    nothing = [n for n, v in pairs if v == 0]
+    if nothing:
+        foot = axes.get_ylim()[0]
+        axes.plot(nothing, [foot] * len(nothing), "kx", clip_on=False, label="0")
+        axes.legend(fontsize=7)

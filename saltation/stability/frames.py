@@ -79,11 +79,16 @@ class Orthonormal:
 def _decompose(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Q of ``v`` [B, N, k], ``|R_ii|`` [B, k] with its floor, and where that was needed."""
     q, r = torch.linalg.qr(v)
-    diagonal = r.diagonal(dim1=1, dim2=2).abs()
-    # A derivative of the decomposition exists where no column depends on those before it.
-    if bool((diagonal > _lost(r)).all()):
+    if full_rank(r):
+        diagonal = r.diagonal(dim1=1, dim2=2).abs()
         return q, diagonal, torch.zeros_like(diagonal, dtype=torch.bool)
     return _gram_schmidt(v)
+
+
+def full_rank(r: Tensor) -> bool:
+    """Whether in no decomposition of ``r`` [B, k, k] a column depends on those before it: whether
+    a derivative exists."""
+    return bool((r.diagonal(dim1=1, dim2=2).abs() > _lost(r)).all())
 
 
 def _lost(columns: Tensor) -> Tensor:

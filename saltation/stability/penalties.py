@@ -166,6 +166,15 @@ class LyapunovPenalty:
         self.history.append(Measured(call, *(float(number.detach()) for number in shown)))
         return term
 
+    def state_dict(self) -> dict[str, Any]:
+        """How far it is: the number of calls, and `history`."""
+        return {"calls": self._calls, "history": [tuple(one) for one in self.history]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._calls = state["calls"]
+        self.history[:] = [Measured(*one) for one in state["history"]]
+
     def warm_up(self, epoch: int | None) -> float:
         """The share of the weight in an epoch, from 1."""
         if not self.warmup_epochs or epoch is None:

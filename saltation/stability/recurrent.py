@@ -16,6 +16,7 @@ from torch.nn.functional import linear
 
 from saltation.layers.recurrent import Recurrent
 from saltation.layers.stepping import LayerPort, Stepped, undisturbed
+from saltation.stability.carry import Carry, carried
 from saltation.stability.duals import differentiable, dual, parts
 from saltation.stability.estimators import Tangents
 from saltation.stability.frames import Orthonormal, noise
@@ -52,24 +53,31 @@ def currents(network: Stepped, layer: Recurrent, x: Tensor) -> Tensor | None:
 def follow(control: Tangents, layer: Recurrent, x: Tensor) -> None:
     """Carry the vectors of ``control`` along the trajectory for currents ``x`` [T, B, F]."""
     factors = _factors(layer, x)
-    k, (_, samples, width) = control.k, x.shape
+    k, (steps, samples, width) = control.k, x.shape
     rest = x.new_zeros(k * samples, width)
-    first = [noise(rest, control.generator) for _ in range(factors.shape[1])]
+    first = [noise(rest, control.generator) for _ in range(factors.shape[2])]
     control.begin(first)
-    z = torch.stack([part.view(k, samples, width) for part in first])
-    for t, factor in enumerate(factors.unbind(0), start=1):
-        feedback = linear(z[0], layer.weight)
-        z = (factor * torch.cat([feedback[None], z[1:]])).sum(1)
-        if t % control.qr_every == 0 or t == len(x):
-            frame = Orthonormal([part.flatten(0, 1) for part in z], k)
-            whole = torch.ones(1, samples, dtype=x.dtype, device=x.device)
-            control.count(frame, (t - 1) % control.qr_every + 1, whole)
-            z = torch.stack([part.view(k, samples, width) for part in frame.q])
+    spans = [min(control.qr_every, steps - t) for t in range(0, steps, control.qr_every)]
+    whole = torch.ones(1, samples, dtype=x.dtype, device=x.device)
+    z = torch.stack([part.view(k, samples, width) for part in first], 2).transpose(0, 1)
+    if k <= factors.shape[2] * width:
+        logs, sound = Carry.apply(factors, layer.weight, z, control.qr_every)  # type: ignore[no-untyped-call]
+        if sound:
+            for log, span in zip(logs, spans, strict=True):
+                control.count(log, torch.zeros_like(log, dtype=torch.bool), span, whole)
+            return
+    # Vectors depend on each other: step by step, with growth that has a floor.
+    for span, stretch in zip(spans, torch.split(factors, control.qr_every), strict=True):
+        for factor in stretch:
+            z = carried(factor, layer.weight, z)
+        frame = Orthonormal([part.transpose(0, 1).flatten(0, 1) for part in z.unbind(2)], k)
+        control.count(frame.log, frame.floored, span, whole)
+        z = torch.stack([q.view(k, samples, width) for q in frame.q], 2).transpose(0, 1)
 
 
 def _factors(layer: Recurrent, x: Tensor) -> Tensor:
-    """Derivatives of spikes and states with respect to current and states, ``[T, n, n, 1, B, F]``,
-    of every neuron and step; n is 1 + the variables of the model."""
+    """Derivatives of spikes and states with respect to current and states, ``[T, B, n, n, F]``, of
+    every neuron and step; n is 1 + the variables of the model."""
     start = layer.rest(x[0])
     trace = layer.record(x, start)
     before = [
@@ -86,5 +94,5 @@ def _factors(layer: Recurrent, x: Tensor) -> Tensor:
         with differentiable():
             duals = [dual(one, torch.full_like(one, i == chosen)) for i, one in enumerate(inputs)]
             s, after, _ = neuron.step(duals[0], neuron.State(*duals[1:]), spike)
-            columns.append(torch.stack([parts(one)[1] for one in (s, *after)], 1))
-    return torch.stack(columns, 2)[:, :, :, None]
+            columns.append(torch.stack([parts(one)[1] for one in (s, *after)], 2))
+    return torch.stack(columns, 3)

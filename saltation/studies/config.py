@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -19,6 +20,8 @@ def _distinct(values: list[Any]) -> list[Any]:
         raise ValueError("values must differ")
     return values
 
+
+CONFIG = "config.json"
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -75,6 +78,10 @@ class StudyConfig(BaseModel):
             clip=self.clip,
         )
 
+    def recorded(self) -> dict[str, Any]:
+        """What `CONFIG` holds: all settings that results depend on."""
+        return self.model_dump(mode="json", exclude={"out_dir", "progress"})
+
     @classmethod
     def build(cls, **settings: Any) -> Self:
         """Make a config.
@@ -122,6 +129,14 @@ class DataConfig(StudyConfig):
             limit_train=self.limit_train,
             limit_test=self.limit_test,
         )
+
+
+def as_json(study: str, config: StudyConfig) -> str:
+    """A study's name and its config, as the file `CONFIG` of its folder has them."""
+    settings = config.recorded()
+    if settings.get("data_dir"):
+        settings["data_dir"] = str(Path(settings["data_dir"]).resolve())
+    return json.dumps({"study": study} | settings, indent=1)
 
 
 def resolve_device(name: str) -> torch.device:

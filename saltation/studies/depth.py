@@ -15,20 +15,24 @@ import pandas as pd
 import torch
 from pydantic import Field, model_validator
 from rich.console import RenderableType
+from torch import nn
 
-from saltation.data import DATASETS, Dataset, load
+from saltation.data import DATASETS, Dataset, batches, load
+from saltation.encoding import direct
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
 from saltation.stability import ESTIMATORS, PENALTIES
+from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.config import Count, DataConfig, Positive, Seed, Several, names
 from saltation.studies.depth_figures import draw_depth
 from saltation.studies.depth_report import depth_summary, depth_text, script_epochs
 from saltation.studies.depth_trial import network_of, run_trial
 from saltation.studies.depth_verdict import health_of
+from saltation.studies.files import write_whole
 from saltation.studies.progress import StudyProgress
-from saltation.studies.runner import Settings, Study, replace
+from saltation.studies.runner import Probe, Settings, Study
 from saltation.training import OPTIMIZERS, SCHEDULES, EpochRecord, Optimisation
 
 
@@ -101,17 +105,34 @@ class DepthConfig(DataConfig):
             choose("reg_type", penalty, PENALTIES)
         for estimator in self.estimator:
             choose("estimator", estimator, ESTIMATORS)
-        if self.seed is not None and self.seeds not in ([42], [self.seed]):
+        if self.seed is not None and self.seeds != [42] and self.seed not in self.seeds:
             raise ConfigError(
                 f"give either seed or seeds, got seed={self.seed} and "
                 f"seeds={' '.join(map(str, self.seeds))}"
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_recorded(cls, given: Any) -> Any:
+        """Progress by the name that the script's config has for its opposite."""
+        if isinstance(given, dict) and "no_progress" in given:
+            given = dict(given)
+            given["progress"] = not given.pop("no_progress")
+        return given
+
     @property
     def all_seeds(self) -> list[int]:
         """The seeds, however they were given."""
-        return self.seeds if self.seed is None else [self.seed]
+        return self.seeds if self.seed is None or self.seeds != [42] else [self.seed]
+
+    def recorded(self) -> dict[str, Any]:
+        """All settings, with the names and fields that the script's config has."""
+        return self.model_dump(mode="json", exclude={"progress"}) | {
+            "seed": self.all_seeds[0],
+            "seeds": self.all_seeds,
+            "no_progress": not self.progress,
+        }
 
     @property
     def optimisation(self) -> Optimisation:
@@ -194,20 +215,22 @@ class DepthStudy(Study[DepthConfig]):
     def data(self, device: torch.device) -> Dataset:
         return self.config.load().to(device)
 
-    def train(
-        self, trial: Settings, data: Dataset, device: torch.device, progress: StudyProgress
-    ) -> Iterator[EpochRecord]:
-        return run_trial(trial, self.config.optimisation, data, device, progress)
+    def network(self, trial: Settings, data: Dataset) -> nn.Module:
+        return network_of(trial, data.shape, data.classes)
 
-    def settings(self) -> dict[str, Any]:
-        """All settings, those that the results do not depend on under the names of the options."""
-        c = self.config
-        return c.model_dump(mode="json", exclude={"progress"}) | {
-            "out_dir": str(self.folder),
-            "seed": c.all_seeds[0],
-            "seeds": c.all_seeds,
-            "no_progress": not c.progress,
-        }
+    def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
+        batch = next(batches(data.test, min(samples, len(data.test))))
+        return Probe(direct(batch.images, trial["T"]), batch.labels)
+
+    def train(
+        self,
+        trial: Settings,
+        data: Dataset,
+        device: torch.device,
+        progress: StudyProgress,
+        checkpoints: Checkpoints,
+    ) -> Iterator[EpochRecord]:
+        return run_trial(trial, self.config.optimisation, data, device, progress, checkpoints)
 
     def results(self, records: list[dict[str, Any]]) -> Any:
         return script_epochs(records, self.config) | {"trials": records}
@@ -219,7 +242,7 @@ class DepthStudy(Study[DepthConfig]):
         return {"best_test_accuracy": max(scores, default=None)} | (health_of(last) if last else {})
 
     def report(self, records: list[dict[str, Any]]) -> None:
-        replace(self.folder / "summary.md", depth_text(self._table(records)))
+        write_whole(self.folder / "summary.md", depth_text(self._table(records)))
         draw_depth(records, self.folder / "figures")
 
     def tables(self, results: pd.DataFrame) -> RenderableType:

@@ -19,6 +19,7 @@ from saltation.layers.stepping import undisturbed
 from saltation.models import ARCHITECTURES
 from saltation.stability import LyapunovPenalty, depth_growth, lyapunov
 from saltation.stability.gradients import matrix_health
+from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.memory import forget_peak, peak
 from saltation.studies.progress import StudyProgress
 from saltation.studies.runner import Settings
@@ -56,19 +57,27 @@ def driving(network: nn.Module) -> dict[str, nn.Parameter]:
     return dict(list(matrices.items())[:-1])
 
 
-def penalty_of(trial: Settings) -> LyapunovPenalty:
+class Regularisation:
     """The term that a regularised trial adds to its loss."""
-    return LyapunovPenalty(
-        weight=trial["lambda_reg"],
-        penalty=trial["reg_type"],
-        target=trial["lambda_target"],
-        threshold=trial["lyap_threshold"],
-        estimator=trial["estimator"],
-        every=trial["lyap_every"],
-        samples=trial["lyap_samples"],
-        warmup_epochs=trial["warmup_epochs"],
-        seed=trial["seed"],
-    )
+
+    def __init__(self, trial: Settings) -> None:
+        self._steps = trial["T"]
+        self._penalty = LyapunovPenalty(
+            weight=trial["lambda_reg"],
+            penalty=trial["reg_type"],
+            target=trial["lambda_target"],
+            threshold=trial["lyap_threshold"],
+            estimator=trial["estimator"],
+            every=trial["lyap_every"],
+            samples=trial["lyap_samples"],
+            warmup_epochs=trial["warmup_epochs"],
+            seed=trial["seed"],
+        )
+        self.state_dict = self._penalty.state_dict
+        self.load_state_dict = self._penalty.load_state_dict
+
+    def __call__(self, network: nn.Module, batch: Batch, epoch: int) -> Tensor:
+        return self._penalty(network, direct(batch.images, self._steps), epoch)
 
 
 def run_trial(
@@ -77,6 +86,7 @@ def run_trial(
     data: Dataset,
     device: torch.device,
     progress: StudyProgress,
+    checkpoints: Checkpoints,
 ) -> Iterator[EpochRecord]:
     """Train the network of a trial; the record of epoch 0 is what is measured before.
 
@@ -89,25 +99,8 @@ def run_trial(
     whole = len(data.train) >= size
     per_epoch = (len(data.train) // size if whole else 1) + -(-len(data.test) // size)
     fixed = next(batches(data.train, _GRADED))
-    terms = []
-    if trial["mode"] == "regularised":
-        penalty = penalty_of(trial)
-        terms.append(
-            lambda model, batch, epoch: penalty(model, direct(batch.images, trial["T"]), epoch)
-        )
-
-    start = time.perf_counter()
-    before = measure(network, fixed, trial)
-    yield EpochRecord(
-        epoch=0,
-        train=Score(math.nan, math.nan),
-        test=Score(math.nan, math.nan),
-        layers={},
-        gradient_norm=math.nan,
-        lr=math.nan,
-        seconds=time.perf_counter() - start,
-        found=before,
-    )
+    if not checkpoints.epoch:
+        yield _untrained(network, fixed, trial)
     forget_peak(device)
     for record in fit(
         network,
@@ -123,13 +116,29 @@ def run_trial(
         ),
         test=lambda epoch: batches(data.test, size),
         logits=_logits,
-        terms=terms,
+        terms=[Regularisation(trial)] if trial["mode"] == "regularised" else [],
         device=device,
         on_batch=lambda done: progress.batch(done, per_epoch),
+        keeper=checkpoints,
     ):
         memory = {"peak_memory": peak(device)}
         yield replace(record, found=measure(network, fixed, trial) | by_layer(record) | memory)
         forget_peak(device)
+
+
+def _untrained(network: nn.Module, fixed: Batch, trial: Settings) -> EpochRecord:
+    start = time.perf_counter()
+    before = measure(network, fixed, trial)
+    return EpochRecord(
+        epoch=0,
+        train=Score(math.nan, math.nan),
+        test=Score(math.nan, math.nan),
+        layers={},
+        gradient_norm=math.nan,
+        lr=math.nan,
+        seconds=time.perf_counter() - start,
+        found=before,
+    )
 
 
 def _logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:

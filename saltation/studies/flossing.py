@@ -9,7 +9,6 @@ Abbott, "Surrogate gradient flossing", NeurIPS 2024.)
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, Self
@@ -19,27 +18,29 @@ import torch
 from pydantic import Field, model_validator
 from rich.console import RenderableType
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
+from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.config import Count, Positive, Several, StudyConfig, names
 from saltation.studies.delayed import TASKS, Trials
 from saltation.studies.flossing_report import draw_flossing, flossing_table
 from saltation.studies.flossing_trial import (
+    Flossing,
     answer,
-    floss,
     measure,
     network_of,
     neurons_of,
     task_of,
-    terms_of,
+    untrained,
 )
 from saltation.studies.progress import StudyProgress
-from saltation.studies.runner import Settings, Study
+from saltation.studies.runner import Probe, Settings, Study
 from saltation.surrogate import SURROGATES
-from saltation.training import EpochRecord, Score, evaluate, fit
+from saltation.training import EpochRecord, evaluate, fit
 
 MODES = ("none", "before", "both")
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -175,16 +176,25 @@ class FlossingStudy(Study[FlossingConfig]):
         probe = torch.zeros(task_of(trial).steps, 1, trial["hidden"], device=device)
         return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
 
+    def network(self, trial: Settings, data: Any) -> nn.Sequential:
+        return network_of(trial)
+
+    def probe(self, trial: Settings, data: Any, samples: int, device: torch.device) -> Probe:
+        index = torch.arange(samples, device=device)
+        x, y = task_of(trial).draw(index, seed=trial["seed"], epoch=0, stream=TEST)
+        return Probe(x, y, lambda outputs, labels: cross_entropy(answer(outputs, trial), labels))
+
     def train(
-        self, trial: Settings, data: Any, device: torch.device, progress: StudyProgress
+        self,
+        trial: Settings,
+        data: Any,
+        device: torch.device,
+        progress: StudyProgress,
+        checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         seed, task = trial["seed"], task_of(trial)
         torch.manual_seed(seed)
-        network = network_of(trial).to(device)
-        start = time.perf_counter()
-        drawn = measure(network, trial, device)
-        if trial["mode"] != "none":
-            floss(network, trial, device)
+        network = self.network(trial, data).to(device)
 
         def test(_: int) -> Iterator[Trials]:
             return task.batches(
@@ -199,18 +209,13 @@ class FlossingStudy(Study[FlossingConfig]):
         def logits(model: nn.Module, batch: Trials) -> Tensor:
             return answer(model(batch.spikes), trial)
 
-        score, layers = evaluate(network, test(0), lambda batch: logits(network, batch))
-        before = measure(network, trial, device)
-        yield EpochRecord(
-            epoch=0,
-            train=Score(math.nan, math.nan),
-            test=score,
-            layers=layers,
-            gradient_norm=math.nan,
-            lr=math.nan,
-            seconds=time.perf_counter() - start,
-            found=before | {f"{name}_drawn": value for name, value in drawn.items()},
-        )
+        if not checkpoints.epoch:
+            yield untrained(
+                network,
+                trial,
+                device,
+                lambda: evaluate(network, test(0), lambda batch: logits(network, batch)),
+            )
         batches = [
             math.ceil(n / trial["batch_size"])
             for n in (trial["train_samples"], trial["test_samples"])
@@ -228,9 +233,10 @@ class FlossingStudy(Study[FlossingConfig]):
             ),
             test=test,
             logits=lambda model, batch, epoch, training: logits(model, batch),
-            terms=terms_of(trial),
+            terms=[Flossing(trial)] if trial["mode"] == "both" else [],
             device=device,
             on_batch=lambda done: progress.batch(done, sum(batches)),
+            keeper=checkpoints,
         ):
             yield replace(record, found=measure(network, trial, device))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from saltation.layers import LAYERS, Recurrent, SpikeLinear, SpikingLayer
+from saltation.layers import LAYERS, Recurrent, SpikeLinear, SpikeStatistics, SpikingLayer
 from saltation.random import TEST, TRAIN
 from saltation.stability import LyapunovPenalty, lyapunov
 from saltation.studies.delayed import SYMBOLS, Delayed, Trials
 from saltation.studies.runner import Settings
-from saltation.training import Diverged
+from saltation.training import Diverged, EpochRecord, Score
 
 # Samples that exponents and gradients are measured on, at every epoch the same; their numbers are
 # beyond those of the test.
@@ -52,6 +53,31 @@ def answer(outputs: Tensor, trial: Settings) -> Tensor:
     return outputs[-trial["answer_steps"] :].mean(0)
 
 
+def untrained(
+    network: nn.Sequential,
+    trial: Settings,
+    device: torch.device,
+    score: Callable[[], tuple[Score, dict[str, SpikeStatistics]]],
+) -> EpochRecord:
+    """Floss the network if the trial asks for it; what it is before training, as epoch 0."""
+    start = time.perf_counter()
+    drawn = measure(network, trial, device)
+    if trial["mode"] != "none":
+        floss(network, trial, device)
+    test, layers = score()
+    before = measure(network, trial, device)
+    return EpochRecord(
+        epoch=0,
+        train=Score(math.nan, math.nan),
+        test=test,
+        layers=layers,
+        gradient_norm=math.nan,
+        lr=math.nan,
+        seconds=time.perf_counter() - start,
+        found=before | {f"{name}_drawn": value for name, value in drawn.items()},
+    )
+
+
 def floss(network: nn.Module, trial: Settings, device: torch.device) -> None:
     """Drive the leading exponents of the network towards zero, whatever the task asks.
 
@@ -72,12 +98,17 @@ def floss(network: nn.Module, trial: Settings, device: torch.device) -> None:
         optimizer.step()
 
 
-def terms_of(trial: Settings) -> list[Callable[[nn.Module, Trials, int], Tensor]]:
-    """What the loss has beside the task's."""
-    if trial["mode"] != "both":
-        return []
-    penalty = _penalty(trial, every=trial["floss_every"], weight=trial["floss_weight"])
-    return [lambda network, batch, epoch: penalty(network, batch.spikes[: trial["floss_window"]])]
+class Flossing:
+    """What the loss has beside the task's: flossing over the beginning of a trial."""
+
+    def __init__(self, trial: Settings) -> None:
+        self._window = trial["floss_window"]
+        self._penalty = _penalty(trial, every=trial["floss_every"], weight=trial["floss_weight"])
+        self.state_dict = self._penalty.state_dict
+        self.load_state_dict = self._penalty.load_state_dict
+
+    def __call__(self, network: nn.Module, batch: Trials, epoch: int) -> Tensor:
+        return self._penalty(network, batch.spikes[: self._window])
 
 
 def _penalty(trial: Settings, every: int, weight: float = 1.0) -> LyapunovPenalty:

@@ -19,15 +19,17 @@ from saltation.data import Batch, Dataset, batches
 from saltation.encoding import ENCODERS
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
+from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import READOUTS
 from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
+from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.config import Count, DataConfig, Positive, Several, names
 from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import StudyProgress
-from saltation.studies.runner import Settings, Study
+from saltation.studies.runner import Probe, Settings, Study
 from saltation.studies.tables import integrators_tables
 from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
@@ -158,27 +160,31 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     def data(self, device: torch.device) -> Dataset:
         return self.config.load().to(device)
 
+    def network(self, trial: Settings, data: Dataset) -> nn.Sequential:
+        return network_of(trial, data)
+
+    def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
+        batch = next(batches(data.test, min(samples, len(data.test))))
+        x_seq = encoded(trial, batch, epoch=1, stream=TEST)
+        return Probe(dense_of(x_seq) if isinstance(x_seq, SpikeTensor) else x_seq, batch.labels)
+
     def train(
-        self, trial: Settings, data: Dataset, device: torch.device, progress: StudyProgress
+        self,
+        trial: Settings,
+        data: Dataset,
+        device: torch.device,
+        progress: StudyProgress,
+        checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         seed, size = trial["seed"], trial["batch_size"]
         torch.manual_seed(seed)
-        network = network_of(trial, data).to(device)
+        network = self.network(trial, data).to(device)
         whole_batches = len(data.train) >= size
         per_epoch = (len(data.train) // size if whole_batches else 1) + -(-len(data.test) // size)
 
-        def encoded(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
-            x_seq = ENCODERS[trial["encoder"]](
-                batch.images.flatten(1),
-                trial["steps"],
-                trial["dt"],
-                index=batch.index,
-                seed=seed,
-                epoch=epoch,
-                stream=TRAIN if training else TEST,
-            )
-            logits: Tensor = model(x_seq)
-            return logits
+        def logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
+            outputs: Tensor = model(encoded(trial, batch, epoch, TRAIN if training else TEST))
+            return outputs
 
         return fit(
             network,
@@ -187,9 +193,10 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 data.train, size, seed=seed, epoch=epoch, shuffle=True, drop_last=whole_batches
             ),
             test=lambda epoch: batches(data.test, size),
-            logits=encoded,
+            logits=logits,
             device=device,
             on_batch=lambda done: progress.batch(done, per_epoch),
+            keeper=checkpoints,
         )
 
     def report(self, records: list[dict[str, Any]]) -> None:
@@ -204,6 +211,19 @@ def neuron_of(trial: Settings) -> Neuron:
     model: Any = NEURONS[trial["neuron"]]
     neuron: Neuron = model(tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"])
     return neuron
+
+
+def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
+    """A batch as spikes ``[T, B, F]``."""
+    return ENCODERS[trial["encoder"]](
+        batch.images.flatten(1),
+        trial["steps"],
+        trial["dt"],
+        index=batch.index,
+        seed=trial["seed"],
+        epoch=epoch,
+        stream=stream,
+    )
 
 
 def network_of(trial: Settings, data: Dataset) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -21,10 +22,20 @@ class StudyProgress:
         Epochs of a trial.
     show
         False for silence.
+    check
+        Called after every batch; it may raise.
     """
 
-    def __init__(self, work: list[float], epochs: int, *, show: bool) -> None:
+    def __init__(
+        self,
+        work: list[float],
+        epochs: int,
+        *,
+        show: bool,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._work = work
+        self._check = check
         self._epochs = epochs
         self._console = Console(stderr=True)
         self._live: Progress | None = None
@@ -71,6 +82,7 @@ class StudyProgress:
 
     def batch(self, done: int, total: int) -> None:
         """``done`` of ``total`` batches of the current epoch are behind us."""
+        self._check()
         if self._live:
             rate = done / max(time.monotonic() - self._epoch_start, 1e-9)
             share = (self._epoch - 1 + done / total) / self._epochs

@@ -10,22 +10,27 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import os
 import platform
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from rich.console import RenderableType
+from torch import Tensor, nn
 
 import saltation
-from saltation.errors import ConfigError, StabilityWarning
-from saltation.studies.config import StudyConfig, resolve_device
+from saltation.errors import ConfigError, StabilityWarning, StoreError
+from saltation.studies.checkpoints import Checkpoints
+from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
+from saltation.studies.files import write_whole
 from saltation.studies.progress import StudyProgress, duration
+from saltation.studies.stopping import stoppable
 from saltation.studies.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, Store, trial_id
 from saltation.training import Diverged, EpochRecord
 
@@ -33,6 +38,24 @@ STUDIES: dict[str, type[Study[Any]]] = {}
 
 Config = TypeVar("Config", bound=StudyConfig)
 Settings = dict[str, Any]
+
+
+class Probe(NamedTuple):
+    """Some test samples of a trial.
+
+    Attributes
+    ----------
+    x
+        What the network is given, ``[T, B, ...]``.
+    y
+        Labels ``[B]``.
+    loss
+        ``(output, y) -> scalar``; None for the cross-entropy of the output as it is.
+    """
+
+    x: Tensor
+    y: Tensor
+    loss: Callable[[Any, Tensor], Tensor] | None = None
 
 
 class Study(ABC, Generic[Config]):
@@ -67,10 +90,26 @@ class Study(ABC, Generic[Config]):
         """Settings of every trial, in order: plain values that together fix its result."""
 
     @abstractmethod
+    def network(self, trial: Settings, data: Any) -> nn.Module:
+        """The network of a trial, with the weights that torch's generator gives now."""
+
+    @abstractmethod
+    def probe(self, trial: Settings, data: Any, samples: int, device: torch.device) -> Probe:
+        """The first test samples as the network takes them."""
+
+    @abstractmethod
     def train(
-        self, trial: Settings, data: Any, device: torch.device, progress: StudyProgress
+        self,
+        trial: Settings,
+        data: Any,
+        device: torch.device,
+        progress: StudyProgress,
+        checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
-        """Run a trial with what `data` gave, yielding its epochs; 0 is the one before training."""
+        """Run a trial with what `data` gave, yielding its epochs; 0 is the one before training.
+
+        The first is that after ``checkpoints.epoch``.
+        """
 
     @abstractmethod
     def label(self, trial: Settings) -> str:
@@ -91,6 +130,8 @@ class Study(ABC, Generic[Config]):
     def run(self) -> pd.DataFrame:
         """Run the trials that are not finished yet, write the folder, and return the results.
 
+        A trial that was stopped goes on from the last epoch that was recorded.
+
         Returns
         -------
         DataFrame with one row per trial, as in ``results.csv``.
@@ -100,30 +141,34 @@ class Study(ABC, Generic[Config]):
         SaltationError
             If the data set or the folder cannot be used, before the first trial.
         KeyboardInterrupt
-            On Ctrl-C, after what was finished has been written.
+            On Ctrl-C or SIGTERM, after the step it was in, and after what is recorded has been
+            written; on a second one at once.
         """
         device = resolve_device(self.config.device)
         data = self.data(device)
-        store = self._open()
-        try:
-            with StudyProgress(
-                [self.work(trial) for trial in self.trials()],
-                self.config.epochs,
-                show=self.config.progress,
-            ) as progress:
-                if self.notes():
-                    progress.say(self.notes())
-                for number, trial in enumerate(self.trials()):
-                    if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
-                        progress.skip(number)
-                        continue
-                    progress.trial(number, self.label(trial))
-                    progress.done(self._run_trial(trial, data, device, store, progress))
-        finally:
-            records = store.trials(trial_id(trial) for trial in self.trials())
-            if records:
-                self.write(records)
-            store.close()
+        with self._held(), stoppable() as check:
+            store = Store(self.folder / "study.db")
+            try:
+                with StudyProgress(
+                    [self.work(trial) for trial in self.trials()],
+                    self.config.epochs,
+                    show=self.config.progress,
+                    check=check,
+                ) as progress:
+                    if self.notes():
+                        progress.say(self.notes())
+                    for number, trial in enumerate(self.trials()):
+                        if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
+                            progress.skip(number)
+                            continue
+                        check()
+                        progress.trial(number, self.label(trial))
+                        progress.done(self._run_trial(trial, data, device, store, progress))
+            finally:
+                records = store.trials(trial_id(trial) for trial in self.trials())
+                if records:
+                    self.write(records)
+                store.close()
         return self._table(records)
 
     def data(self, device: torch.device) -> Any:
@@ -144,28 +189,38 @@ class Study(ABC, Generic[Config]):
     def write(self, records: list[dict[str, Any]]) -> None:
         """Write ``results.csv``, ``results.json`` and the study's own report."""
         table = self._table(records)
-        replace(self.folder / "results.csv", table.to_csv(index=False))
-        replace(self.folder / "results.json", json.dumps(self.results(records), indent=1))
+        write_whole(self.folder / "results.csv", table.to_csv(index=False))
+        write_whole(self.folder / "results.json", json.dumps(self.results(records), indent=1))
         self.report(records)
 
     def results(self, records: list[dict[str, Any]]) -> Any:
         """What ``results.json`` holds: the recorded trials, unless a study says otherwise."""
         return records
 
-    def settings(self) -> dict[str, Any]:
-        """What ``config.json`` holds: the settings that results depend on."""
-        return self.config.model_dump(mode="json", exclude={"out_dir", "progress"})
-
     def _table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame([row(record) | self.findings(record) for record in records])
 
-    def _open(self) -> Store:
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """The study's folder, with its config in it, for us alone."""
+        lock = FileLock(self.folder / ".lock", timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            replace(self.folder / "config.json", json.dumps(self.settings(), indent=1))
+            lock.acquire()
+            config = self.config.model_copy(update={"out_dir": self.folder})
+            write_whole(self.folder / CONFIG, as_json(self.name, config))
+        except Timeout:
+            raise ConfigError(
+                f"another process is running the study in {self.folder}; wait for it, or give "
+                "another --out-dir"
+            ) from None
         except OSError as error:
+            lock.release()
             raise ConfigError(f"out_dir '{self.folder}' cannot be written: {error}") from None
-        return Store(self.folder / "study.db")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _run_trial(
         self,
@@ -177,13 +232,15 @@ class Study(ABC, Generic[Config]):
     ) -> str:
         """Run and record one trial; its outcome in a line."""
         key = trial_id(trial)
-        store.start(key, trial, environment(device) | {"kernel": self.kernels(trial, device)})
+        checkpoints = Checkpoints(self.folder / "checkpoints" / key, store.last_epoch(key))
+        kernel = {"kernel": self.kernels(trial, device)}
+        store.start(key, trial, environment(device) | kernel, after=checkpoints.epoch)
         seconds, last = 0.0, None
         try:
             with warnings.catch_warnings():
                 # The tables mark unstable steps; a warning per trial would bury the progress.
                 warnings.simplefilter("ignore", StabilityWarning)
-                for last in self.train(trial, data, device, progress):
+                for last in self.train(trial, data, device, progress, checkpoints):
                     store.add_epoch(key, last.epoch, metrics(last))
                     seconds += last.seconds
                     tested = not math.isnan(last.test.accuracy)
@@ -195,11 +252,14 @@ class Study(ABC, Generic[Config]):
         except KeyboardInterrupt:
             store.end(key, INTERRUPTED)
             raise
+        except StoreError:
+            raise  # no other trial could be recorded either
         except Exception as error:  # a failed trial must not end a night's study
             reason = f"{type(error).__name__}: {error}"
             store.end(key, FAILED, reason)
             return f"failed: {reason}"
         store.end(key, FINISHED)
+        checkpoints.finish()
         accuracy = last.test.accuracy if last else float("nan")
         return f"test {accuracy:.2f} % in {duration(seconds)}"
 
@@ -257,10 +317,3 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
     }
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -15,7 +15,9 @@ import saltation as st
 from saltation.data import Batch, Dataset, Split, load
 from saltation.stability import ESTIMATORS, PENALTIES
 from saltation.studies import DepthStudy, depth, depth_trial
+from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.depth_trial import driving, measure, network_of
+from saltation.studies.folder import study_of
 from saltation.studies.progress import StudyProgress
 from saltation.training import fit
 
@@ -83,6 +85,8 @@ def test_config_and_results_have_the_fields_of_the_script(done: tuple[Path, pd.D
     config = json.loads((folder / "config.json").read_text())
     assert set(config) >= OPTIONS
     assert (config["seed"], config["seeds"], config["no_progress"]) == (0, [0, 1], True)
+    assert config["out_dir"] == str(folder)
+    assert study_of(folder).trials() == study(folder).trials()
     results = json.loads((folder / "results.json").read_text())
     assert len(results["trials"]) == len(table)
     first = table[(table["seed"] == 0) & (table["depth"] == 4)].set_index("mode")
@@ -175,7 +179,7 @@ def test_every_penalty_and_estimator_is_a_trial(tmp_path: Path) -> None:
     assert len(PENALTIES) == 11
     for trial in trials:
         if trial["mode"] == "regularised":
-            depth_trial.penalty_of(trial)
+            depth_trial.Regularisation(trial)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -312,7 +316,8 @@ def test_photographs_are_augmented_and_grey_images_are_not(
     monkeypatch.setattr(depth_trial, "fit", watched)
     images = torch.randint(256, (40, channels, 16, 16), dtype=torch.uint8)
     split = Split(images, torch.arange(40) % 10)
-    settings = study(tmp_path, depths=[1], seeds=[0])
-    list(settings.train(settings.trials()[0], Dataset("any", split, split, 10), CPU, QUIET))
+    one = study(tmp_path, depths=[1], seeds=[0])
+    (trial, _), data = one.trials(), Dataset("any", split, split, 10)
+    list(one.train(trial, data, CPU, QUIET, Checkpoints(tmp_path / "none", 0)))
     seen, index = shown
     assert torch.equal(seen, images[index] / 255) != changed

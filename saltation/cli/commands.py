@@ -1,42 +1,31 @@
-"""The command line: every command is a thin call of the library."""
+"""The commands that stand alone: what a neuron's schemes do, data sets, versions, self-test."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import platform
-import re
 import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import tyro
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 import saltation
 from saltation import selftest
+from saltation.cli.terminal import console, say
 from saltation.data import DATASETS, describe, fetch
-from saltation.errors import ConfigError, SaltationError
+from saltation.errors import ConfigError
 from saltation.kernels.dispatch import KERNELS
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
-from saltation.studies import STUDIES, Study, draw_schemes, scheme_table
-from saltation.studies.config import StudyConfig, names, one_line
+from saltation.studies import STUDIES, draw_schemes, scheme_table
+from saltation.studies.config import names
 from saltation.surrogate import SURROGATES
-
-console = Console()
-
-
-def say(line: str) -> None:
-    """Print a line as it is, however long."""
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 @dataclass
@@ -188,26 +177,6 @@ def _function(source: str) -> Callable[[], Any]:
     return function
 
 
-def run_study(study: Study[Any]) -> None:
-    """Run a study, print its tables and say where its results are."""
-    try:
-        results = study.run()
-    except KeyboardInterrupt:
-        print(
-            f"stopped; finished trials are in {study.folder}. To go on, give the same command "
-            f"with --out-dir {study.folder}",
-            file=sys.stderr,
-        )
-        raise SystemExit(130) from None
-    if study.notes():
-        say(study.notes())
-    console.print(study.tables(results))
-    for _, row in results[results["reason"] != ""].iterrows():
-        trial = {str(name): value for name, value in row.items()}
-        say(f"{study.label(trial)}: {row['status']}, {row['reason']}")
-    say(f"results: {study.folder}")
-
-
 def _parameter(text: str) -> tuple[str, float]:
     """``NAME=VALUE`` as a pair."""
     name, _, value = text.partition("=")
@@ -215,73 +184,3 @@ def _parameter(text: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise ConfigError(f"--set takes NAME=VALUE with a number, got '{text}'") from None
-
-
-def _study() -> None:
-    """Run a study: a grid of trials, recorded as it goes, with tables and figures."""
-
-
-def _data() -> None:
-    """List or download data sets."""
-
-
-GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
-    "study": {name: study.config_type for name, study in STUDIES.items()},
-    "data": {"list": DataList, "fetch": DataFetch},
-}
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "study": _study,
-    "stability": Stability,
-    "diagnose": Diagnose,
-    "data": _data,
-    "info": Info,
-    "selftest": SelfTest,
-}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``saltation``; a mistake is one line on stderr and exit code 2."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if words and words[0] in GROUPS:
-            command = _parse(GROUPS[words[0]], f"saltation {words[0]}", words[1:])
-        else:
-            command = _parse(COMMANDS, "saltation", words)
-        if isinstance(command, StudyConfig):
-            run_study(next(s for s in STUDIES.values() if s.config_type is type(command))(command))
-        else:
-            command()
-    except SaltationError as error:
-        print(f"saltation: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def _parse(commands: dict[str, Callable[..., Any]], prog: str, words: list[str]) -> Any:
-    """The command that the words describe."""
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.extras.subcommand_cli_from_dict(
-                commands, prog=prog, description="", args=words
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        # The parser reports what a config refused in its own words; ours are in the chain.
-        cause: BaseException | None = stop
-        while cause is not None:
-            if isinstance(cause, ValidationError):
-                raise one_line(cause) from None
-            cause = cause.__cause__ or cause.__context__
-        raise ConfigError(f"{_in_one_line(complaint.getvalue())} (see {prog} --help)") from None
-
-
-def _in_one_line(box: str) -> str:
-    """What a boxed message of the parser says before its first rule, and the option it suggests."""
-    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
-    rule = next((i for i, line in enumerate(lines) if not line or line[0] in "─╰"), len(lines))
-    message = re.sub(r"\s+", " ", " ".join(lines[:rule]))
-    mistyped = r"Error parsing (\S+): no type matching \{None\}\|(\w+) could .* from \[(.*)\]\."
-    message = re.sub(mistyped, r"\1 takes \2, got \3", message)
-    near = re.search(r"(?:Perhaps you meant|similar to).*?\n\s*(--[\w-]+)", "\n".join(lines))
-    return f"{message}; did you mean {near[1]}?" if near else message

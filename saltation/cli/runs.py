@@ -1,0 +1,126 @@
+"""The commands about studies: running one, going on with one, listing them, their networks."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from rich.table import Table
+
+from saltation.cli.terminal import console, say
+from saltation.data import DATASETS
+from saltation.errors import ConfigError, DataError
+from saltation.studies import Study
+from saltation.studies.config import names
+from saltation.studies.exponents import diagnose_checkpoint, exponents_of
+from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
+
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="Folder of a study.")]
+
+
+def run_study(study: Study[Any]) -> None:
+    """Run a study, print its tables and say where its results are."""
+    try:
+        results = study.run()
+    except KeyboardInterrupt:
+        print(
+            f"stopped; what was recorded is in {study.folder}. To go on: "
+            f"saltation resume {study.folder}",
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
+    if study.notes():
+        say(study.notes())
+    console.print(study.tables(results))
+    for _, row in results[results["reason"] != ""].iterrows():
+        trial = {str(name): value for name, value in row.items()}
+        say(f"{study.label(trial)}: {row['status']}, {row['reason']}")
+    say(f"results: {study.folder}")
+
+
+@dataclass
+class Resume:
+    """Go on with a study that was stopped: finished trials are kept, others go on from their last
+    epoch, to the results they would have had."""
+
+    run: RunFolder
+    progress: bool = True
+    """Whether to show progress."""
+
+    def __call__(self) -> None:
+        run_study(study_of(self.run, progress=self.progress))
+
+
+@dataclass
+class Runs:
+    """The studies in a folder: how far each is, and its best test accuracy."""
+
+    folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
+    """Folder of studies."""
+
+    def __call__(self) -> None:
+        if not self.folder.is_dir():
+            raise ConfigError(f"there is no folder {self.folder}")
+        table = Table("folder", "study", "trials", "state", "best test accuracy")
+        for path in runs_in(self.folder):
+            try:
+                row = summary(path)
+            except DataError as error:
+                table.add_row(str(path), "?", "", str(error), "")
+                continue
+            best = "" if math.isnan(row["best"]) else f"{row['best']:.2f} %"
+            table.add_row(row["folder"], row["study"], str(row["trials"]), row["states"], best)
+        console.print(table)
+
+
+@dataclass
+class Exponents:
+    """Lyapunov exponents of the networks that a study trained; the diagnosis of one of them."""
+
+    source: Annotated[
+        tyro.conf.Positional[Path],
+        tyro.conf.arg(
+            help="Folder of a study: a table of the last networks of all its trials. Or one "
+            "checkpoint, RUN/checkpoints/TRIAL/best.pt: its diagnosis, with figures."
+        ),
+    ]
+    dataset: Annotated[
+        str | None,
+        tyro.conf.arg(help=f"Whose test samples to show. Default: the study's. {names(DATASETS)}."),
+    ] = None
+    data_dir: Path | None = None
+    """Folder of the data set, before $SALTATION_DATA. Default: the study's."""
+    samples: int = 32
+    """Test samples to show."""
+    k: int = 1
+    """Number of exponents, from the largest."""
+    seed: int = 0
+    """Of the first perturbations."""
+    out_dir: Path | None = None
+    """Folder of the figures. Default: RUN/figures."""
+
+    def __call__(self) -> None:
+        folder, checkpoint = run_and_checkpoint(self.source)
+        given = {"dataset": self.dataset, "data_dir": self.data_dir}
+        study = study_of(folder, **{name: v for name, v in given.items() if v is not None})
+        device = torch.device("cpu")
+        if checkpoint is None:
+            table = exponents_of(study, self.samples, self.k, self.seed, device)
+            shown = Table(*table.columns)
+            for row in table.itertuples(index=False):
+                shown.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+            console.print(shown)
+            say("λ: per step, with the surrogate's derivative and between two trajectories")
+            return
+        out_dir = self.out_dir or folder / "figures"
+        found, figures = diagnose_checkpoint(
+            study, checkpoint, out_dir, self.samples, self.k, self.seed, device
+        )
+        say(str(found))
+        for path in figures:
+            say(f"figure: {path}")

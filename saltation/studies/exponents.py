@@ -1,0 +1,109 @@
+"""Lyapunov exponents and diagnoses of networks that a study trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from saltation.errors import ConfigError, DataError
+from saltation.stability import Diagnosis, diagnose, lyapunov
+from saltation.studies.folder import trained
+from saltation.studies.runner import Study
+
+
+def exponents_of(
+    study: Study[Any], samples: int, k: int, seed: int, device: torch.device
+) -> pd.DataFrame:
+    """λ of the last network of every trial, on test samples.
+
+    Parameters
+    ----------
+    study
+        As `studies.folder.study_of` gives it.
+    samples
+        Test samples, from the first.
+    k
+        Exponents, from the largest.
+    seed
+        Of the first perturbations.
+    device
+        Where the networks run.
+
+    Returns
+    -------
+    DataFrame with a row for every trial that has a checkpoint: trial, epoch, test accuracy in
+    percent, and λ with its standard error over samples, with the surrogate's derivative (k of
+    them) and between two trajectories.
+
+    Raises
+    ------
+    DataError
+        If no trial has a checkpoint, or one cannot be read.
+    """
+    data = study.data(device)
+    rows = []
+    for one in trained(study, data):
+        network = one.network.to(device)
+        x, _, _ = study.probe(one.settings, data, _count(samples), device)
+        with torch.no_grad():
+            tangent = lyapunov(network, x, k=k, seed=seed)
+            later = int(len(x) > 1)
+            finite = lyapunov(network, x, estimator="finite", transient=later, seed=seed)
+        row: dict[str, Any] = {
+            "trial": study.label(one.settings),
+            "epoch": one.epoch,
+            "test accuracy": one.record["epochs"][one.epoch - _first(one.record)]["test_accuracy"],
+        }
+        for i, (value, error) in enumerate(
+            zip(tangent.spectrum.tolist(), tangent.standard_error.tolist(), strict=True), start=1
+        ):
+            row |= {f"λ{i}": value, f"± {i}": error}
+        row |= {"λ two": float(finite.exponent), "± two": float(finite.standard_error[0])}
+        rows.append(row)
+    if not rows:
+        raise DataError(f"no trial of the study in {study.folder} has a checkpoint")
+    return pd.DataFrame(rows)
+
+
+def diagnose_checkpoint(
+    study: Study[Any],
+    checkpoint: Path,
+    out_dir: Path,
+    samples: int,
+    k: int,
+    seed: int,
+    device: torch.device,
+) -> tuple[Diagnosis, list[Path]]:
+    """The diagnosis of one trained network, and its figures, drawn into ``out_dir``.
+
+    Raises
+    ------
+    DataError
+        If the checkpoint cannot be read or belongs to no trial of the study.
+    """
+    data = study.data(device)
+    (one,) = trained(study, data, checkpoint)
+    network = one.network.to(device)
+    x, y, loss = study.probe(one.settings, data, _count(samples), device)
+    found = diagnose(network, x, y, loss=loss, seed=seed)
+    with torch.no_grad():
+        exponents = lyapunov(network, x, k=k, seed=seed)
+    name = f"{one.record['id']}-{checkpoint.stem}"
+    return found, [
+        found.plot(out_dir / f"diagnosis-{name}.png"),
+        exponents.plot(out_dir / f"lyapunov-{name}.png"),
+    ]
+
+
+def _count(samples: int) -> int:
+    if samples < 1:
+        raise ConfigError(f"samples must be at least 1, got {samples}")
+    return samples
+
+
+def _first(record: dict[str, Any]) -> int:
+    """The number of the first recorded epoch: 0 where there is one before training."""
+    return int(record["epochs"][0]["epoch"])

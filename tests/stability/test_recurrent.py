@@ -1,0 +1,114 @@
+"""The spectrum of recurrent layers, against dense Jacobians and step by step."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import saltation as st
+from saltation.stability.carry import Carry, carried
+
+D = torch.float64
+
+
+def dense_spectrum(net: st.Recurrent, x: Tensor, k: int, seed: int) -> Tensor:
+    """Exponents from dense Jacobians of one step, QR after each."""
+    state: Any = net.rest(x[0])
+    sizes = [net.features] * (1 + len(state.neuron))
+    kind = type(state.neuron)
+
+    def flat_step(flat: Tensor, x_t: Tensor) -> Tensor:
+        s, *rest = flat.split(sizes)
+        full = type(state)(s[None], kind(*(part[None] for part in rest)))
+        _, after = net.step(x_t, full)
+        return torch.cat([after.spikes[0], *(part[0] for part in after.neuron)])
+
+    noise = torch.Generator().manual_seed(seed)
+    shape = (k, net.features)
+    q = torch.cat([torch.randn(shape, generator=noise, dtype=D) for _ in sizes], 1).T
+    q = torch.linalg.qr(q).Q
+    flat = torch.cat([torch.zeros(sizes[0], dtype=D), *(part[0] for part in state.neuron)])
+    total = torch.zeros(k, dtype=D)
+    for x_t in x:
+        jacobian = torch.func.jacrev(flat_step)(flat, x_t)
+        flat = flat_step(flat, x_t)
+        q, r = torch.linalg.qr(jacobian @ q)
+        total = total + r.diagonal().abs().log()
+    return total / len(x)
+
+
+def layer(neuron: st.SpikingLayer, features: int) -> st.Recurrent:
+    torch.manual_seed(0)
+    net = st.Recurrent(neuron, features).to(D)
+    nn.init.normal_(net.weight, std=2 / features**0.5)
+    return net
+
+
+def drive(steps: int, samples: int, features: int) -> Tensor:
+    noise = torch.Generator().manual_seed(3)
+    return 1 + torch.rand(steps, samples, features, generator=noise, dtype=D)
+
+
+@pytest.mark.parametrize("qr_every", [1, 5, 7])
+@pytest.mark.parametrize("model", [st.LIF, st.CubaLIF, st.Izhikevich])
+def test_a_recurrent_spectrum_against_dense_jacobians(model: Any, qr_every: int) -> None:
+    """16 exponents of 64 recurrent neurons over 100 steps, and their gradient, float64."""
+    net = layer(model(dt=0.5, surrogate=st.surrogate.Sigmoid(2.0)), 64)
+    x = drive(100, 1, 64)
+    found = st.lyapunov(net, x, k=16, qr_every=qr_every, seed=5).spectrum
+    expected = dense_spectrum(net, x, 16, 5)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+    (gradient,) = torch.autograd.grad((found**2).sum(), net.weight)
+    (dense,) = torch.autograd.grad((expected**2).sum(), net.weight)
+    torch.testing.assert_close(gradient, dense, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_it_is_what_the_general_way_gives(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the loop of its own and without, the last stretch being a shorter one."""
+    net = layer(st.CubaLIF(surrogate=st.surrogate.Sigmoid(2.0)), 6)
+    x = drive(9, 2, 6)
+    quick = st.lyapunov(net, x, k=k, qr_every=2)
+    way = importlib.import_module("saltation.stability.lyapunov")
+    monkeypatch.setattr(way, "only_layer", lambda network: None)
+    slow = st.lyapunov(net, x, k=k, qr_every=2)
+    assert quick.spans == slow.spans == (2, 2, 2, 2, 1)
+    torch.testing.assert_close(quick.growth, slow.growth)
+    for one, other in zip(quick.growth.unbind(0), slow.growth.unbind(0), strict=True):
+        gradients = [
+            torch.autograd.grad(growth.square().sum(), net.weight, retain_graph=True)[0]
+            for growth in (one, other)
+        ]
+        torch.testing.assert_close(*gradients)
+
+
+def test_derivatives_of_the_loop() -> None:
+    """Of every stretch's growth, against differences; the last stretch is a shorter one."""
+    noise = torch.Generator().manual_seed(0)
+    factors = torch.randn(5, 2, 3, 3, 4, generator=noise, dtype=D, requires_grad=True)
+    weight = torch.randn(4, 4, generator=noise, dtype=D, requires_grad=True)
+    first = torch.randn(2, 3, 3, 4, generator=noise, dtype=D)
+    assert torch.autograd.gradcheck(
+        lambda f, w: Carry.apply(f, w, first, 2)[0],  # type: ignore[no-untyped-call]
+        (factors, weight),
+    )
+
+
+def test_the_loop_is_its_steps() -> None:
+    """Growth over all steps is that of their product, whatever the decompositions in between."""
+    noise = torch.Generator().manual_seed(0)
+    factors = torch.randn(4, 2, 2, 2, 5, generator=noise, dtype=D)
+    weight = torch.randn(5, 5, generator=noise, dtype=D)
+    z = first = torch.randn(2, 3, 2, 5, generator=noise, dtype=D)
+    for factor in factors:
+        z = carried(factor, weight, z)
+    r = torch.linalg.qr(z.flatten(2).mT).R
+    expected = r.diagonal(dim1=1, dim2=2).abs().log().T
+    for every in (1, 3, 9):
+        log, sound = Carry.apply(factors, weight, first, every)  # type: ignore[no-untyped-call]
+        assert sound
+        torch.testing.assert_close(log.sum(0), expected)
