@@ -39,6 +39,7 @@ from saltation.stability import (
     gradient_health,
     lyapunov,
     lyapunov_map,
+    true_exponents,
 )
 
 __version__ = "0.1.0"
@@ -77,5 +78,6 @@ __all__ = [
     "spiking_mlp",
     "spiking_vgg",
     "surrogate",
+    "true_exponents",
     "watch",
 ]

@@ -11,6 +11,7 @@ from saltation.cli import main
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES
+from saltation.studies.progress import StudyProgress
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -173,3 +174,48 @@ def test_diagnose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no function 'none'" in refused(capsys, "diagnose", f"{file}:none")
     assert "there is no file" in refused(capsys, "diagnose", f"{tmp_path / 'x.py'}:build")
     assert "FILE.py:FUNCTION" in refused(capsys, "diagnose", "build")
+
+
+def test_a_study_is_stopped_listed_resumed_and_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole way of somebody who pressed Ctrl-C."""
+    monkeypatch.setenv("COLUMNS", "200")
+    words = "study integrators --neurons lif --schemes exponential --dt 1 5 --steps 5 --hidden 8"
+    words += " --epochs 2 --limit-train 64 --limit-test 32 --batch-size 32 --no-progress"
+    folder, calls = tmp_path / "runs" / "a", []
+    batch = StudyProgress.batch
+
+    def stop(self: StudyProgress, done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) == 9:  # of 6 in a trial
+            raise KeyboardInterrupt
+        batch(self, done, total)
+
+    monkeypatch.setattr(StudyProgress, "batch", stop)
+    with pytest.raises(SystemExit) as stopped:
+        main([*words.split(), "--out-dir", str(folder)])
+    assert stopped.value.code == 130
+    assert f"saltation resume {folder}" in capsys.readouterr().err
+    main(["runs", str(tmp_path / "runs")])
+    assert "1 finished, 1 interrupted" in capsys.readouterr().out
+    main(["resume", str(folder), "--no-progress"])
+    assert f"results: {folder}" in capsys.readouterr().out
+    assert len(calls) == 9 + 6  # the finished trial was not run again
+    main(["lyapunov", str(folder), "--k", "2", "--samples", "4"])
+    out = capsys.readouterr().out
+    assert out.count("lif exponential") == 2
+    assert len(re.findall(r"[+-]\d\.\d{3} ± \d\.\d{3}", out)) == 2 * 3
+    (best, _) = sorted(folder.glob("checkpoints/*/best.pt"))
+    main(["lyapunov", str(best), "--samples", "4"])
+    out = capsys.readouterr().out
+    assert "gradients of the weights" in out
+    figures = re.findall(r"figure: (.*png)", out)
+    assert len(figures) == 2
+    assert all(Path(figure).stat().st_size > 10_000 for figure in figures)
+    assert "neither the folder of a study" in refused(capsys, "lyapunov", str(tmp_path / "x.pt"))
+    assert "there is no study in" in refused(capsys, "resume", str(tmp_path))
+    assert "there is no folder" in refused(capsys, "runs", str(tmp_path / "none"))
+    assert "samples must be" in refused(capsys, "lyapunov", str(folder), "--samples", "0")
+    best.write_bytes(best.read_bytes()[:50])
+    assert "cannot be read as a checkpoint" in refused(capsys, "lyapunov", str(best))

@@ -111,11 +111,20 @@ class Exponents:
         device = torch.device("cpu")
         if checkpoint is None:
             table = exponents_of(study, self.samples, self.k, self.seed, device)
-            shown = Table(*table.columns)
-            for row in table.itertuples(index=False):
-                shown.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+            shown = Table("trial", "epoch", "test", *(f"λ{i + 1}" for i in range(self.k)), "λ two")
+            for row in table.to_dict("records"):
+                shown.add_row(
+                    row["trial"],
+                    str(row["epoch"]),
+                    f"{row['test_accuracy']:.2f} %",
+                    *map(_with_error, row["tangent"], row["± tangent"]),
+                    _with_error(row["finite"], row["± finite"]),
+                )
             console.print(shown)
-            say("λ: per step, with the surrogate's derivative and between two trajectories")
+            say(
+                "Exponents per step, mean ± standard error of samples: with the surrogate's "
+                "derivative, and (two) between two trajectories"
+            )
             return
         out_dir = self.out_dir or folder / "figures"
         found, figures = diagnose_checkpoint(
@@ -124,3 +133,7 @@ class Exponents:
         say(str(found))
         for path in figures:
             say(f"figure: {path}")
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{value:+.3f} ± {error:.3f}"

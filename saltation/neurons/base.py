@@ -87,6 +87,13 @@ class Neuron(ABC):
     def jacobian(self) -> NDArray[Any]:
         """Jacobian ``[n, n]`` of the ODE at the resting state, per unit of time."""
 
+    @abstractmethod
+    def velocity(self, x: Any, state: Any) -> Any:
+        """Time derivative of the state between spikes, the ODE's right-hand side: a State.
+
+        Plain arithmetic, for tensors as for real or complex numbers.
+        """
+
     @property
     def limit_formula(self) -> str:
         """The limit on dt in terms of the parameters, where it has such a form; else empty."""

@@ -130,6 +130,10 @@ class CubaLIFNeuron(Neuron):
     def jacobian(self) -> NDArray[Any]:
         return np.array([[-1 / self.tau, 1 / self.tau], [0.0, -1 / self.tau_syn]])
 
+    def velocity(self, x: Any, state: CubaLIFState) -> CubaLIFState:
+        v, i = state
+        return CubaLIFState((i - (v - self.v_rest)) / self.tau, (x - i) / self.tau_syn)
+
     @property
     def limit_formula(self) -> str:
         name = "tau" if self.tau < self.tau_syn else "tau_syn"

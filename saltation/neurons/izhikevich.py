@@ -284,6 +284,13 @@ class IzhikevichNeuron(Neuron):
             ]
         )
 
+    def velocity(self, x: Any, state: IzhikevichState) -> IzhikevichState:
+        v, w = state
+        return IzhikevichState(
+            (self.a0 * (v - self.v_rest) * (v - self.v_c) - w + x) / self.tau,
+            (self.a * (v - self.v_rest) - w) / self.tau_w,
+        )
+
     def rest(self, like: Tensor) -> IzhikevichState:
         return IzhikevichState(
             torch.full_like(like, self.v_reset), torch.full_like(like, self.w_rest)

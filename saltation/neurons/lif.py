@@ -131,6 +131,10 @@ class LIFNeuron(Neuron):
     def jacobian(self) -> NDArray[Any]:
         return np.array([[-1 / self.tau]])
 
+    def velocity(self, x: Any, state: LIFState) -> LIFState:
+        gain = self.tau if self.beta is None and not self.decay_input else 1.0
+        return LIFState((gain * x - (state.v - self.v_rest)) / self.tau)
+
     @property
     def limit_formula(self) -> str:
         return f"{self.dt_limit / self.tau:.4g} tau"

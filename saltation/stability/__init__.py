@@ -2,6 +2,7 @@
 
 from saltation.stability.depth import DepthGrowth, depth_growth
 from saltation.stability.diagnose import Diagnosis, diagnose
+from saltation.stability.exact import true_exponents
 from saltation.stability.gradients import GradientHealth, gradient_health
 from saltation.stability.lyapunov import ESTIMATORS, flow, lyapunov, lyapunov_map
 from saltation.stability.penalties import PENALTIES, LyapunovPenalty
@@ -21,4 +22,5 @@ __all__ = [
     "gradient_health",
     "lyapunov",
     "lyapunov_map",
+    "true_exponents",
 ]

@@ -38,6 +38,7 @@ def draw_lyapunov(result: Lyapunov, path: Path) -> Path:
     spectrum.errorbar(number, values, yerr=errors, fmt="ko", markersize=4, capsize=3)
     spectrum.axhline(0, color="0.6", linewidth=1)
     spectrum.set(xlabel="number", ylabel=f"exponent per {result.unit}", title="exponents")
+    spectrum.set_xlim(0.5, len(values) + 0.5)
     for axes in (spectrum, over_time, shares):
         axes.xaxis.get_major_locator().set_params(integer=True)
 

@@ -35,8 +35,8 @@ def exponents_of(
     Returns
     -------
     DataFrame with a row for every trial that has a checkpoint: trial, epoch, test accuracy in
-    percent, and λ with its standard error over samples, with the surrogate's derivative (k of
-    them) and between two trajectories.
+    percent, and λ with its standard error over samples: ``tangent`` and ``± tangent``, lists of k,
+    with the surrogate's derivative; ``finite`` and ``± finite`` between two trajectories.
 
     Raises
     ------
@@ -52,17 +52,18 @@ def exponents_of(
             tangent = lyapunov(network, x, k=k, seed=seed)
             later = int(len(x) > 1)
             finite = lyapunov(network, x, estimator="finite", transient=later, seed=seed)
-        row: dict[str, Any] = {
-            "trial": study.label(one.settings),
-            "epoch": one.epoch,
-            "test accuracy": one.record["epochs"][one.epoch - _first(one.record)]["test_accuracy"],
-        }
-        for i, (value, error) in enumerate(
-            zip(tangent.spectrum.tolist(), tangent.standard_error.tolist(), strict=True), start=1
-        ):
-            row |= {f"λ{i}": value, f"± {i}": error}
-        row |= {"λ two": float(finite.exponent), "± two": float(finite.standard_error[0])}
-        rows.append(row)
+        recorded = {epoch["epoch"]: epoch for epoch in one.record["epochs"]}
+        rows.append(
+            {
+                "trial": study.label(one.settings),
+                "epoch": one.epoch,
+                "test_accuracy": recorded[one.epoch]["test_accuracy"],
+                "tangent": tangent.spectrum.tolist(),
+                "± tangent": tangent.standard_error.tolist(),
+                "finite": float(finite.exponent),
+                "± finite": float(finite.standard_error[0]),
+            }
+        )
     if not rows:
         raise DataError(f"no trial of the study in {study.folder} has a checkpoint")
     return pd.DataFrame(rows)
@@ -102,8 +103,3 @@ def _count(samples: int) -> int:
     if samples < 1:
         raise ConfigError(f"samples must be at least 1, got {samples}")
     return samples
-
-
-def _first(record: dict[str, Any]) -> int:
-    """The number of the first recorded epoch: 0 where there is one before training."""
-    return int(record["epochs"][0]["epoch"])

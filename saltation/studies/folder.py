@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from saltation.errors import ConfigError, DataError, choose
+from saltation.errors import ConfigError, DataError, StabilityWarning, choose
 from saltation.studies.checkpoints import epochs, read
 from saltation.studies.config import CONFIG
 from saltation.studies.runner import STUDIES, Settings, Study
@@ -96,12 +97,16 @@ def trained(study: Study[Any], data: Any, only: Path | None = None) -> Iterator[
             continue
         path = only or place / record["id"] / f"epoch-{found[-1]:05d}.pt"
         saved = read(path)
-        network = study.network(record["settings"], data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", StabilityWarning)  # it was trained all the same
+            network = study.network(record["settings"], data)
         try:
             network.load_state_dict(saved["snapshot"]["network"])
         except (KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{path} does not fit its trial's network: {reason}") from None
+            reason = str(error).splitlines()[-1].strip()
+            raise DataError(
+                f"{path} does not fit the network of its trial with this data: {reason}"
+            ) from None
         yield Trained(record["settings"], record, saved["epoch"], network.eval())
 
 

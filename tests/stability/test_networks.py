@@ -115,10 +115,22 @@ class _OverTime(nn.Module):
         return torch.stack([self.norm(step) for step in x])
 
 
-class _Plain:
-    """The two-trajectory estimate of a chain of Conv, BatchNorm and LIF, written out by itself."""
+def _blocks(net: Any) -> list[Any]:
+    return [part for stage in net.stages for part in stage if hasattr(part, "conv")]
 
-    def __init__(self, net: nn.Sequential, eps: float, seed: int) -> None:
+
+def _chain(net: Any) -> list[Any]:
+    """Convolutions, norms, neurons and pools in their order."""
+    parts = [part for stage in net.stages for part in stage]
+    made = [(p.conv, p.norm, p.neurons) if hasattr(p, "conv") else (p,) for p in parts]
+    return [module for group in made for module in group]
+
+
+class _Plain:
+    """The two-trajectory estimate of a spiking VGG's convolutions, norms, LIF neurons and pools,
+    written out by itself."""
+
+    def __init__(self, net: nn.Module, eps: float, seed: int) -> None:
         self.net, self.eps = net, eps
         self.noise = torch.Generator().manual_seed(seed)
 
@@ -127,9 +139,9 @@ class _Plain:
         total = torch.zeros(x.shape[1], dtype=x.dtype)
         for t in range(len(x)):
             h, number, new = torch.cat([x[t], x[t]]), 0, []
-            for module in self.net:
+            for module in _chain(self.net):
                 if not isinstance(module, st.LIF):
-                    h = module(h[None])[0] if isinstance(module, Conv) else module(h)
+                    h = module(h) if isinstance(module, nn.Conv2d) else module(h[None])[0]
                     continue
                 if t == 0:
                     rest = torch.zeros_like(h[: len(h) // 2])
@@ -152,29 +164,14 @@ class _Plain:
         return d * (self.eps / distance).view(-1, 1, 1, 1)
 
 
-class Conv(nn.Module):
-    """Convolution and normalisation over ``[T, B, C, H, W]``, as in the depth benchmark."""
-
-    def __init__(self, fan_in: int, fan_out: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(fan_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(self.conv(x.flatten(0, 1)))
-        return out.unflatten(0, x.shape[:2])
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_two_trajectories_written_out(training: bool) -> None:
-    """Equal to a plain loop over the depth benchmark's blocks with the same perturbation."""
+    """Equal to a plain loop over the depth benchmark's network with the same perturbation."""
     torch.manual_seed(0)
-    lif = {"beta": 0.9, "jump": "soft_delayed", "surrogate": st.surrogate.FastSigmoid(25.0)}
-    net = nn.Sequential(
-        Conv(3, 8), st.LIF(**lif), Conv(8, 8), st.LIF(**lif), Conv(8, 6), st.LIF(**lif)
-    ).to(D)
+    net = st.spiking_vgg(3, 5, 16, base_channels=4, dropout=0).to(D)
     net.train(training)
-    x = st.direct(torch.rand(4, 3, 8, 8, dtype=D) * 3, 5)
+    assert len(_blocks(net)) == 8
+    x = st.direct(torch.rand(4, 3, 16, 16, dtype=D) * 3, 5)
     before = {k: v.clone() for k, v in net.state_dict().items()}
     found = st.lyapunov(net, x, estimator="finite", eps=1e-4, seed=7)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
