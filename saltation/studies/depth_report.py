@@ -113,9 +113,11 @@ def depth_summary(results: pd.DataFrame) -> Group:
 def depth_text(results: pd.DataFrame) -> str:
     """The same in Markdown."""
     grid = depth_grid(results)
-    rule = ["---" if column == "penalty" else "---:" for column in grid.columns]
-    rows = [list(map(str, grid.columns)), rule, *grid.astype(str).to_numpy().tolist()]
-    lines = [_caption(results), "", *(f"| {' | '.join(row)} |" for row in rows)]
+    lines = []
+    if len(grid):
+        rule = ["---" if column == "penalty" else "---:" for column in grid.columns]
+        rows = [list(map(str, grid.columns)), rule, *grid.astype(str).to_numpy().tolist()]
+        lines = [_caption(results), "", *(f"| {' | '.join(row)} |" for row in rows)]
     for title, said in (("Gradient health", health(results)), ("Verdict", verdict(results))):
         lines += ["", f"## {title}", "", *(f"- {line}" for line in said)]
     return "\n".join([*lines, ""])
