@@ -121,13 +121,11 @@ def verdict(results: pd.DataFrame) -> list[str]:
     tried = variants(results)
     depths = sorted(results["depth"].unique())
     counted = 0
+    unsaid = []
     for variant in tried:
         by_depth = {depth: difference(results, variant, depth) for depth in depths}
         if max(d.n for d in by_depth.values()) < 2:
-            said.append(
-                f"{variant}: cannot tell. Fewer than two seeds finished both ways, and one says "
-                "nothing of how much seeds differ; give --seeds three or more."
-            )
+            unsaid.append(str(variant))
             continue
         counted += sum(d.n > 1 for d in by_depth.values())
         if len(depths) > 1:
@@ -136,6 +134,11 @@ def verdict(results: pd.DataFrame) -> list[str]:
         said.append(
             f"{variant}: differences from vanilla whose interval excludes 0: "
             f"{', '.join(sure) or 'none'}."
+        )
+    if unsaid:
+        said.append(
+            f"{', '.join(unsaid)}: cannot tell. Fewer than two seeds finished both ways, and one "
+            "says nothing of how much seeds differ; give --seeds three or more."
         )
     if counted:
         said.append(

@@ -106,6 +106,10 @@ def test_one_seed_cannot_tell() -> None:
     said = verdict(results({key: values[:1] for key, values in PAYS.items()}))
     assert len(said) == 1
     assert said[0].startswith("squared (telescoped): cannot tell.")
+    table = results({key: values[:1] for key, values in PAYS.items()})
+    other = table[table["mode"] == "regularised"].assign(reg_type="hinge")
+    (line,) = verdict(pd.concat([table, other]))
+    assert line.startswith("squared (telescoped), hinge (telescoped): cannot tell.")
     grid = depth_grid(results({key: values[:1] for key, values in PAYS.items()}))
     assert grid["difference"].tolist() == ["+1.0", "+20.0"]
 
