@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from saltation.cli import main
+from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES
@@ -144,7 +145,7 @@ def test_stability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_info_names_what_the_registries_hold(capsys: pytest.CaptureFixture[str]) -> None:
     main(["info"])
     out = capsys.readouterr().out
-    for name in [*NEURONS, *SCHEMES, *STUDIES, "reference"]:
+    for name in [*NEURONS, *SCHEMES, *ARCHITECTURES, *STUDIES, "reference"]:
         assert name in out
 
 

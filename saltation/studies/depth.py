@@ -45,7 +45,7 @@ class DepthConfig(DataConfig):
     depths: Annotated[list[Count], Field(min_length=1), Several] = [4, 8, 12, 16]
     """Layers of neurons. With vgg 4 stages share them equally; up to 4 are stages of one."""
     arch: str = Field("vgg", description=f"Networks: {names(ARCHITECTURES)}.")
-    base_channels: Count = 64
+    base_channels: Annotated[int, Field(ge=1, le=512)] = 64
     """Channels of the first stage, doubled by every further one up to 512; with mlp, neurons of a
     layer."""
     T: Count = 4

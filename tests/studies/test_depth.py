@@ -278,6 +278,7 @@ def test_an_interrupted_study_goes_on(
         ({"T": 0}, "T: "),
         ({"side": 0}, "side"),
         ({"base_channels": 0}, "base_channels"),
+        ({"base_channels": 513}, "base_channels: .* got 513"),
         ({"seed": 3}, "either seed or seeds, got seed=3 and seeds=0 1"),
         ({"dataset": "mnsit"}, "did you mean 'mnist'"),
     ],
