@@ -107,8 +107,8 @@ class EpochRecord:
         Averages while the weights were changing.
     test
         Of the weights at the epoch's end.
-    spikes
-        Statistics of all neuron layers on the test set.
+    layers
+        Statistics of every neuron layer on the test set, by its name.
     gradient_norm
         Mean over steps of the norm of the whole gradient, before clipping.
     lr
@@ -122,11 +122,16 @@ class EpochRecord:
     epoch: int
     train: Score
     test: Score
-    spikes: SpikeStatistics
+    layers: dict[str, SpikeStatistics]
     gradient_norm: float
     lr: float
     seconds: float
     found: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spikes(self) -> SpikeStatistics:
+        """Statistics of all neuron layers taken together."""
+        return merged(self.layers)
 
 
 def fit(
@@ -219,12 +224,12 @@ def fit(
                 diverged = "the gradient"
                 break
             on_batch(step)
-        if schedule is not None:
+        if schedule is not None and not diverged:
             schedule.step()
         ranks.share(network.buffers())
         # Not through the wrapped model, whose processes wait for each other: their numbers of test
         # batches may differ.
-        test_score, spikes = evaluate(
+        test_score, layers = evaluate(
             network,
             test(epoch),
             lambda batch, epoch=epoch: logits(network, batch, epoch, False),  # type: ignore[misc]
@@ -237,7 +242,7 @@ def fit(
             epoch=epoch,
             train=tally.score(ranks),
             test=test_score,
-            spikes=spikes,
+            layers=layers,
             gradient_norm=norms / step,
             lr=lr,
             seconds=time.perf_counter() - start,
@@ -253,8 +258,8 @@ def evaluate(
     logits: Callable[[Any], Tensor],
     on_batch: Callable[[int], None] = lambda done: None,
     ranks: Ranks | None = None,
-) -> tuple[Score, SpikeStatistics]:
-    """Score and spike statistics of ``network`` over ``batches``, in evaluation mode."""
+) -> tuple[Score, dict[str, SpikeStatistics]]:
+    """Score of ``network`` in evaluation mode, and spike statistics of its layers by name."""
     network.eval()
     tally = _Tally()
     with watch(network) as statistics:
@@ -268,7 +273,7 @@ def evaluate(
         for layer in statistics.values():
             layer.sites, layer.spikes = map(int, ranks.total([layer.sites, layer.spikes]))
             layer.fired = None if layer.fired is None else ranks.any(layer.fired)
-    return tally.score(ranks), merged(statistics)
+    return tally.score(ranks), statistics
 
 
 class _Tally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from saltation.cli import main
+from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES
@@ -38,6 +39,13 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("study flossing --modes befor", "did you mean 'before'"),
         ("study flossing --k 9 --hidden 8", "k must be at most the 8 neurons of the layer, got 9"),
         ("study flossing --dataset digits", "--dataset"),
+        ("study depth --depths 4 6", "depth 6 does not fit images of 32 x 32 pixels"),
+        ("study depth --depths 6", "nearest that fit: 4 and 8"),
+        ("study depth --reg-type squard", "did you mean 'squared'"),
+        ("study depth --arch vggg", "did you mean 'vgg'"),
+        ("study depth --T 0", "T: input should be greater than or equal to 1, got 0"),
+        ("study depth --seed 1 --seeds 2 3", "either seed or seeds"),
+        ("study depth --dataset mnist --data-dir /nowhere", "saltation data fetch mnist"),
         ("study integrator", "integrator"),
         ("studdy", "studdy"),
         ("stability --neuron lift", "did you mean 'lif'"),
@@ -58,6 +66,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
         "",
         *(
             "study",
+            "study depth",
             "study integrators",
             "study flossing",
             "stability",
@@ -107,6 +116,24 @@ def test_a_study_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert (tmp_path / "results.csv").exists()
 
 
+def test_depth_study_as_the_script_was_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options of the script with their underscores, every one of them."""
+    main(
+        "study depth --dataset digits --depths 2 4 --T 2 --epochs 1 --batch_size 16 --lr 1e-3 "
+        "--lambda_reg 0.3 --lambda_target -0.1 --device cpu --seed 42 --no-progress "
+        "--reg_type hinge --warmup_epochs 1 --stable_init --lyap_threshold 2.0 "
+        f"--data_dir {tmp_path} --out_dir {tmp_path / 'out'} --base-channels 2 --side 16 "
+        "--limit-train 32 --limit-test 16 --estimator finite".split()
+    )
+    out = capsys.readouterr().out
+    assert re.search(r"4 │ hinge \(finite\)\s+│\s+[\d.]+ │\s+[\d.]+ │\s+[+-][\d.]+ │", out)
+    assert "Gradient health" in out
+    assert "hinge (finite): cannot tell" in out
+    assert (tmp_path / "out" / "results.json").exists()
+
+
 def test_stability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(f"stability --neuron lif --tau 2 --dt 5 --out-dir {tmp_path}".split())
     out = capsys.readouterr().out
@@ -118,7 +145,7 @@ def test_stability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_info_names_what_the_registries_hold(capsys: pytest.CaptureFixture[str]) -> None:
     main(["info"])
     out = capsys.readouterr().out
-    for name in [*NEURONS, *SCHEMES, *STUDIES, "reference"]:
+    for name in [*NEURONS, *SCHEMES, *ARCHITECTURES, *STUDIES, "reference"]:
         assert name in out
 
 
