@@ -15,11 +15,10 @@ from saltation.errors import SaltationError, choose
 from saltation.models.blocks import AvgPool, ConvBlock
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS
-from saltation.models.options import check_counts, completed
+from saltation.models.options import MOST_STAGES, check_counts, completed
 from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 
 MOST_CHANNELS = 512
-MOST_STAGES = 4  # of networks that are made to a depth
 
 # What the neurons are unless told otherwise. Of LIF: snnTorch's Leaky, as in the depth benchmark.
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -8,6 +8,7 @@ import torch
 import saltation as st
 from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
+from saltation.models.sew_resnet import counts_of
 from saltation.models.vgg import stages_of, vgg_of_depth
 
 every = pytest.mark.parametrize("name", ARCHITECTURES)
@@ -18,16 +19,18 @@ every = pytest.mark.parametrize("name", ARCHITECTURES)
 def test_depth_is_the_number_of_neuron_layers(name: str, init: str) -> None:
     """Images and sequences of them give logits, and λ can be estimated."""
     kind = ARCHITECTURES[name]
-    assert kind.check(4, 16) == 4
+    depth = 5 if name == "sew_resnet" else 4
+    assert kind.check(depth, 16) == depth
     torch.manual_seed(0)
-    network = kind.build((3, 16, 16), 7, 4, base_channels=3, steps=2, init=init).eval()
-    assert len(neuron_layers(network)) == 4
+    network = kind.build((3, 16, 16), 7, depth, base_channels=3, steps=2, init=init).eval()
+    path = [name for name in neuron_layers(network) if "shortcut" not in name]
+    assert len(path) == depth
     x = torch.rand(5, 3, 16, 16)
     assert network(x).shape == (5, 7)
     torch.testing.assert_close(network(x), network(st.direct(x, 2)))
     assert torch.isfinite(st.lyapunov(network, st.direct(x, 2)).exponent)
     with pytest.raises(st.SaltationError, match="unknown init"):
-        kind.build((3, 16, 16), 7, 4, base_channels=3, steps=2, init="kaimin")
+        kind.build((3, 16, 16), 7, depth, base_channels=3, steps=2, init="kaimin")
 
 
 @every
@@ -51,6 +54,17 @@ def test_a_depth_that_is_refused_is_refused_with_depths_that_fit(name: str) -> N
 )
 def test_stages_of_a_depth(depth: int, side: int, parts: tuple[int, int] | None) -> None:
     assert stages_of(depth, side) == parts
+
+
+@pytest.mark.parametrize(
+    ("depth", "side", "counts"),
+    [
+        *((3, 32, (1,)), (9, 32, (1, 1, 1, 1)), (17, 32, (2, 2, 2, 2)), (33, 32, (4, 4, 4, 4))),
+        *((1, 32, None), (4, 32, None), (11, 32, None), (7, 4, (1, 1, 1)), (9, 4, None)),
+    ],
+)
+def test_blocks_of_a_depth(depth: int, side: int, counts: tuple[int, ...] | None) -> None:
+    assert counts_of(depth, side) == counts
 
 
 def test_refusals() -> None:
