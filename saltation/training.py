@@ -107,8 +107,8 @@ class EpochRecord:
         Averages while the weights were changing.
     test
         Of the weights at the epoch's end.
-    spikes
-        Statistics of all neuron layers on the test set.
+    layers
+        Statistics of every neuron layer on the test set, by its name.
     gradient_norm
         Mean over steps of the norm of the whole gradient, before clipping.
     lr
@@ -122,11 +122,16 @@ class EpochRecord:
     epoch: int
     train: Score
     test: Score
-    spikes: SpikeStatistics
+    layers: dict[str, SpikeStatistics]
     gradient_norm: float
     lr: float
     seconds: float
     found: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spikes(self) -> SpikeStatistics:
+        """Statistics of all neuron layers taken together."""
+        return merged(self.layers)
 
 
 def fit(
@@ -215,9 +220,9 @@ def fit(
                 diverged = "the gradient"
                 break
             on_batch(step)
-        if schedule is not None:
+        if schedule is not None and not diverged:
             schedule.step()
-        test_score, spikes = evaluate(
+        test_score, layers = evaluate(
             model,
             test(epoch),
             lambda batch, epoch=epoch: logits(model, batch, epoch, False),  # type: ignore[misc]
@@ -229,7 +234,7 @@ def fit(
             epoch=epoch,
             train=tally.score(),
             test=test_score,
-            spikes=spikes,
+            layers=layers,
             gradient_norm=norms / step,
             lr=lr,
             seconds=time.perf_counter() - start,
@@ -244,8 +249,8 @@ def evaluate(
     batches: Iterable[Batch],
     logits: Callable[[Any], Tensor],
     on_batch: Callable[[int], None] = lambda done: None,
-) -> tuple[Score, SpikeStatistics]:
-    """Score and spike statistics of ``network`` over ``batches``, in evaluation mode."""
+) -> tuple[Score, dict[str, SpikeStatistics]]:
+    """Score of ``network`` in evaluation mode, and spike statistics of its layers by name."""
     network.eval()
     tally = _Tally()
     with watch(network) as statistics:
@@ -253,7 +258,7 @@ def evaluate(
             outputs = logits(batch)
             tally.add(cross_entropy(outputs, batch.labels), outputs, batch.labels)
             on_batch(done)
-    return tally.score(), merged(statistics)
+    return tally.score(), statistics
 
 
 class _Tally:

@@ -64,12 +64,13 @@ def test_scores_are_means_over_samples_not_batches() -> None:
     def logits(batch: Batch) -> Tensor:
         return network(st.direct(batch.images, 6))
 
-    one, one_spikes = evaluate(network, [whole], logits)
-    two, two_spikes = evaluate(network, uneven, logits)
+    one, one_layers = evaluate(network, [whole], logits)
+    two, two_layers = evaluate(network, uneven, logits)
     assert two.accuracy == pytest.approx(one.accuracy, abs=1e-9)
     assert two.loss == pytest.approx(one.loss, rel=1e-6)
-    assert two_spikes.sites == one_spikes.sites
-    assert two_spikes.spikes == one_spikes.spikes
+    assert list(two_layers) == list(one_layers) == ["1"]
+    assert two_layers["1"].sites == one_layers["1"].sites
+    assert two_layers["1"].spikes == one_layers["1"].spikes
 
 
 def test_cosine_schedule_ends_near_zero() -> None:

@@ -11,14 +11,17 @@ from typing import Annotated, Any
 import torch
 import tyro
 from rich.table import Table
+from rich.text import Text
 
 from saltation.cli.terminal import console, say
 from saltation.data import DATASETS
 from saltation.errors import ConfigError, DataError
 from saltation.studies import Study
+from saltation.studies.compare import compare, write_comparison
 from saltation.studies.config import names
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
 from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
+from saltation.studies.report import Grid, write_report
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="Folder of a study.")]
 
@@ -41,6 +44,49 @@ def run_study(study: Study[Any]) -> None:
         trial = {str(name): value for name, value in row.items()}
         say(f"{study.label(trial)}: {row['status']}, {row['reason']}")
     say(f"results: {study.folder}")
+
+
+@dataclass
+class Report:
+    """Write a study's report.html anew from what is in its folder: results, figures, failures."""
+
+    run: RunFolder
+
+    def __call__(self) -> None:
+        say(f"report: {write_report(study_of(self.run, device='cpu'))}")
+
+
+@dataclass
+class Compare:
+    """Set studies side by side: what came out of them, and the settings in which they differ."""
+
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(help="Folders of studies.")
+    ]
+    out: Path | None = None
+    """Page to write too, such as compare.html."""
+
+    def __call__(self) -> None:
+        found = compare(self.runs)
+        console.print(_shown(found.outcomes))
+        say("best and mean ± sd: test accuracy in %, mean and deviation of all finished trials")
+        if found.settings.rows:
+            say("settings that differ:")
+            console.print(_shown(found.settings))
+        if self.out is not None:
+            say(f"page: {write_comparison(self.out, found)}")
+
+
+def _shown(grid: Grid) -> Table:
+    """A grid for the terminal, its texts as they are."""
+    table = Table()
+    for column in grid.columns:
+        table.add_column(
+            Text(column.head), justify="right" if column.number else "left", overflow="fold"
+        )
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 @dataclass

@@ -22,6 +22,8 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 CONFIG = "config.json"
+# Settings that no result depends on, and so no trial has.
+NOT_OF_TRIALS = {"device", "out_dir", "progress", "tensorboard"}
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -59,6 +61,8 @@ class StudyConfig(BaseModel):
     folder in runs/."""
     progress: bool = True
     """Whether to show progress."""
+    tensorboard: bool = False
+    """Whether to write scalars and spike rates for TensorBoard, into the folder's tensorboard."""
 
     @model_validator(mode="after")
     def _check_shared(self) -> Self:

@@ -57,20 +57,20 @@ def untrained(
     network: nn.Sequential,
     trial: Settings,
     device: torch.device,
-    score: Callable[[], tuple[Score, SpikeStatistics]],
+    score: Callable[[], tuple[Score, dict[str, SpikeStatistics]]],
 ) -> EpochRecord:
     """Floss the network if the trial asks for it; what it is before training, as epoch 0."""
     start = time.perf_counter()
     drawn = measure(network, trial, device)
     if trial["mode"] != "none":
         floss(network, trial, device)
-    test, spikes = score()
+    test, layers = score()
     before = measure(network, trial, device)
     return EpochRecord(
         epoch=0,
         train=Score(math.nan, math.nan),
         test=test,
-        spikes=spikes,
+        layers=layers,
         gradient_norm=math.nan,
         lr=math.nan,
         seconds=time.perf_counter() - start,

@@ -26,12 +26,22 @@ from torch import Tensor, nn
 
 import saltation
 from saltation.errors import ConfigError, StabilityWarning, StoreError
+from saltation.studies import tensorboard
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
 from saltation.studies.files import write_whole
 from saltation.studies.progress import StudyProgress, duration
+from saltation.studies.report import write_report
 from saltation.studies.stopping import stoppable
-from saltation.studies.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, Store, trial_id
+from saltation.studies.store import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    RECORD,
+    Store,
+    trial_id,
+)
 from saltation.training import Diverged, EpochRecord
 
 STUDIES: dict[str, type[Study[Any]]] = {}
@@ -145,9 +155,11 @@ class Study(ABC, Generic[Config]):
             written; on a second one at once.
         """
         device = resolve_device(self.config.device)
+        if self.config.tensorboard:
+            tensorboard.require()
         data = self.data(device)
         with self._held(), stoppable() as check:
-            store = Store(self.folder / "study.db")
+            store = Store(self.folder / RECORD)
             try:
                 with StudyProgress(
                     [self.work(trial) for trial in self.trials()],
@@ -169,7 +181,7 @@ class Study(ABC, Generic[Config]):
                 if records:
                     self.write(records)
                 store.close()
-        return self._table(records)
+        return self.table(records)
 
     def data(self, device: torch.device) -> Any:
         """What all trials share, loaded before the first; nothing unless a study says otherwise."""
@@ -187,13 +199,15 @@ class Study(ABC, Generic[Config]):
         return 1.0
 
     def write(self, records: list[dict[str, Any]]) -> None:
-        """Write ``results.csv``, ``results.json`` and the study's own report."""
-        table = self._table(records)
+        """Write ``results.csv``, ``results.json``, the study's figures and ``report.html``."""
+        table = self.table(records)
         write_whole(self.folder / "results.csv", table.to_csv(index=False))
         write_whole(self.folder / "results.json", json.dumps(records, indent=1))
         self.report(records)
+        write_report(self)
 
-    def _table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
+    def table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
+        """A row per recorded trial, as ``results.csv`` has them."""
         return pd.DataFrame([row(record) | self.findings(record) for record in records])
 
     @contextmanager
@@ -231,12 +245,16 @@ class Study(ABC, Generic[Config]):
         kernel = {"kernel": self.kernels(trial, device)}
         store.start(key, trial, environment(device) | kernel, after=checkpoints.epoch)
         seconds, last = 0.0, None
+        board = self._board(trial, checkpoints.epoch) if self.config.tensorboard else None
         try:
             with warnings.catch_warnings():
                 # The tables mark unstable steps; a warning per trial would bury the progress.
                 warnings.simplefilter("ignore", StabilityWarning)
                 for last in self.train(trial, data, device, progress, checkpoints):
-                    store.add_epoch(key, last.epoch, metrics(last))
+                    found = metrics(last)
+                    store.add_epoch(key, last.epoch, found)
+                    if board:
+                        board.add(last, found)
                     seconds += last.seconds
                     progress.epoch(last.epoch, f"test {last.test.accuracy:.2f} %")
         except Diverged as error:
@@ -251,10 +269,17 @@ class Study(ABC, Generic[Config]):
             reason = f"{type(error).__name__}: {error}"
             store.end(key, FAILED, reason)
             return f"failed: {reason}"
+        finally:
+            if board:
+                board.close()
         store.end(key, FINISHED)
         checkpoints.finish()
         accuracy = last.test.accuracy if last else float("nan")
         return f"test {accuracy:.2f} % in {duration(seconds)}"
+
+    def _board(self, trial: Settings, after: int) -> tensorboard.Board:
+        name = f"{self.label(trial)} {trial_id(trial)}"
+        return tensorboard.Board(self.folder / "tensorboard" / name.replace("/", "-"), after)
 
 
 def metrics(record: EpochRecord) -> dict[str, Any]:
@@ -285,7 +310,8 @@ def _finite(value: Any) -> Any:
 
 def row(record: dict[str, Any]) -> dict[str, Any]:
     """A trial's settings, the numbers of its last epoch, seconds of all, its status."""
-    last = record["epochs"][-1] if record["epochs"] else {}
+    # Tables of trials that all failed at once have this column too.
+    last = record["epochs"][-1] if record["epochs"] else {"test_accuracy": math.nan}
     settings: dict[str, Any] = record["settings"]
     return (
         settings
