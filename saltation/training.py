@@ -223,7 +223,7 @@ def fit(
         if schedule is not None and not diverged:
             schedule.step()
         test_score, layers = evaluate(
-            model,
+            network,
             test(epoch),
             lambda batch, epoch=epoch: logits(model, batch, epoch, False),  # type: ignore[misc]
             lambda done, trained=step: on_batch(trained + done),  # type: ignore[misc]

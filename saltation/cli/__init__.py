@@ -56,6 +56,7 @@ _CONFIG_HELP = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``saltation``; a mistake is one line on stderr and exit code 2."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    command: Any
     try:
         if words[:1] == ["study"] and words[1:2] and words[1] in STUDIES:
             command = _parse_study(words[1], words[2:])

@@ -21,7 +21,7 @@ from saltation.studies.compare import compare, write_comparison
 from saltation.studies.config import names
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
 from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
-from saltation.studies.report import Grid, write_report
+from saltation.studies.report import REPORT, Grid, write_report
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="Folder of a study.")]
 
@@ -44,6 +44,7 @@ def run_study(study: Study[Any]) -> None:
         trial = {str(name): value for name, value in row.items()}
         say(f"{study.label(trial)}: {row['status']}, {row['reason']}")
     say(f"results: {study.folder}")
+    say(f"report: {study.folder / REPORT}")
 
 
 @dataclass

@@ -34,9 +34,7 @@ class Board:
         # Imported only for those who ask for it: it takes a second.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(  # type: ignore[no-untyped-call]
-            str(folder), purge_step=after + 1 if after else 0
-        )
+        self._writer: Any = SummaryWriter(str(folder), purge_step=after + 1 if after else 0)
 
     def add(self, record: EpochRecord, metrics: dict[str, Any]) -> None:
         """Write an epoch: its metrics that are numbers, and how often the neurons of each layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -74,7 +75,7 @@ def write_report(study: Reported) -> Path:
             figures=figures_in(study.folder / "figures"),
             trouble=[_trouble(record, labels[record["id"]]) for record in unfinished],
             not_begun=[label for key, label in labels.items() if key not in _ids(records)],
-            trials=_trials(records, results),
+            trials=_trials(records, results) if records else Grid([], []),
             others=_others(others),
             environments=_environments(records),
         )
@@ -122,12 +123,18 @@ def _trials(records: list[dict[str, Any]], results: pd.DataFrame) -> Grid:
     settings = list(dict.fromkeys(name for record in records for name in record["settings"]))
     differing = [name for name in settings if results[name].map(str).nunique() > 1]
     found = [c for c in results.columns if c not in {*settings, "status", "reason", "kernel"}]
-    # With one trial there is nothing to tell apart but its outcome.
     shown = [*differing, "status", *found]
     numbers = {c for c in shown if pd.api.types.is_numeric_dtype(results[c])}
     columns = [Column(c.replace("_", " "), c in numbers) for c in shown]
-    rows = results[shown].to_dict("records") if records else []
-    return Grid(columns, [[in_words(row[c]) for c in shown] for row in rows])
+    rows = results[shown].to_dict("records")
+    return Grid(columns, [[_cell(str(name), value) for name, value in r.items()] for r in rows])
+
+
+def _cell(name: str, value: Any) -> str:
+    """A result with the digits that mean something."""
+    if isinstance(value, float) and math.isfinite(value) and value != round(value):
+        return f"{value:.2f}" if name.endswith("accuracy") else f"{value:.4g}"
+    return in_words(value)
 
 
 def _others(records: list[dict[str, Any]]) -> Grid:
