@@ -222,6 +222,8 @@ def fit(
             on_batch(step)
         if schedule is not None and not diverged:
             schedule.step()
+        model.eval()
+        # Layers have their names in the network, not in what Fabric wraps it in.
         test_score, layers = evaluate(
             network,
             test(epoch),
