@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -82,9 +83,9 @@ def _shown(grid: Grid) -> Table:
     """A grid for the terminal, its texts as they are."""
     table = Table()
     for column in grid.columns:
-        table.add_column(
-            Text(column.head), justify="right" if column.number else "left", overflow="fold"
-        )
+        justify: JustifyMethod = "right" if column.number else "left"
+        head = Text(column.head)
+        table.add_column(head, justify=justify, overflow="fold", no_wrap=column.number)
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table
