@@ -31,6 +31,6 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "saltation needs Python 3.11 or newer, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers,ray]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spikingjelly norse
 	touch $@

@@ -26,7 +26,17 @@ from saltation.layers import (
     SpikeStatistics,
     watch,
 )
-from saltation.models import spiking_mlp, spiking_vgg
+from saltation.models import (
+    sew_resnet,
+    sew_resnet18,
+    sew_resnet34,
+    sew_resnet50,
+    sew_resnet101,
+    sew_resnet152,
+    spikformer,
+    spiking_mlp,
+    spiking_vgg,
+)
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
 from saltation.stability import (
@@ -39,6 +49,8 @@ from saltation.stability import (
     gradient_health,
     lyapunov,
     lyapunov_map,
+    set_depth_growth,
+    set_lyapunov,
     true_exponents,
 )
 
@@ -75,6 +87,15 @@ __all__ = [
     "lyapunov",
     "lyapunov_map",
     "poisson",
+    "set_depth_growth",
+    "set_lyapunov",
+    "sew_resnet",
+    "sew_resnet18",
+    "sew_resnet34",
+    "sew_resnet50",
+    "sew_resnet101",
+    "sew_resnet152",
+    "spikformer",
     "spiking_mlp",
     "spiking_vgg",
     "surrogate",

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from saltation.errors import SaltationError, choose, positive
 from saltation.layers import SpikeStatistics, merged, watch
+from saltation.ranks import Ranks
 from saltation.snapshot import Keeper, Stateful, restore, take
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -145,6 +145,7 @@ def fit(
     terms: Sequence[Callable[[nn.Module, Any, int], Tensor]] = (),
     on_batch: Callable[[int], None] = lambda done: None,
     keeper: Keeper | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[EpochRecord]:
     """Train ``network``, yielding a record after each epoch.
 
@@ -169,6 +170,9 @@ def fit(
         Is given a snapshot after every epoch, before the record is yielded; training goes on from
         the one it has, to the same results as if it had never stopped. Terms that have a
         ``state_dict`` are in it.
+    ranks
+        The processes that train together, this one alone if not given. Each is handed its part of
+        every batch, of one size in all; the records are of all parts.
 
     Raises
     ------
@@ -177,11 +181,11 @@ def fit(
         That record's test score is of the weights as the step left them: what a loop that does
         not look would go on with.
     """
-    fabric = Fabric(accelerator=device.type, devices=[device.index] if device.index else 1)
+    ranks = ranks or Ranks(device)
     optimizer = OPTIMIZERS[optimisation.optimizer](
         network.parameters(), lr=optimisation.lr, weight_decay=optimisation.weight_decay
     )
-    model, optimizer = fabric.setup(network, optimizer)
+    model, optimizer = ranks.fabric.setup(network, optimizer)
     cosine = optimisation.schedule == "cosine"
     schedule = CosineAnnealingLR(optimizer, optimisation.epochs) if cosine else None
     parameters = [p for p in network.parameters() if p.requires_grad]
@@ -203,16 +207,16 @@ def fit(
         for step, batch in enumerate(train(epoch), start=1):
             outputs = logits(model, batch, epoch, True)
             loss = cross_entropy(outputs, batch.labels)
-            if not tally.add(loss, outputs, batch.labels):
+            if ranks.total([not tally.add(loss, outputs, batch.labels)])[0]:
                 diverged = "the loss"
                 break
             for term in terms:
                 loss = loss + term(network, batch, epoch)
-            if terms and not math.isfinite(float(loss.detach())):
+            if terms and ranks.total([not math.isfinite(float(loss.detach()))])[0]:
                 diverged = "a term of the loss"
                 break
             optimizer.zero_grad()
-            fabric.backward(loss)
+            ranks.fabric.backward(loss)
             norm = float(nn.utils.clip_grad_norm_(parameters, limit))
             norms += norm
             optimizer.step()
@@ -222,19 +226,21 @@ def fit(
             on_batch(step)
         if schedule is not None and not diverged:
             schedule.step()
-        model.eval()
-        # Layers have their names in the network, not in what Fabric wraps it in.
+        ranks.share(network.buffers())
+        # Not through the wrapped model, whose processes wait for each other: their numbers of test
+        # batches may differ.
         test_score, layers = evaluate(
             network,
             test(epoch),
-            lambda batch, epoch=epoch: logits(model, batch, epoch, False),  # type: ignore[misc]
+            lambda batch, epoch=epoch: logits(network, batch, epoch, False),  # type: ignore[misc]
             lambda done, trained=step: on_batch(trained + done),  # type: ignore[misc]
+            ranks,
         )
         if keeper is not None and not diverged:
             keeper.save(epoch, take(parts), test_score.accuracy)
         yield EpochRecord(
             epoch=epoch,
-            train=tally.score(),
+            train=tally.score(ranks),
             test=test_score,
             layers=layers,
             gradient_norm=norms / step,
@@ -251,16 +257,23 @@ def evaluate(
     batches: Iterable[Batch],
     logits: Callable[[Any], Tensor],
     on_batch: Callable[[int], None] = lambda done: None,
+    ranks: Ranks | None = None,
 ) -> tuple[Score, dict[str, SpikeStatistics]]:
     """Score of ``network`` in evaluation mode, and spike statistics of its layers by name."""
     network.eval()
     tally = _Tally()
     with watch(network) as statistics:
         for done, batch in enumerate(batches, start=1):
+            if not len(batch.labels):  # all of it is the part of other processes
+                continue
             outputs = logits(batch)
             tally.add(cross_entropy(outputs, batch.labels), outputs, batch.labels)
             on_batch(done)
-    return tally.score(), statistics
+    if ranks is not None:
+        for layer in statistics.values():
+            layer.sites, layer.spikes = map(int, ranks.total([layer.sites, layer.spikes]))
+            layer.counts = None if layer.counts is None else ranks.sum(layer.counts)
+    return tally.score(ranks), statistics
 
 
 class _Tally:
@@ -279,5 +292,7 @@ class _Tally:
         self.samples += len(labels)
         return math.isfinite(value)
 
-    def score(self) -> Score:
-        return Score(self.loss / self.samples, 100 * self.correct / self.samples)
+    def score(self, ranks: Ranks | None) -> Score:
+        sums: list[float] = [self.loss, self.correct, self.samples]
+        loss, correct, samples = ranks.total(sums) if ranks else sums
+        return Score(loss / samples, 100 * correct / samples)

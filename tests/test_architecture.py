@@ -18,7 +18,7 @@ FLOORS = {
     "kernels": 3,
     **dict.fromkeys(("encoding", "layers"), 4),
     "interop": 4.5,
-    "snapshot": 4.5,
+    **dict.fromkeys(("ranks", "snapshot"), 4.5),
     **dict.fromkeys(("models", "stability", "learning"), 5),
     **dict.fromkeys(("data", "training"), 6),
     "studies": 7,

@@ -13,7 +13,7 @@ from saltation.cli import main
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, IntegratorsConfig, Study, integrators
-from saltation.studies.progress import StudyProgress
+from saltation.studies.recording import Alone
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -226,15 +226,15 @@ def test_a_study_is_stopped_listed_resumed_and_looked_at(
     words = "study integrators --neurons lif --schemes exponential --dt 1 5 --steps 5 --hidden 8"
     words += " --epochs 2 --limit-train 64 --limit-test 32 --batch-size 32 --no-progress"
     folder, calls = tmp_path / "runs" / "a", []
-    batch = StudyProgress.batch
+    batch = Alone.batch
 
-    def stop(self: StudyProgress, done: int, total: int) -> None:
+    def stop(self: Alone, done: int, total: int) -> None:
         calls.append(done)
         if len(calls) == 9:  # of 6 in a trial
             raise KeyboardInterrupt
         batch(self, done, total)
 
-    monkeypatch.setattr(StudyProgress, "batch", stop)
+    monkeypatch.setattr(Alone, "batch", stop)
     with pytest.raises(SystemExit) as stopped:
         main([*words.split(), "--out-dir", str(folder)])
     assert stopped.value.code == 130

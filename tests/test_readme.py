@@ -7,7 +7,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
+import saltation as st
 from saltation import cli
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +49,17 @@ def test_commands_are_accepted(command: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(getattr(cli, name), "__call__", lambda self: ran.append(self))
     cli.main(shlex.split(command)[1:])
     assert len(ran) == 1
+
+
+def test_parameters_of_models_are_as_documented() -> None:
+    """Every row of the table that has a count, on a device without memory."""
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)\((.*)\)`.*?\| ([\d,]+) \|", page, re.MULTILINE)
+    assert len(rows) == 10
+    for name, arguments, count in rows:
+        with torch.device("meta"):
+            made = eval(f"st.{name}({arguments})", {"st": st})
+        assert sum(p.numel() for p in made.parameters()) == int(count.replace(",", "")), name
 
 
 def test_make_targets_exist() -> None:

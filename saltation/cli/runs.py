@@ -97,11 +97,18 @@ class Resume:
     epoch, to the results they would have had."""
 
     run: RunFolder
+    workers: int = 1
+    """Processes that run trials at the same time."""
+    ray: str | None = None
+    """Address of a Ray cluster, or local, to run them there."""
+    tensorboard: bool = False
+    """Whether to write scalars and spike rates for TensorBoard."""
     progress: bool = True
     """Whether to show progress."""
 
     def __call__(self) -> None:
-        run_study(study_of(self.run, progress=self.progress))
+        how = {"workers": self.workers, "ray": self.ray, "tensorboard": self.tensorboard}
+        run_study(study_of(self.run, **how, progress=self.progress))
 
 
 @dataclass

@@ -41,6 +41,7 @@ def batches(
     shuffle: bool = False,
     drop_last: bool = False,
     augment: Augment | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """One pass over a split, on the device it lies on.
 
@@ -56,6 +57,9 @@ def batches(
         Leave out a last batch that is not full.
     augment
         Applied to each batch; without it images come as they are stored.
+    part
+        ``(i, n)``: of every batch only the i-th sample (from 0) and every n-th after it, for one
+        of n processes that share it.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def batches(
 
     def generate() -> Iterator[Batch]:
         for start in range(0, end, batch_size):
-            index = order[start : min(start + batch_size, end)]
+            index = order[start : min(start + batch_size, end)][part[0] :: part[1]]
             images = split.images[index].to(torch.float32).div_(255)
             if augment is not None:
                 images = augment(images, index, seed=seed, epoch=epoch)

@@ -1,6 +1,25 @@
 """Networks, each from one constructor."""
 
 from saltation.models.mlp import spiking_mlp
+from saltation.models.sew_resnet import (
+    sew_resnet,
+    sew_resnet18,
+    sew_resnet34,
+    sew_resnet50,
+    sew_resnet101,
+    sew_resnet152,
+)
+from saltation.models.spikformer import spikformer
 from saltation.models.vgg import spiking_vgg
 
-__all__ = ["spiking_mlp", "spiking_vgg"]
+__all__ = [
+    "sew_resnet",
+    "sew_resnet18",
+    "sew_resnet34",
+    "sew_resnet50",
+    "sew_resnet101",
+    "sew_resnet152",
+    "spikformer",
+    "spiking_mlp",
+    "spiking_vgg",
+]

@@ -13,7 +13,7 @@ from saltation.encoding import direct
 from saltation.errors import choose
 from saltation.layers import LAYERS
 
-STATISTICS = ("step", "all")
+STATISTICS = ("step", "all", "tdbn")
 
 
 def at_every_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -43,7 +43,12 @@ class SequenceBatchNorm(nn.BatchNorm2d):
     statistics : str, default "step"
         Over what mean and variance are taken in training: the samples of each ``step`` by itself,
         as when the steps are normalised one after the other, or of ``all`` steps together. In
-        evaluation the running statistics serve every step.
+        evaluation the running statistics serve every step. ``tdbn`` is ``all`` with a weight that
+        begins at the threshold in place of 1, ``y = γ (x - mean) / sqrt(var + eps) + β`` with γ =
+        V_th, so that currents have the threshold's size (Zheng et al., "Going deeper with
+        directly-trained larger spiking neural networks", AAAI 2021, with their α = 1).
+    v_threshold : float, default 1
+        V_th of the neurons behind it, for ``tdbn``.
 
     Raises
     ------
@@ -53,22 +58,23 @@ class SequenceBatchNorm(nn.BatchNorm2d):
     Notes
     -----
     A repeated step is normalised once. With ``step`` the running statistics are then those of T
-    updates with it; with ``all`` the unbiased running variance counts its samples once, not T
-    times.
+    updates with it; otherwise the unbiased running variance counts its samples once, not T times.
     """
 
     num_batches_tracked: Tensor
 
-    def __init__(self, channels: int, statistics: str = "step") -> None:
+    def __init__(self, channels: int, statistics: str = "step", v_threshold: float = 1.0) -> None:
         super().__init__(channels)
         self.statistics = choose("batch_norm", statistics, STATISTICS)
+        if statistics == "tdbn":
+            nn.init.constant_(self.weight, v_threshold)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to the same shape."""
         normalise = super().forward
         # As in torch: without running statistics evaluation takes those of its batch, too.
         known = self.running_mean is not None
-        if self.statistics == "all" or (known and not self.training):
+        if self.statistics != "step" or (known and not self.training):
             return at_every_step(normalise, x)
         if not _repeats(x):
             return torch.stack([normalise(step) for step in x])
@@ -105,8 +111,22 @@ class AvgPool(nn.AvgPool2d):
         return at_every_step(super().forward, x)
 
 
+class MaxPool(nn.MaxPool2d):
+    """`torch.nn.MaxPool2d` of every step, 3x3 windows with stride 2 and padding 1.
+
+    Of spikes it is their disjunction: one where any neuron of the window spikes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to ``[T, B, C, ceil(H / 2), ceil(W / 2)]``."""
+        return at_every_step(super().forward, x)
+
+
 class ConvBlock(nn.Module):
-    """Convolution 3x3 without bias, batch normalisation, neurons.
+    """Convolution, batch normalisation, neurons.
 
     ``s = neurons(norm(conv(x)))``: the normalised convolution is the neurons' input current.
 
@@ -118,19 +138,35 @@ class ConvBlock(nn.Module):
         Model of the neurons.
     batch_norm : str, default "step"
         Statistics of the normalisation; see `SequenceBatchNorm`.
+    kernel : int, default 3
+        Side of the convolution's windows, odd; the input is padded by half of it.
+    stride : int, default 1
+        Of the convolution.
+    bias : bool, default False
+        Whether the convolution has one.
     **parameters
         Of the neuron layer.
     """
 
     def __init__(
-        self, fan_in: int, fan_out: int, neuron: str, batch_norm: str = "step", **parameters: Any
+        self,
+        fan_in: int,
+        fan_out: int,
+        neuron: str,
+        batch_norm: str = "step",
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        bias: bool = False,
+        **parameters: Any,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False)
-        self.norm = SequenceBatchNorm(fan_out, batch_norm)
+        self.conv = nn.Conv2d(fan_in, fan_out, kernel, stride, kernel // 2, bias=bias)
         self.neurons = LAYERS[choose("neuron", neuron, LAYERS)](**parameters)
+        self.norm = SequenceBatchNorm(fan_out, batch_norm, self.neurons.neuron.v_threshold)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[T, B, fan_in, H, W]`` to spikes ``[T, B, fan_out, H, W]``."""
+        """``[T, B, fan_in, H, W]`` to spikes ``[T, B, fan_out, ceil(H / s), ceil(W / s)]`` with
+        stride s."""
         spikes: Tensor = self.neurons(self.norm(at_every_step(self.conv, x)))
         return spikes

@@ -7,27 +7,26 @@ layer behind the convolutions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from saltation.encoding import direct
 from saltation.errors import SaltationError, choose
 from saltation.models.blocks import AvgPool, ConvBlock
+from saltation.models.image import ImageNetwork
+from saltation.models.init import INITS
+from saltation.models.options import check_counts, completed
 from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 
 MOST_CHANNELS = 512
 
-# What a network's neurons are unless told otherwise; a model that is not here keeps its own.
-# Of LIF: snnTorch's Leaky as the depth benchmark has it.
+# What the neurons are unless told otherwise. Of LIF: snnTorch's Leaky, as in the depth benchmark.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "lif": {"beta": 0.9, "jump": "soft_delayed", "detach_reset": True}
 }
 
 
-class SpikingVGG(nn.Module):
+class SpikingVGG(ImageNetwork):
     """The network that `spiking_vgg` makes.
 
     Attributes
@@ -36,10 +35,8 @@ class SpikingVGG(nn.Module):
         Stages, each its blocks and a pooling: ``stages[i][j].neurons`` are neurons.
     dropout, readout
         From the summed spikes to the logits.
-    steps : int
-        Number of steps T for which an image is shown.
-    shape : tuple of int
-        ``(C, H, W)`` of an image.
+    steps, shape
+        See `ImageNetwork`.
     """
 
     def __init__(
@@ -50,44 +47,15 @@ class SpikingVGG(nn.Module):
         steps: int,
         shape: tuple[int, int, int],
     ) -> None:
-        super().__init__()
+        super().__init__(steps, shape)
         self.stages = stages
         self.dropout = dropout
         self.readout = readout
-        self.steps = steps
-        self.shape = shape
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of images or sequences.
-
-        Parameters
-        ----------
-        x : Tensor, [B, C, H, W] or [T, B, C, H, W]
-            An image, which is shown at every one of ``steps`` steps, or the input of each of any
-            number of steps. What is the same at every step is computed once.
-
-        Returns
-        -------
-        Tensor, [B, classes]
-
-        Raises
-        ------
-        SaltationError
-            If ``x`` has another shape or is not floating point.
-        """
-        self._check(x)
-        spikes = self.stages(direct(x, self.steps) if x.ndim == 4 else x)
-        logits: Tensor = self.readout(self.dropout(spikes.sum(0).flatten(1)))
+    def logits(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to logits ``[B, classes]``."""
+        logits: Tensor = self.readout(self.dropout(self.stages(x).sum(0).flatten(1)))
         return logits
-
-    def _check(self, x: Tensor) -> None:
-        known = x.ndim == 4 or (x.ndim == 5 and len(x) > 0)
-        if not known or x.shape[-3:] != self.shape or not x.is_floating_point():
-            form = ", ".join(map(str, self.shape))
-            raise SaltationError(
-                f"the network takes floating-point images [B, {form}] or sequences [T, B, {form}] "
-                f"of at least one step, got {x.dtype} {list(x.shape)}"
-            )
 
 
 def spiking_vgg(
@@ -137,12 +105,13 @@ def spiking_vgg(
     batch_norm : str, default "step"
         Whether batch normalisation takes the statistics of each ``step`` by itself, so that in
         training, too, steps can be run one after the other, or of ``all`` steps together, which is
-        faster.
+        faster; ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021).
     init : str, default "kaiming"
         ``kaiming``: convolutions normal with variance 2 / fan_out, readout Xavier uniform;
-        ``scaled``: convolutions half as large, readout orthogonal with gain 1/2. Behind batch
-        normalisation the size of a convolution's weights does not change what the network computes
-        in training, but gradients are inverse to it. Biases are 0.
+        ``scaled``: convolutions half as large, readout orthogonal with gain 1/2; ``truncated``:
+        normal with deviation 0.02. Behind batch normalisation the size of a convolution's weights
+        does not change what the network computes in training, but gradients are inverse to it.
+        Biases are 0.
     **parameters
         Of every neuron layer: ``v_threshold``, ``tau``, ``backend``, ...
 
@@ -161,18 +130,15 @@ def spiking_vgg(
     >>> net = st.spiking_vgg(3, 10)  # depth 8, for CIFAR-10
     >>> logits = net(images)  # [B, 3, 32, 32] to [B, 10]
     """
-    counts = {
-        "in_channels": in_channels,
-        "classes": classes,
-        "size": size,
-        "stages": stages,
-        "blocks_per_stage": blocks_per_stage,
-        "base_channels": base_channels,
-        "steps": steps,
-    }
-    for name, count in counts.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise SaltationError(f"{name} must be a positive integer, got {count!r}")
+    check_counts(
+        in_channels=in_channels,
+        classes=classes,
+        size=size,
+        stages=stages,
+        blocks_per_stage=blocks_per_stage,
+        base_channels=base_channels,
+        steps=steps,
+    )
     if base_channels > MOST_CHANNELS:
         raise SaltationError(f"base_channels must be at most {MOST_CHANNELS}, got {base_channels}")
     halvings = size.bit_length() - 1
@@ -185,7 +151,7 @@ def spiking_vgg(
         raise SaltationError(f"dropout must be in [0, 1), got {dropout!r}")
     choose("init", init, INITS)
 
-    neurons = {"surrogate": surrogate, **_with_defaults(neuron, parameters)}
+    neurons = {"surrogate": surrogate, **completed(neuron, parameters, DEFAULTS)}
     made = []
     fan_in = in_channels
     for stage in range(stages):
@@ -204,32 +170,3 @@ def spiking_vgg(
     )
     network.apply(INITS[init])
     return network
-
-
-def _with_defaults(neuron: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """``parameters`` of the neuron layers, completed by `DEFAULTS`."""
-    defaults = dict(DEFAULTS.get(neuron, {}))
-    if any(parameters.get(name) is not None for name in ("tau", "dt", "scheme")):
-        # They say what beta says.
-        defaults.pop("beta", None)
-    return {**defaults, **parameters}
-
-
-def _kaiming(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
-
-
-def _scaled(module: nn.Module) -> None:
-    _kaiming(module)
-    if isinstance(module, nn.Conv2d):
-        with torch.no_grad():
-            module.weight.mul_(0.5)
-    elif isinstance(module, nn.Linear):
-        nn.init.orthogonal_(module.weight, gain=0.5)
-
-
-INITS: dict[str, Callable[[nn.Module], None]] = {"kaiming": _kaiming, "scaled": _scaled}

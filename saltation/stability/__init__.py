@@ -7,20 +7,26 @@ from saltation.stability.gradients import GradientHealth, gradient_health
 from saltation.stability.lyapunov import ESTIMATORS, flow, lyapunov, lyapunov_map
 from saltation.stability.penalties import PENALTIES, LyapunovPenalty
 from saltation.stability.result import Lyapunov
+from saltation.stability.set_depth import DepthScaling, set_depth_growth
+from saltation.stability.set_lyapunov import LyapunovScaling, set_lyapunov
 
 __all__ = [
     "ESTIMATORS",
     "PENALTIES",
     "DepthGrowth",
+    "DepthScaling",
     "Diagnosis",
     "GradientHealth",
     "Lyapunov",
     "LyapunovPenalty",
+    "LyapunovScaling",
     "depth_growth",
     "diagnose",
     "flow",
     "gradient_health",
     "lyapunov",
     "lyapunov_map",
+    "set_depth_growth",
+    "set_lyapunov",
     "true_exponents",
 ]

@@ -27,6 +27,8 @@ class Checkpoints:
     recorded
         The last epoch in the study's record: checkpoints beyond it are of epochs that nobody has
         heard of, and are not used.
+    writes
+        False for one of several processes that train together: one of them writes for all.
 
     Attributes
     ----------
@@ -35,8 +37,9 @@ class Checkpoints:
         there is none. One that cannot be read is passed over with a warning.
     """
 
-    def __init__(self, folder: Path, recorded: int) -> None:
+    def __init__(self, folder: Path, recorded: int, *, writes: bool = True) -> None:
         self.folder = folder
+        self._writes = writes
         self.epoch = 0
         self._snapshot: Snapshot | None = None
         self._best = float("-inf")
@@ -71,6 +74,8 @@ class Checkpoints:
         StoreError
             If the folder cannot be written; the checkpoints before it are kept.
         """
+        if not self._writes:
+            return
         best, self._best = self._best, max(self._best, score)
         buffer = io.BytesIO()
         torch.save({"epoch": epoch, "snapshot": snapshot, "best": self._best}, buffer)
@@ -85,13 +90,14 @@ class Checkpoints:
             if old not in (epoch, epoch - 1):
                 self._path(old).unlink(missing_ok=True)
 
-    def finish(self) -> None:
-        """Of a finished trial only the last checkpoint is kept, beside the best."""
-        for old in sorted(epochs(self.folder))[:-1]:
-            self._path(old).unlink(missing_ok=True)
-
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:05d}.pt"
+
+
+def keep_last(folder: Path) -> None:
+    """Of a finished trial only the last checkpoint is kept, beside the best."""
+    for path in sorted(folder.glob("epoch-*.pt"))[:-1]:
+        path.unlink(missing_ok=True)
 
 
 def epochs(folder: Path) -> list[int]:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from saltation.data import DATASETS, Dataset, load
 from saltation.errors import ConfigError, choose
+from saltation.ranks import STRATEGIES
 from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
 
 
@@ -22,8 +23,9 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 CONFIG = "config.json"
-# Settings that no result depends on, and so no trial has.
-NOT_OF_TRIALS = {"device", "out_dir", "progress", "tensorboard"}
+
+# Settings that say how a study is run, and that no result depends on.
+HOW = ("workers", "ray", "devices", "strategy", "progress", "tensorboard")
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -59,6 +61,15 @@ class StudyConfig(BaseModel):
     out_dir: Path | None = None
     """Folder of the results; trials already finished there are not run again. Without it, a new
     folder in runs/."""
+    workers: Count = 1
+    """Processes that run trials at the same time; the machine's threads are divided among them."""
+    ray: str | None = None
+    """Run trials as tasks of the Ray cluster at this address, or of one on this machine: local.
+    out_dir must be a folder that all its nodes share."""
+    devices: Count = 1
+    """Processes that train each trial together, every one on its part of the batch; on GPUs each
+    has its own. Started here, or by torchrun."""
+    strategy: str = Field("ddp", description=f"How they do that: {', '.join(STRATEGIES)}.")
     progress: bool = True
     """Whether to show progress."""
     tensorboard: bool = False
@@ -69,6 +80,20 @@ class StudyConfig(BaseModel):
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
         resolve_device(self.device)
+        if self.ray is not None and self.workers > 1:
+            raise ConfigError(
+                f"give either workers or ray, got workers={self.workers} and ray='{self.ray}'"
+            )
+        choose("strategy", self.strategy, STRATEGIES)
+        if self.devices > 1 and (self.ray is not None or self.workers > 1):
+            raise ConfigError(
+                f"devices share one trial, workers and ray run several: with devices="
+                f"{self.devices} give neither"
+            )
+        if self.batch_size % self.devices:
+            raise ConfigError(
+                f"batch_size must be a multiple of devices={self.devices}, got {self.batch_size}"
+            )
         return self
 
     @property
@@ -133,7 +158,7 @@ class DataConfig(StudyConfig):
 
 def as_json(study: str, config: StudyConfig) -> str:
     """A study's name and its config, as the file `CONFIG` of its folder has them."""
-    settings = config.model_dump(mode="json", exclude={"out_dir", "progress"})
+    settings = config.model_dump(mode="json", exclude={"out_dir", *HOW})
     if settings.get("data_dir"):
         settings["data_dir"] = str(Path(settings["data_dir"]).resolve())
     return json.dumps({"study": study} | settings, indent=1)

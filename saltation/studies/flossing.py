@@ -25,7 +25,7 @@ from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import NOT_OF_TRIALS, Count, Positive, Several, StudyConfig, names
+from saltation.studies.config import HOW, Count, Positive, Several, StudyConfig, names
 from saltation.studies.delayed import TASKS, Trials
 from saltation.studies.flossing_report import draw_flossing, flossing_table
 from saltation.studies.flossing_trial import (
@@ -37,7 +37,7 @@ from saltation.studies.flossing_trial import (
     task_of,
     untrained,
 )
-from saltation.studies.progress import StudyProgress
+from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study
 from saltation.surrogate import SURROGATES
 from saltation.training import EpochRecord, evaluate, fit
@@ -142,7 +142,7 @@ class FlossingStudy(Study[FlossingConfig]):
     def trials(self) -> list[Settings]:
         c = self.config
         grid = {"tasks", "delays", "modes", "seeds", "success_at"}
-        shared = c.model_dump(exclude=grid | NOT_OF_TRIALS)
+        shared = c.model_dump(exclude=grid | {"device", "out_dir", *HOW})
         unused = {name for name in shared if name.startswith("floss_")} | {"qr_every"}
         during = {"floss_every", "floss_weight"}
         # A trial has only the settings it depends on, so that others may change around it.
@@ -189,7 +189,7 @@ class FlossingStudy(Study[FlossingConfig]):
         trial: Settings,
         data: Any,
         device: torch.device,
-        progress: StudyProgress,
+        progress: BatchProgress,
         checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         seed, task = trial["seed"], task_of(trial)

@@ -28,7 +28,7 @@ from saltation.schemes import SCHEMES
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.config import Count, DataConfig, Positive, Several, names
 from saltation.studies.figures import draw_integrators
-from saltation.studies.progress import StudyProgress
+from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study
 from saltation.studies.tables import integrators_tables
 from saltation.surrogate import Sigmoid
@@ -107,6 +107,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
 
     name = "integrators"
     config_type = IntegratorsConfig
+    data_parallel = True
 
     def trials(self) -> list[Settings]:
         c = self.config
@@ -173,13 +174,14 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         trial: Settings,
         data: Dataset,
         device: torch.device,
-        progress: StudyProgress,
+        progress: BatchProgress,
         checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         seed, size = trial["seed"], trial["batch_size"]
         torch.manual_seed(seed)
         network = self.network(trial, data).to(device)
         whole_batches = len(data.train) >= size
+        part = self.ranks.part if self.ranks else (0, 1)
         per_epoch = (len(data.train) // size if whole_batches else 1) + -(-len(data.test) // size)
 
         def logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
@@ -190,13 +192,20 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             network,
             self.config.optimisation,
             train=lambda epoch: batches(
-                data.train, size, seed=seed, epoch=epoch, shuffle=True, drop_last=whole_batches
+                data.train,
+                size,
+                seed=seed,
+                epoch=epoch,
+                shuffle=True,
+                drop_last=whole_batches,
+                part=part,
             ),
-            test=lambda epoch: batches(data.test, size),
+            test=lambda epoch: batches(data.test, size, part=part),
             logits=logits,
             device=device,
             on_batch=lambda done: progress.batch(done, per_epoch),
             keeper=checkpoints,
+            ranks=self.ranks,
         )
 
     def report(self, records: list[dict[str, Any]]) -> None:

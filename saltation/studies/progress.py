@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 
+class BatchProgress(Protocol):
+    """Who is told how far a trial is."""
+
+    def batch(self, done: int, total: int) -> None:
+        """``done`` of ``total`` batches of the current epoch are behind us.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the trial is to stop here.
+        """
+
+
 class StudyProgress:
-    """Where a study stands: trial k of n, epoch, batches per second, time left.
+    """Where a study stands: trials done and running, epochs, batches per second, time left.
 
     Parameters
     ----------
@@ -22,31 +34,20 @@ class StudyProgress:
         Epochs of a trial.
     show
         False for silence.
-    check
-        Called after every batch; it may raise.
     """
 
-    def __init__(
-        self,
-        work: list[float],
-        epochs: int,
-        *,
-        show: bool,
-        check: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, work: list[float], epochs: int, *, show: bool) -> None:
         self._work = work
-        self._check = check
         self._epochs = epochs
         self._console = Console(stderr=True)
         self._live: Progress | None = None
         self._show = show
         self._start = time.monotonic()
-        self._finished = 0.0  # work of the trials behind us
-        self._skipped = 0.0  # and of those that cost no time
-        self._trial = 0
-        self._epoch = 1
-        self._epoch_start = self._start
-        self._label = ""
+        self._before = 0.0  # work that others, or an earlier run, had done
+        self._finished = 0.0  # and that was done since
+        self._labels: dict[int, str] = {}  # of the running trials
+        self._shares: dict[int, float] = {}  # of them that are behind us
+        self._from: dict[int, float] = {}  # and where they began
         if show and self._console.is_terminal:
             self._live = Progress(
                 TextColumn("{task.description}"),
@@ -71,51 +72,76 @@ class StudyProgress:
         if self._live:
             self._live.stop()
 
-    def trial(self, number: int, label: str) -> None:
-        """Trial ``number`` (from 0) starts."""
-        self._trial, self._label = number, label
-        self._epoch, self._epoch_start = 1, time.monotonic()
-
     def skip(self, number: int) -> None:
-        """Trial ``number`` need not run."""
-        self._skipped += self._work[number]
+        """Trial ``number`` (from 0) need not run."""
+        self._before += self._work[number]
 
-    def batch(self, done: int, total: int) -> None:
-        """``done`` of ``total`` batches of the current epoch are behind us."""
-        self._check()
-        if self._live:
-            rate = done / max(time.monotonic() - self._epoch_start, 1e-9)
-            share = (self._epoch - 1 + done / total) / self._epochs
-            self._live.update(
-                self._task,
-                completed=share,
-                description=f"trial {self._trial + 1}/{len(self._work)}  {self._label}",
-                detail=f"epoch {self._epoch}/{self._epochs}  {rate:.1f} batches/s  "
-                f"{self._left(share)} left",
-            )
+    def begin(self, number: int, label: str, after: int) -> None:
+        """Trial ``number`` starts, or goes on after an epoch."""
+        self._labels[number] = label
+        self._shares[number] = self._from[number] = after / self._epochs
+        if after:
+            self.say(f"{self._name(number)}  goes on after epoch {after}")
 
-    def epoch(self, epoch: int, summary: str) -> None:
-        """Epoch ``epoch`` (from 1) of the current trial is done."""
+    def epoch(self, number: int, epoch: int, summary: str) -> None:
+        """Epoch ``epoch`` (from 1) of a trial is done."""
+        self._shares[number] = epoch / self._epochs
         if self._show and not self._live:
             self.say(
-                f"trial {self._trial + 1}/{len(self._work)}  {self._label}  "
-                f"epoch {epoch}/{self._epochs}  {summary}  {self._left(epoch / self._epochs)} left"
+                f"{self._name(number)}  epoch {epoch}/{self._epochs}  {summary}  "
+                f"{self._left()} left"
             )
-        self._epoch, self._epoch_start = epoch + 1, time.monotonic()
+        self._draw(number, f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}")
 
-    def done(self, outcome: str) -> None:
-        """The current trial has ended."""
-        self._finished += self._work[self._trial]
-        self.say(f"trial {self._trial + 1}/{len(self._work)}  {self._label}  {outcome}")
+    def within(self, number: int, epoch: int, done: int, total: int, rate: float) -> None:
+        """``done`` of ``total`` batches after an epoch of a trial are behind us."""
+        self._shares[number] = min(1.0, (epoch + done / total) / self._epochs)
+        self._draw(number, f"epoch {epoch + 1}/{self._epochs}  {rate:.1f} batches/s")
+
+    def lost(self, number: int, reason: str) -> None:
+        """A trial is given to somebody else."""
+        self.say(f"{self._name(number)}  {reason}; trying again")
+        self._forget(number)
+
+    def done(self, number: int, outcome: str) -> None:
+        """A trial has ended."""
+        self._finished += self._work[number] * (1 - self._from.get(number, 0.0))
+        self._before += self._work[number] * self._from.get(number, 0.0)
+        self.say(f"{self._name(number)}  {outcome}")
+        self._forget(number)
 
     def say(self, line: str) -> None:
         """Print a line, unless silent."""
         if self._show:
             self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    def _left(self, share: float) -> str:
-        done = self._finished + share * self._work[self._trial]
-        remaining = sum(self._work) - self._skipped - done
+    def _name(self, number: int) -> str:
+        return f"trial {number + 1}/{len(self._work)}  {self._labels.get(number, '')}"
+
+    def _forget(self, number: int) -> None:
+        for known in (self._labels, self._shares, self._from):
+            known.pop(number, None)
+
+    def _draw(self, number: int, detail: str) -> None:
+        if self._live:
+            others = len(self._labels) - 1
+            beside = f" and {others} more" if others else ""
+            self._live.update(
+                self._task,
+                completed=self._done(self._before) / sum(self._work),
+                description=f"{self._name(number)}{beside}",
+                detail=f"{detail}  {self._left()} left",
+            )
+
+    def _done(self, work: float) -> float:
+        """``work`` and what was done in this run of the trials that ended or are running."""
+        running = (self._work[n] * (s - self._from[n]) for n, s in self._shares.items())
+        return work + self._finished + sum(running)
+
+    def _left(self) -> str:
+        done = self._done(0.0)
+        running = sum(self._work[n] * s for n, s in self._from.items())
+        remaining = sum(self._work) - self._before - running - done
         return duration((time.monotonic() - self._start) * remaining / done) if done else "?"
 
 

@@ -1,4 +1,4 @@
-"""How every training study runs: trials one after another, each recorded as it goes.
+"""How every training study runs: its trials, here or in workers, each recorded as it goes.
 
 A trial that fails or diverges is recorded with its reason and the study goes on. Trials that are
 already finished in the study's folder are not run again: an interrupted study goes on, and a grown
@@ -8,13 +8,12 @@ one adds to what is there.
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import math
-import platform
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -24,25 +23,21 @@ from filelock import FileLock, Timeout
 from rich.console import RenderableType
 from torch import Tensor, nn
 
-import saltation
-from saltation.errors import ConfigError, StabilityWarning, StoreError
+from saltation.errors import ConfigError, StoreError
+from saltation.ranks import Ranks
 from saltation.studies import tensorboard
+from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
+from saltation.studies.cluster import OnRay
 from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
 from saltation.studies.files import write_whole
-from saltation.studies.progress import StudyProgress, duration
+from saltation.studies.progress import BatchProgress, StudyProgress
+from saltation.studies.recording import Alone, follow, record
 from saltation.studies.report import write_report
 from saltation.studies.stopping import stoppable
-from saltation.studies.store import (
-    DIVERGED,
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    RECORD,
-    Store,
-    trial_id,
-)
-from saltation.training import Diverged, EpochRecord
+from saltation.studies.store import DIVERGED, FINISHED, RECORD, Store, trial_id
+from saltation.studies.workers import Workers
+from saltation.training import EpochRecord
 
 STUDIES: dict[str, type[Study[Any]]] = {}
 
@@ -84,6 +79,8 @@ class Study(ABC, Generic[Config]):
 
     name: ClassVar[str]
     config_type: ClassVar[type[StudyConfig]]
+    data_parallel: ClassVar[bool] = False
+    """Whether `train` trains with the other processes of ``self.ranks``."""
 
     def __init_subclass__(cls) -> None:
         STUDIES[cls.name] = cls
@@ -92,8 +89,8 @@ class Study(ABC, Generic[Config]):
         self.config: Config = (
             self.config_type.build(**settings) if config is None else config  # type: ignore[assignment]
         )
-        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        self.folder = self.config.out_dir or Path("runs") / f"{self.name}-{now}"
+        self.folder = self.config.out_dir or _new_folder(self.name)
+        self.ranks: Ranks | None = None
 
     @abstractmethod
     def trials(self) -> list[Settings]:
@@ -113,7 +110,7 @@ class Study(ABC, Generic[Config]):
         trial: Settings,
         data: Any,
         device: torch.device,
-        progress: StudyProgress,
+        progress: BatchProgress,
         checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         """Run a trial with what `data` gave, yielding its epochs; 0 is the one before training.
@@ -157,31 +154,78 @@ class Study(ABC, Generic[Config]):
         device = resolve_device(self.config.device)
         if self.config.tensorboard:
             tensorboard.require()
+        if self.config.devices > 1:
+            if not self.data_parallel:
+                raise ConfigError(
+                    f"the {self.name} study trains every trial in one process: devices must be 1, "
+                    f"got {self.config.devices}"
+                )
+            self.ranks = Ranks(device, self.config.devices, self.config.strategy)
+            device = self.ranks.fabric.device
+            self.folder = self.ranks.tell(self.folder)
         data = self.data(device)
-        with self._held(), stoppable() as check:
-            store = Store(self.folder / RECORD)
+        if self.ranks is not None and self.ranks.rank:
+            follow(self, self.ranks, data, device)
+            raise SystemExit(0)  # the first process has the results
+        with self._held(), stoppable() as check, Store(self.folder / RECORD) as store:
             try:
-                with StudyProgress(
-                    [self.work(trial) for trial in self.trials()],
-                    self.config.epochs,
-                    show=self.config.progress,
-                    check=check,
-                ) as progress:
-                    if self.notes():
-                        progress.say(self.notes())
-                    for number, trial in enumerate(self.trials()):
-                        if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
-                            progress.skip(number)
-                            continue
-                        check()
-                        progress.trial(number, self.label(trial))
-                        progress.done(self._run_trial(trial, data, device, store, progress))
-            finally:
-                records = store.trials(trial_id(trial) for trial in self.trials())
-                if records:
-                    self.write(records)
-                store.close()
+                self._run(store, data, device, check)
+            except BaseException:
+                with suppress(StoreError):  # what came first is what to tell
+                    self._finish(store)
+                raise
+            return self._finish(store)
+
+    def _run(
+        self, store: Store, data: Any, device: torch.device, check: Callable[[], None]
+    ) -> None:
+        """Run the trials that are not finished."""
+        trials = self.trials()
+        work = [self.work(trial) for trial in trials]
+        with StudyProgress(work, self.config.epochs, show=self.config.progress) as progress:
+            if self.notes():
+                progress.say(self.notes())
+            left = []
+            for number, trial in enumerate(trials):
+                if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
+                    progress.skip(number)
+                else:
+                    left.append(number)
+            crew = self._crew(store, data, device, check, progress)
+            record(self, crew.run(left), store, progress)
+
+    def _finish(self, store: Store) -> pd.DataFrame:
+        """Write what is made from the record; the results."""
+        records = store.trials(trial_id(trial) for trial in self.trials())
+        try:
+            if records:
+                self.write(records)
+        except OSError as error:
+            raise StoreError(
+                f"the report of {self.folder} was not written: {error}. The record is kept: give "
+                "the same command again"
+            ) from error
         return self.table(records)
+
+    def _crew(
+        self,
+        store: Store,
+        data: Any,
+        device: torch.device,
+        check: Callable[[], None],
+        progress: StudyProgress,
+    ) -> Crew:
+        """Who runs the trials."""
+        trials = self.trials()
+
+        def recorded(number: int) -> int:
+            return store.last_epoch(trial_id(trials[number]))
+
+        if self.config.ray is not None:
+            return OnRay(self, data, self.config.ray, recorded, check)
+        if self.config.workers > 1:
+            return Workers(self, self.config.workers, recorded, check)
+        return Alone(self, data, device, recorded, check, progress)
 
     def data(self, device: torch.device) -> Any:
         """What all trials share, loaded before the first; nothing unless a study says otherwise."""
@@ -193,6 +237,11 @@ class Study(ABC, Generic[Config]):
     def notes(self) -> str:
         """One line to read before the study starts; empty if there is nothing to say."""
         return ""
+
+    def resources(self, trial: Settings) -> dict[str, float]:
+        """What a trial takes of a cluster's node, by the names of Ray's options."""
+        on_gpu = self.config.device == "auto" or self.config.device.startswith("cuda")
+        return {"num_cpus": 1, "num_gpus": float(on_gpu and torch.cuda.is_available())}
 
     def work(self, trial: Settings) -> float:
         """Expected cost of a trial relative to others, for the estimate of the time left."""
@@ -231,81 +280,16 @@ class Study(ABC, Generic[Config]):
         finally:
             lock.release()
 
-    def _run_trial(
-        self,
-        trial: Settings,
-        data: Any,
-        device: torch.device,
-        store: Store,
-        progress: StudyProgress,
-    ) -> str:
-        """Run and record one trial; its outcome in a line."""
-        key = trial_id(trial)
-        checkpoints = Checkpoints(self.folder / "checkpoints" / key, store.last_epoch(key))
-        kernel = {"kernel": self.kernels(trial, device)}
-        store.start(key, trial, environment(device) | kernel, after=checkpoints.epoch)
-        seconds, last = 0.0, None
-        board = self._board(trial, checkpoints.epoch) if self.config.tensorboard else None
-        try:
-            with warnings.catch_warnings():
-                # The tables mark unstable steps; a warning per trial would bury the progress.
-                warnings.simplefilter("ignore", StabilityWarning)
-                for last in self.train(trial, data, device, progress, checkpoints):
-                    found = metrics(last)
-                    store.add_epoch(key, last.epoch, found)
-                    if board:
-                        board.add(last, found)
-                    seconds += last.seconds
-                    progress.epoch(last.epoch, f"test {last.test.accuracy:.2f} %")
-        except Diverged as error:
-            store.end(key, DIVERGED, str(error))
-            return f"diverged: {error}"
-        except KeyboardInterrupt:
-            store.end(key, INTERRUPTED)
-            raise
-        except StoreError:
-            raise  # no other trial could be recorded either
-        except Exception as error:  # a failed trial must not end a night's study
-            reason = f"{type(error).__name__}: {error}"
-            store.end(key, FAILED, reason)
-            return f"failed: {reason}"
-        finally:
-            if board:
-                board.close()
-        store.end(key, FINISHED)
-        checkpoints.finish()
-        accuracy = last.test.accuracy if last else float("nan")
-        return f"test {accuracy:.2f} % in {duration(seconds)}"
-
-    def _board(self, trial: Settings, after: int) -> tensorboard.Board:
-        name = f"{self.label(trial)} {trial_id(trial)}"
-        return tensorboard.Board(self.folder / "tensorboard" / name.replace("/", "-"), after)
+    def checkpoints(self, trial: str) -> Path:
+        """Folder of the checkpoints of the trial with this id."""
+        return self.folder / "checkpoints" / trial
 
 
-def metrics(record: EpochRecord) -> dict[str, Any]:
-    """An epoch as the names of the tables; accuracies in percent, None where not finite."""
-    values = {
-        "epoch": record.epoch,
-        "train_loss": record.train.loss,
-        "train_accuracy": record.train.accuracy,
-        "test_loss": record.test.loss,
-        "test_accuracy": record.test.accuracy,
-        "mean_spike_rate": record.spikes.mean_spike_rate,
-        "silent_fraction": record.spikes.silent_fraction,
-        "active_fraction": record.spikes.active_fraction,
-        "dead_fraction": record.spikes.dead_fraction,
-        "gradient_norm": record.gradient_norm,
-        "lr": record.lr,
-        "seconds": record.seconds,
-    } | record.found
-    return {name: _finite(value) for name, value in values.items()}
-
-
-def _finite(value: Any) -> Any:
-    """None in place of numbers that are not finite, for JSON has none such."""
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return value if math.isfinite(value) else None
+def _new_folder(study: str) -> Path:
+    """A folder in ``runs`` that is not there yet, whatever the clock says."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = itertools.chain([f"{study}-{now}"], (f"{study}-{now}-{i}" for i in itertools.count(2)))
+    return next(path for path in (Path("runs") / name for name in names) if not path.exists())
 
 
 def row(record: dict[str, Any]) -> dict[str, Any]:
@@ -324,15 +308,3 @@ def row(record: dict[str, Any]) -> dict[str, Any]:
             "kernel": record["environment"]["kernel"],
         }
     )
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a result may depend on beside its settings."""
-    return {
-        "saltation": saltation.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-    }

@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stoppable() -> Iterator[Callable[[], None]]:
+def stoppable(signals: tuple[signal.Signals, ...] = SIGNALS) -> Iterator[Callable[[], None]]:
     """Within, Ctrl-C and SIGTERM (which clusters send) only ask to stop.
 
     Yields
@@ -34,7 +34,7 @@ def stoppable() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield check
         return
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    before = {number: signal.signal(number, ask) for number in signals}
     try:
         yield check
     finally:

@@ -25,16 +25,19 @@ class Board:
     Parameters
     ----------
     folder
-        Where they are; its name is that of the trial in TensorBoard.
+        Of those of all trials.
+    name
+        Of the trial, in TensorBoard too.
     after
         The epoch after which the trial goes on: what was written of later ones is hidden.
     """
 
-    def __init__(self, folder: Path, after: int) -> None:
+    def __init__(self, folder: Path, name: str, after: int) -> None:
         # Imported only for those who ask for it: it takes a second.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder), purge_step=after + 1 if after else 0)
+        place = folder / name.replace("/", "-")
+        self._writer: Any = SummaryWriter(str(place), purge_step=after + 1 if after else 0)
 
     def add(self, record: EpochRecord, metrics: dict[str, Any]) -> None:
         """Write an epoch: its metrics that are numbers, and how often the neurons of each layer

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
-from saltation.models.blocks import AvgPool, ConvBlock, SequenceBatchNorm, at_every_step
+from saltation.models.blocks import (
+    AvgPool,
+    ConvBlock,
+    MaxPool,
+    SequenceBatchNorm,
+    at_every_step,
+)
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:
@@ -99,3 +105,43 @@ def test_batch_norm_as_torch_is_known_to_change_it(
     for x in (images(2, 4, 3, 5, 5).double(), st.direct(images(4, 3, 5, 5, seed=1).double(), 3)):
         torch.testing.assert_close(norm(x), torch.stack([peer(step) for step in x]))
     assert all(map(torch.allclose, norm.buffers(), peer.buffers()))
+
+
+def test_threshold_dependent_batch_norm() -> None:
+    """Mean 0 and deviation V_th over all steps together, which is what a block asks for."""
+    x = images(4, 5, 3, 6, 6) * torch.tensor([1.0, 2.0, 4.0, 8.0]).view(4, 1, 1, 1, 1) + 1
+    norm, plain = SequenceBatchNorm(3, "tdbn", 0.25), SequenceBatchNorm(3, "all")
+    y = norm(x)
+    torch.testing.assert_close(y, 0.25 * plain(x))
+    torch.testing.assert_close(y.std((0, 1, 3, 4), correction=0), torch.full((3,), 0.25))
+    made = ConvBlock(2, 4, "izhikevich", "tdbn", v_threshold=2.5)
+    assert made.norm.weight.tolist() == [2.5] * 4
+    assert ConvBlock(2, 4, "lif", "all", v_threshold=2.5).norm.weight.tolist() == [1.0] * 4
+
+
+def test_threshold_dependent_batch_norm_is_spikingjellys() -> None:
+    """The same currents and running statistics, in training and in evaluation."""
+    peer = pytest.importorskip(
+        "spikingjelly.activation_based.layer",
+        reason="comparison with SpikingJelly needs: pip install --no-deps spikingjelly==2.0.0",
+    ).ThresholdDependentBatchNorm2d(1.0, 0.5, 3)
+    norm = SequenceBatchNorm(3, "tdbn", 0.5)
+    for training in (True, True, False):
+        x = images(4, 5, 3, 6, 6, seed=int(training))
+        torch.testing.assert_close(norm.train(training)(x), peer.train(training)(x))
+    assert all(map(torch.allclose, norm.buffers(), peer.buffers()))
+
+
+@pytest.mark.parametrize("side", [4, 5])
+def test_max_pooling_of_spikes_is_their_disjunction(side: int) -> None:
+    """One where any of the window of 3x3 is, around every second pixel."""
+    s = (images(2, 3, 1, side, side) > 1.5).float()
+    pooled = MaxPool()(s)
+    half = -(-side // 2)
+    assert pooled.shape == (2, 3, 1, half, half)
+    for i in range(half):
+        for j in range(half):
+            rows = slice(max(0, 2 * i - 1), 2 * i + 2)
+            columns = slice(max(0, 2 * j - 1), 2 * j + 2)
+            window = s[..., rows, columns].flatten(3).any(3).float()
+            assert torch.equal(pooled[..., i, j], window)

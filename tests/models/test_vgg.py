@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.layers import LAYERS
-from saltation.models.vgg import INITS, SpikingVGG
+from saltation.models.init import INITS
+from saltation.models.vgg import SpikingVGG
 
 
 class Looped(nn.Module):
@@ -46,20 +47,45 @@ class Looped(nn.Module):
         potentials: list[Any] = [None] * len(self.convs)
         total: Any = 0
         for t in range(self.steps):
-            s = x if x.ndim == 4 else x[t]
-            for i, (conv, norm, leaky) in enumerate(
-                zip(self.convs, self.norms, self.neurons, strict=True)
-            ):
-                current = norm(conv(s))
-                before = potentials[i]
-                s, potentials[i] = leaky(
-                    current, torch.zeros_like(current) if before is None else before
-                )
-                s = s.to(x.dtype)
-                if (i + 1) % self.blocks == 0:
-                    s = nn.functional.avg_pool2d(s, 2)
+            s, potentials = self.step(x if x.ndim == 4 else x[t], potentials)
             total = total + s.flatten(1)
         return self.readout(self.dropout(total))
+
+    def step(self, s: Tensor, potentials: list[Any]) -> tuple[Tensor, list[Any]]:
+        """Pooled spikes and potentials from an image and the potentials before, None at first."""
+        after = []
+        for i, (conv, norm, leaky) in enumerate(
+            zip(self.convs, self.norms, self.neurons, strict=True)
+        ):
+            current = norm(conv(s))
+            before = torch.zeros_like(current) if potentials[i] is None else potentials[i]
+            s, potential = leaky(current, before)
+            after.append(potential)
+            s = s.to(current.dtype)
+            if (i + 1) % self.blocks == 0:
+                s = nn.functional.avg_pool2d(s, 2)
+        return s, after
+
+    def exponent(self, x: Tensor, eps: float, seed: int) -> Tensor:
+        """Mean growth per step and sample of two trajectories, eps apart, in one batch."""
+        noise, samples = torch.Generator().manual_seed(seed), len(x)
+        _, shapes = self.step(x, [None] * len(self.convs))
+        potentials = [
+            torch.cat([torch.zeros_like(v), eps * torch.randn(v.shape, generator=noise)])
+            for v in shapes
+        ]
+        growth = torch.zeros(samples)
+        for _ in range(self.steps):
+            _, after = self.step(torch.cat([x, x]), potentials)
+            apart = [v[samples:] - v[:samples] for v in after]
+            distance = sum(d.square().flatten(1).sum(1) for d in apart).sqrt()  # type: ignore[union-attr]
+            growth = growth + (distance / eps).log()
+            pull = (eps / distance).view(-1, 1, 1, 1)
+            potentials = [
+                torch.cat([v[:samples], v[:samples] + pull * d])
+                for v, d in zip(after, apart, strict=True)
+            ]
+        return growth / self.steps
 
     def take(self, network: SpikingVGG) -> None:
         """The parameters and running statistics of ``network``."""
@@ -178,6 +204,28 @@ def test_agrees_with_snntorch(in_channels: int, size: int, sequence: bool, train
         torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures("_float64")
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("eps", [1e-4, 1e-2])
+def test_exponent_agrees_with_snntorch(eps: float, training: bool) -> None:
+    """The two-trajectory λ of every sample, for the same perturbation, and its gradient."""
+    made = small(3, 8).train(training)
+    spread(made)
+    looped = Looped([3, 4, 8], 2, 2, 5).train(training)
+    looped.take(made)
+    x = images(3, 3, 8, 8)
+    mine = st.lyapunov(made, st.direct(x, 4), estimator="finite", eps=eps, seed=5).exponents[0]
+    other = looped.exponent(x, eps, 5)
+    assert mine.std() > 1e-3
+    torch.testing.assert_close(mine, other, rtol=0, atol=1e-9)
+    (one,) = torch.autograd.grad(mine.mean(), [made.stages[0][0].conv.weight])
+    (two,) = torch.autograd.grad(other.mean(), [looped.convs[0].weight])
+    # snnTorch passes gradients through float32 spikes, and their difference is divided by eps.
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-7 / eps * one.abs().max().item())
+    adapted = st.lyapunov(st.adapt(looped), x, estimator="finite", eps=eps, seed=5)
+    torch.testing.assert_close(adapted.exponents[0], other, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("batch_norm", ["step", "all"])
 def test_an_image_is_its_repetition(batch_norm: str, training: bool) -> None:
@@ -267,18 +315,22 @@ def test_runs_one_step_at_a_time(batch_norm: str, training: bool) -> None:
 
 @pytest.mark.parametrize("init", INITS)
 def test_initial_weights(init: str) -> None:
-    """Normal of variance 2 / fan_out, half as large if scaled; the readout by its own rule."""
+    """Normal of variance 2 / fan_out, half as large if scaled, or of deviation 0.02; the readout by
+    its own rule."""
     torch.manual_seed(0)
     made = st.spiking_vgg(3, 10, stages=3, base_channels=32, init=init)
     factor = 0.5 if init == "scaled" else 1.0
     for conv in (m for m in made.modules() if isinstance(m, nn.Conv2d)):
-        deviation = factor * math.sqrt(2 / (9 * conv.out_channels))
+        kaiming = factor * math.sqrt(2 / (9 * conv.out_channels))
+        deviation = 0.02 if init == "truncated" else kaiming
         count = conv.weight.numel()
         assert abs(conv.weight.mean()) < 4 * deviation / math.sqrt(count)
         assert abs(conv.weight.std() / deviation - 1) < 4 / math.sqrt(2 * count)
     weight = made.readout.weight
     if init == "scaled":
         torch.testing.assert_close(weight @ weight.T, torch.eye(10) / 4, rtol=0, atol=1e-6)
+    elif init == "truncated":
+        assert abs(weight.std() / 0.02 - 1) < 4 / math.sqrt(2 * weight.numel())
     else:
         bound = math.sqrt(6 / (weight.shape[0] + weight.shape[1]))
         assert 0.99 * bound < weight.abs().max() <= bound

@@ -54,8 +54,8 @@ def test_settings_that_differ_and_no_others(two: list[Path]) -> None:
 
 def test_a_setting_that_only_one_has(two: list[Path]) -> None:
     path = two[0] / "config.json"
-    path.write_text(path.read_text().replace('"tensorboard": false,', ""))
-    assert ["tensorboard", "not a setting", "no"] in compare(two).settings.rows
+    path.write_text(path.read_text().replace('"tau": 2.0,', ""))
+    assert ["tau", "not a setting", "2"] in compare(two).settings.rows
 
 
 def test_without_a_finished_trial_no_number_is_made_up(tmp_path: Path, two: list[Path]) -> None:

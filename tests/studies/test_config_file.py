@@ -21,7 +21,7 @@ def read(folder: Path, text: str, name: str = "mine.yaml") -> IntegratorsConfig:
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_config_of_a_run_is_taken_back(study: str, tmp_path: Path) -> None:
     config_type = STUDIES[study].config_type
-    config = config_type.build(epochs=3, lr=0.25, seeds=[4, 5], tensorboard=True)
+    config = config_type.build(epochs=3, lr=0.25, seeds=[4, 5])
     path = tmp_path / "config.json"
     path.write_text(as_json(study, config))
     assert read_config(path, study, config_type) == config

@@ -19,7 +19,7 @@ from saltation.errors import ConfigError, StoreError
 from saltation.studies import FlossingStudy, IntegratorsStudy, Study
 from saltation.studies.checkpoints import Checkpoints, read
 from saltation.studies.folder import study_of
-from saltation.studies.progress import StudyProgress
+from saltation.studies.recording import Alone
 from saltation.studies.stopping import stoppable
 from saltation.studies.store import Store
 
@@ -87,15 +87,15 @@ def test_stopped_at_every_batch(
     name: str, whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each attempt gets one batch further than an epoch; all together come to the same bits."""
-    batch, left = StudyProgress.batch, [0]
+    batch, left = Alone.batch, [0]
 
-    def stopping(self: StudyProgress, done: int, total: int) -> None:
+    def stopping(self: Alone, done: int, total: int) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
         batch(self, done, total)
 
-    monkeypatch.setattr(StudyProgress, "batch", stopping)
+    monkeypatch.setattr(Alone, "batch", stopping)
     stops = 0
     while stops < 50:
         left[0] = 7  # of 6 in an epoch

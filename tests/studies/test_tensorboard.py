@@ -69,11 +69,11 @@ def record(epoch: int) -> EpochRecord:
 
 def test_a_resumed_trial_hides_what_was_written_beyond_its_checkpoint(tmp_path: Path) -> None:
     for after, epochs, loss in ((0, (1, 2, 3), 1.0), (1, (2,), 2.0)):
-        board = Board(tmp_path, after)
+        board = Board(tmp_path, "lif a/b", after)
         for epoch in epochs:
             board.add(record(epoch), {"epoch": epoch, "loss": loss, "spectrum": [1.0], "no": None})
         board.close()
-    found = read(tmp_path)
+    found = read(tmp_path / "lif a-b")
     assert [(e.step, e.value) for e in found.Scalars("loss")] == [(1, 1.0), (2, 2.0)]
     assert found.Tags()["scalars"] == ["loss"]
 

@@ -1,0 +1,158 @@
+"""One attempt at a trial, as the events that the study's record is made of.
+
+The same attempt runs here, in a worker process or on a cluster; who runs it passes its events on,
+and only the study writes them down.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import warnings
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+import saltation
+from saltation.errors import StabilityWarning, StoreError
+from saltation.studies.checkpoints import Checkpoints
+from saltation.studies.store import DIVERGED, FAILED, FINISHED, trial_id
+from saltation.studies.tensorboard import Board
+from saltation.training import Diverged, EpochRecord
+
+if TYPE_CHECKING:
+    from saltation.studies.progress import BatchProgress
+    from saltation.studies.runner import Study
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The attempt goes on after an epoch (0: from the beginning), in an environment."""
+
+    after: int
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch came to its end; if it is to go on from it, its checkpoint is written."""
+
+    number: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The attempt came to its end: finished, diverged or failed, and why."""
+
+    status: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Who ran the attempt is gone, and why; another will be made."""
+
+    reason: str
+
+
+Event = Begun | Epoch | Ended | Lost
+
+
+class Crew(Protocol):
+    """Who runs trials."""
+
+    def run(self, numbers: Iterable[int]) -> Generator[tuple[int, Event]]:
+        """Run the trials of these numbers, in any order, yielding what happens in each.
+
+        An event is recorded before the next is asked for.
+        """
+
+
+def attempt(
+    study: Study[Any],
+    number: int,
+    data: Any,
+    device: torch.device,
+    recorded: int,
+    progress: BatchProgress,
+) -> Iterator[Event]:
+    """Run a trial, on from its last checkpoint that is of a ``recorded`` epoch.
+
+    Raises
+    ------
+    StoreError
+        If a checkpoint cannot be written; other errors end the trial, not the study.
+    KeyboardInterrupt
+        If ``progress`` raises it.
+    """
+    trial = study.trials()[number]
+    folder = study.checkpoints(trial_id(trial))
+    writes = study.ranks is None or not study.ranks.rank
+    checkpoints = Checkpoints(folder, recorded, writes=writes)
+    kernel = {"kernel": study.kernels(trial, device)}
+    yield Begun(checkpoints.epoch, environment(device) | kernel)
+    board = None
+    try:
+        if study.config.tensorboard and writes:
+            name = f"{study.label(trial)} {trial_id(trial)}"
+            board = Board(study.folder / "tensorboard", name, checkpoints.epoch)
+        with warnings.catch_warnings():
+            # The tables mark unstable steps; a warning per trial would bury the progress.
+            warnings.simplefilter("ignore", StabilityWarning)
+            for record in study.train(trial, data, device, progress, checkpoints):
+                found = metrics(record)
+                if board:
+                    board.add(record, found)
+                yield Epoch(record.epoch, found)
+    except Diverged as error:
+        yield Ended(DIVERGED, str(error))
+    except StoreError:
+        raise  # no other trial could be recorded either
+    except Exception as error:  # a failed trial must not end a night's study
+        yield Ended(FAILED, f"{type(error).__name__}: {error}")
+    else:
+        yield Ended(FINISHED)
+    finally:
+        if board:
+            board.close()
+
+
+def metrics(record: EpochRecord) -> dict[str, Any]:
+    """An epoch as the names of the tables; accuracies in percent, None where not finite."""
+    values = {
+        "epoch": record.epoch,
+        "train_loss": record.train.loss,
+        "train_accuracy": record.train.accuracy,
+        "test_loss": record.test.loss,
+        "test_accuracy": record.test.accuracy,
+        "mean_spike_rate": record.spikes.mean_spike_rate,
+        "silent_fraction": record.spikes.silent_fraction,
+        "active_fraction": record.spikes.active_fraction,
+        "dead_fraction": record.spikes.dead_fraction,
+        "gradient_norm": record.gradient_norm,
+        "lr": record.lr,
+        "seconds": record.seconds,
+    } | record.found
+    return {name: _finite(value) for name, value in values.items()}
+
+
+def _finite(value: Any) -> Any:
+    """None in place of numbers that are not finite, for JSON has none such."""
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return value if math.isfinite(value) else None
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a result may depend on beside its settings."""
+    return {
+        "saltation": saltation.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,134 @@
+"""Trials in several processes: the same results, whoever dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saltation.errors import ConfigError
+from saltation.studies import IntegratorsStudy
+from saltation.studies.config import as_json
+from saltation.studies.folder import study_of
+from saltation.studies.store import Store
+from tests.studies.test_resume import INTEGRATORS, recorded
+
+
+def study(folder: Path, **changes: Any) -> IntegratorsStudy:
+    return IntegratorsStudy(out_dir=folder, **INTEGRATORS | {"dt": [0.5, 1.0]} | changes)
+
+
+def by_id(folder: Path) -> Any:
+    """Trials as recorded, whatever the order, and the threads they had."""
+    trials = recorded(folder)
+    for trial in trials:
+        del trial["environment"]["threads"]
+    return sorted(trials, key=lambda trial: trial["id"])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("alone")
+    return folder, study(folder).run()
+
+
+def test_results_do_not_depend_on_the_number_of_workers(alone: Any, tmp_path: Path) -> None:
+    folder, results = alone
+    both = study(tmp_path, workers=2).run()
+    assert by_id(tmp_path) == by_id(folder)
+    assert both.drop(columns="seconds").equals(results.drop(columns="seconds"))
+    assert (tmp_path / "config.json").read_text() == (folder / "config.json").read_text()
+
+
+def test_a_worker_that_is_killed_costs_nothing(
+    alone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its trial goes on in another process."""
+    add, killed = Store.add_epoch, []
+
+    def add_and_kill(self: Store, *arguments: Any) -> None:
+        add(self, *arguments)
+        if not killed:
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(Store, "add_epoch", add_and_kill)
+    study(tmp_path, workers=2, progress=True).run()
+    assert by_id(tmp_path) == by_id(alone[0])
+    err = capfd.readouterr().err
+    assert err.count("its worker died (SIGKILL: memory may have run out); trying again") == 1
+
+
+def test_a_trial_that_kills_two_workers_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, starts = Store.start, []
+
+    def start_and_kill(self: Store, trial: str, settings: Any, *rest: Any) -> None:
+        start(self, trial, settings, *rest)
+        starts.append(trial)
+        if len(starts) <= 2:
+            (child,) = multiprocessing.active_children()
+            os.kill(child.pid or 0, signal.SIGKILL)
+
+    monkeypatch.setattr(Store, "start", start_and_kill)
+    small = {"workers": 2, "schemes": ["euler"], "dt": [1.0]}
+    results = study(tmp_path, **small).run()
+    assert results["status"].tolist() == ["failed"]
+    assert results["reason"][0].startswith("its worker died (SIGKILL")
+    assert results["reason"][0].endswith("as before")
+    # It is tried again when the study is.
+    assert study(tmp_path, **small).run()["status"].tolist() == ["finished"]
+
+
+def test_sigterm_stops_workers_and_a_resumed_study_is_whole(alone: Any, tmp_path: Path) -> None:
+    """What a cluster does when the time is up."""
+    config = study(tmp_path, epochs=200).config
+    (tmp_path / "config.json").write_text(as_json("integrators", config))
+    code = (
+        "from pathlib import Path\n"
+        "from saltation.cli import main\n"
+        "if __name__ == '__main__':\n"
+        f"    main(['resume', {str(tmp_path)!r}, '--workers', '2', '--no-progress'])\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (tmp_path / "study.db").exists():
+            with Store(tmp_path / "study.db") as store:
+                if sum(len(trial["epochs"]) for trial in store.trials()) >= 4:
+                    break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert f"saltation resume {tmp_path}" in err
+    states = {trial["status"] for trial in recorded(tmp_path)}
+    assert "interrupted" in states
+    assert "running" not in states
+    assert study_of(tmp_path).config.epochs == 200
+
+
+def test_ray_gives_the_same(alone: Any, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs saltation[ray]")
+    folder, results = alone
+    there = study(tmp_path, ray="local").run()
+    assert by_id(tmp_path) == by_id(folder)
+    assert there.drop(columns="seconds").equals(results.drop(columns="seconds"))
+
+
+def test_ray_that_is_not_there(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs saltation[ray]")
+    with pytest.raises(ConfigError, match=r"there is no Ray cluster at '127\.0\.0\.1:1'"):
+        study(tmp_path, ray="127.0.0.1:1").run()
+    with pytest.raises(ConfigError, match="either workers or ray"):
+        study(tmp_path, ray="local", workers=2)

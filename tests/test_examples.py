@@ -1,0 +1,31 @@
+"""The scripts in ``examples/`` do what the documentation says of them."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from saltation.data import load
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.mark.parametrize("network", ["sew", "spikformer"])
+def test_small_networks_learn_digits(network: str) -> None:
+    """To above 95 % of the test set."""
+    script = runpy.run_path(str(EXAMPLES / "train_small.py"))
+    records = list(script["train"](network, load("digits"), epochs=4))
+    assert records[-1].test.accuracy > 95
+
+
+def test_the_command_prints_a_line_for_every_epoch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the options of the documentation."""
+    line = "train_small.py sew --limit-train 64 --epochs 2 --batch-size 32"
+    monkeypatch.setattr("sys.argv", line.split())
+    runpy.run_path(str(EXAMPLES / "train_small.py"), run_name="__main__")
+    shown = capsys.readouterr().out.splitlines()
+    assert [text.split(":")[0] for text in shown] == ["epoch 1", "epoch 2"]
