@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import figures, loops, memory, networks, roofline
+from benchmarks import deep, figures, loops, memory, networks, roofline
 from benchmarks.networks import IZHIKEVICH, LIF, OURS, Task
 from benchmarks.timing import Step, Times, race, table
 from saltation.data import load
@@ -42,12 +42,13 @@ def bound(builders: Mapping[str, Callable[[Task], Step]], task: Task) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--workloads", nargs="+", default=list("abcde"), choices=list("abcde"))
+    parser.add_argument("--workloads", nargs="+", default=list("abcdef"), choices=list("abcdef"))
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--data-dir", default="../shared/data")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--dt", type=float, default=1.0, help=argparse.SUPPRESS)
+    parser.add_argument("--deep", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     x, labels, what = images(options.data_dir)
@@ -56,7 +57,12 @@ def main() -> None:
         return Task(rates, labels, sizes, steps, dt)
 
     if options.memory_of:
-        print(memory.measure(options.memory_of, task(options.dt)))
+        name = options.memory_of
+        print(
+            memory.measure(deep.DEEP[name], deep.batch())
+            if options.deep
+            else memory.measure(LIF[name], task(options.dt))
+        )
         return
     options.out.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
@@ -84,7 +90,7 @@ def main() -> None:
                 for c, dt in columns.items()
             },
         )
-        found = memory.measure_all(list(LIF), 1.0)
+        found = memory.measure_all(list(LIF))
         raw["memory"] = found
         say("### (a) Peak memory of a step, dt = 1 (MiB)\n\n| | MiB |\n| --- | ---: |")
         say("\n".join(f"| {name} | {mib:.1f} |" for name, mib in found.items()) + "\n")
@@ -122,9 +128,41 @@ def main() -> None:
         )
     if "e" in options.workloads:
         scaling(task, x, rounds, run, say, options.out)
+    if "f" in options.workloads:
+        raw["deep memory"] = deep_networks(max(5, rounds // 5), run, say)
     (options.out / "benchmarks.md").write_text("\n".join(lines), encoding="utf-8")
     (options.out / "timings.json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
     print(f"written: {options.out}")
+
+
+def deep_networks(
+    rounds: int,
+    run: Callable[[str, dict[str, dict[str, Times]]], None],
+    say: Callable[[str], None],
+) -> dict[str, float]:
+    """Workload (f): convolutional networks, vanilla and regularised; returns peak memories."""
+    images = deep.batch()
+
+    def raced(names: tuple[str, ...], times: int) -> dict[str, Times]:
+        builders = {
+            name: lambda build=deep.DEEP[name]: deep.repeated(build, images, times)
+            for name in names
+        }
+        return race(builders, rounds, 1)
+
+    vanilla = raced((OURS, deep.RECOMPUTED, deep.PEER), 1)
+    run("(f) VGG, depth 8, batch 32, T = 4", {"a step": vanilla})
+    # Every fourth step has an estimate of λ.
+    regularised = raced((deep.REGULARISED, deep.PEER_REGULARISED), 4)
+    run("(f) the same regularised", {"four steps": regularised})
+    for two, one in ((deep.PEER, OURS), (deep.PEER_REGULARISED, deep.REGULARISED)):
+        both = vanilla | regularised
+        ratio = statistics.median(a / b for a, b in zip(both[two].ms, both[one].ms, strict=True))
+        say(f"{two} / {one}: median ratio {ratio:.2f}\n")
+    found = memory.measure_all(list(deep.DEEP), deep=True)
+    say("### (f) Peak memory of a step (MiB)\n\n| | MiB |\n| --- | ---: |")
+    say("\n".join(f"| {name} | {mib:.0f} |" for name, mib in found.items()) + "\n")
+    return found
 
 
 def scaling(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from benchmarks.networks import LIF, Task
+from benchmarks.timing import Step
 
 
 def _status(field: str) -> float:
@@ -21,11 +23,11 @@ def _status(field: str) -> float:
     raise RuntimeError(f"no {field} in /proc/self/status")
 
 
-def measure(name: str, task: Task) -> float:
-    """MiB of one contender, in this process."""
+def measure(build: Callable[[Any], Step], task: Any) -> float:
+    """MiB of one contender, in this process; tasks have a batch ``x``, ``labels`` and ``steps``."""
     tiny = task._replace(x=task.x[:2], labels=task.labels[:2], steps=2)
-    LIF[name](tiny)(0)
-    step = LIF[name](task)
+    build(tiny)(0)
+    step = build(task)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = _status("VmRSS")
     for number in range(3):
@@ -33,13 +35,16 @@ def measure(name: str, task: Task) -> float:
     return _status("VmHWM") - before
 
 
-def measure_all(names: list[str], dt: float) -> dict[str, float]:
-    """MiB of each contender."""
+def measure_all(names: list[str], dt: float = 1.0, deep: bool = False) -> dict[str, float]:
+    """MiB of each contender, of those in `benchmarks.deep` where that is asked for."""
     found = {}
     for name in names:
         command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "--memory-of", name]
         done = subprocess.run(
-            [*command, "--dt", str(dt)], capture_output=True, text=True, check=False
+            [*command, "--dt", str(dt), *["--deep"] * deep],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode == 0:
             found[name] = float(done.stdout.split()[-1])

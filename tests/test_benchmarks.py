@@ -11,7 +11,7 @@ pytest.importorskip("snntorch", reason="the benchmarks compare with snnTorch")
 pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJelly")
 pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
-from benchmarks import loops
+from benchmarks import deep, loops
 from benchmarks.networks import IZHIKEVICH, LIF, Task
 from benchmarks.timing import race, table
 
@@ -29,6 +29,26 @@ def test_every_contender_trains(name: str, build: object) -> None:
     step = build(TASK)  # type: ignore[operator]
     step(0)
     step(1)
+
+
+@pytest.mark.parametrize("name", deep.DEEP)
+def test_every_deep_network_trains(name: str) -> None:
+    """Four steps, of which ours regularised estimates λ in one."""
+    images = deep.batch(3, 16)._replace(blocks=1, base_channels=2, steps=2)
+    deep.repeated(deep.DEEP[name], images, 2)(0)
+
+
+def test_deep_networks_are_the_same() -> None:
+    """With the same weights snnTorch's network and ours have the same logits."""
+    images = deep.batch(3, 16)._replace(base_channels=4)
+    looped = deep.Looped(images)
+    ours = st.spiking_vgg(3, 10, 16, base_channels=4)
+    looped.readout.eval()
+    ours.dropout.eval()
+    with torch.no_grad():
+        for mine, theirs in zip(ours.parameters(), looped.parameters(), strict=True):
+            mine.copy_(theirs)
+        torch.testing.assert_close(ours(images.x), looped(images.x)[0], rtol=1e-4, atol=1e-4)
 
 
 def test_reward_networks_agree() -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from saltation import cli
 from saltation.cli import main
+from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, IntegratorsConfig, Study, integrators
+from saltation.studies.config import as_json
 from saltation.studies.recording import Alone
 
 
@@ -46,6 +48,13 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("study flossing --config nowhere.yaml --k 3", "'nowhere.yaml' cannot be read"),
         ("report nowhere", "there is no study in nowhere"),
         ("compare nowhere elsewhere", "there is no study in nowhere"),
+        ("study depth --depths 4 6", "depth 6 does not fit images of 32 x 32 pixels"),
+        ("study depth --depths 6", "nearest that fit: 4 and 8"),
+        ("study depth --reg-type squard", "did you mean 'squared'"),
+        ("study depth --arch vggg", "did you mean 'vgg'"),
+        ("study depth --T 0", "T: input should be greater than or equal to 1, got 0"),
+        ("study depth --seed 1 --seeds 2 3", "either seed or seeds"),
+        ("study depth --dataset mnist --data-dir /nowhere", "saltation data fetch mnist"),
         ("study integrator", "integrator"),
         ("studdy", "studdy"),
         ("stability --neuron lift", "did you mean 'lif'"),
@@ -66,6 +75,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
         "",
         *(
             "study",
+            "study depth",
             "study integrators",
             "study flossing",
             "stability",
@@ -137,6 +147,21 @@ def test_a_config_file_with_flags_on_top(
     assert "--config FILE" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", STUDIES)
+def test_flags_go_before_the_config_of_a_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Study[Any]] = []
+    monkeypatch.setattr(cli, "run_study", ran.append)
+    file = tmp_path / "config.json"
+    config_type = STUDIES[name].config_type
+    file.write_text(as_json(name, config_type.build(seeds=[3], epochs=7, out_dir=tmp_path)))
+    main(["study", name, "--config", str(file), "--seeds", "1", "2"])
+    assert {trial["seed"] for trial in ran[0].trials()} == {1, 2}
+    assert ran[0].config.epochs == 7
+    assert ran[0].folder != tmp_path
+
+
 def test_a_run_is_reported_repeated_and_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +200,24 @@ def test_a_study_of_failures_alone_ends_with_its_tables(
     assert "out of luck" in (tmp_path / "report.html").read_text()
 
 
+def test_depth_study_as_the_script_was_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options of the script with their underscores, every one of them."""
+    main(
+        "study depth --dataset digits --depths 2 4 --T 2 --epochs 1 --batch_size 16 --lr 1e-3 "
+        "--lambda_reg 0.3 --lambda_target -0.1 --device cpu --seed 42 --no-progress "
+        "--reg_type hinge --warmup_epochs 1 --stable_init --lyap_threshold 2.0 "
+        f"--data_dir {tmp_path} --out_dir {tmp_path / 'out'} --base-channels 2 --side 16 "
+        "--limit-train 32 --limit-test 16 --estimator finite".split()
+    )
+    out = capsys.readouterr().out
+    assert re.search(r"4 │ hinge \(finite\)\s+│\s+[\d.]+ │\s+[\d.]+ │\s+[+-][\d.]+ │", out)
+    assert "Gradient health" in out
+    assert "hinge (finite): cannot tell" in out
+    assert (tmp_path / "out" / "results.json").exists()
+
+
 def test_stability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(f"stability --neuron lif --tau 2 --dt 5 --out-dir {tmp_path}".split())
     out = capsys.readouterr().out
@@ -186,7 +229,7 @@ def test_stability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_info_names_what_the_registries_hold(capsys: pytest.CaptureFixture[str]) -> None:
     main(["info"])
     out = capsys.readouterr().out
-    for name in [*NEURONS, *SCHEMES, *STUDIES, "reference"]:
+    for name in [*NEURONS, *SCHEMES, *ARCHITECTURES, *STUDIES, "reference"]:
         assert name in out
 
 

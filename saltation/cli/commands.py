@@ -21,6 +21,7 @@ from saltation.cli.terminal import console, say
 from saltation.data import DATASETS, describe, fetch
 from saltation.errors import ConfigError
 from saltation.kernels.dispatch import KERNELS
+from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, draw_schemes, scheme_table
@@ -117,6 +118,7 @@ class Info:
             "schemes": ", ".join(SCHEMES),
             "surrogates": ", ".join(SURROGATES),
             "data sets": ", ".join(DATASETS),
+            "networks": ", ".join(ARCHITECTURES),
             "studies": ", ".join(STUDIES),
         }
         for name, value in lines.items():

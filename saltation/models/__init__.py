@@ -1,5 +1,6 @@
 """Networks, each from one constructor."""
 
+from saltation.models.architectures import ARCHITECTURES, Architecture
 from saltation.models.mlp import spiking_mlp
 from saltation.models.sew_resnet import (
     sew_resnet,
@@ -13,6 +14,8 @@ from saltation.models.spikformer import spikformer
 from saltation.models.vgg import spiking_vgg
 
 __all__ = [
+    "ARCHITECTURES",
+    "Architecture",
     "sew_resnet",
     "sew_resnet18",
     "sew_resnet34",

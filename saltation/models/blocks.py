@@ -14,6 +14,7 @@ from saltation.errors import choose
 from saltation.layers import LAYERS
 
 STATISTICS = ("step", "all", "tdbn")
+NORMS = (*STATISTICS, "none")
 
 
 def at_every_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ class ConvBlock(nn.Module):
     neuron : str
         Model of the neurons.
     batch_norm : str, default "step"
-        Statistics of the normalisation; see `SequenceBatchNorm`.
+        Statistics of the normalisation, see `SequenceBatchNorm`; ``none`` leaves it out.
     kernel : int, default 3
         Side of the convolution's windows, odd; the input is padded by half of it.
     stride : int, default 1
@@ -163,7 +164,11 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(fan_in, fan_out, kernel, stride, kernel // 2, bias=bias)
         self.neurons = LAYERS[choose("neuron", neuron, LAYERS)](**parameters)
-        self.norm = SequenceBatchNorm(fan_out, batch_norm, self.neurons.neuron.v_threshold)
+        choose("batch_norm", batch_norm, NORMS)
+        self.norm: nn.Module = nn.Identity()
+        if batch_norm != "none":
+            threshold = self.neurons.neuron.v_threshold
+            self.norm = SequenceBatchNorm(fan_out, batch_norm, threshold)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, fan_in, H, W]`` to spikes ``[T, B, fan_out, ceil(H / s), ceil(W / s)]`` with

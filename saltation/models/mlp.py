@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from saltation.encoding import direct
 from saltation.errors import SaltationError, choose
 from saltation.layers import LAYERS, READOUTS, Readout, Sequential, SpikeLinear
+from saltation.models.init import INITS
+from saltation.models.vgg import DEFAULTS
+from saltation.surrogate import FastSigmoid
 
 
 def spiking_mlp(
@@ -59,3 +64,52 @@ def spiking_mlp(
     if readout != "spike_count":
         modules.pop()
     return Sequential(*modules, Readout(readout))
+
+
+class Shown(nn.Module):
+    """Images, shown at every one of ``steps`` steps, and sequences of them as rows of pixels."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` to ``[steps, B, C H W]``, ``[T, B, C, H, W]`` to ``[T, B, C H W]``."""
+        return (direct(x, self.steps) if x.ndim == 4 else x).flatten(2)
+
+
+def fits_mlp(depth: int, side: int) -> bool:
+    """A perceptron may be of any depth."""
+    return True
+
+
+def image_mlp(
+    shape: tuple[int, int, int],
+    classes: int,
+    depth: int,
+    *,
+    base_channels: int = 64,
+    steps: int = 4,
+    init: str = "kaiming",
+) -> nn.Sequential:
+    """`spiking_mlp` on images ``shape = (C, H, W)``: ``depth`` layers of ``base_channels`` neurons.
+
+    As a `spiking_vgg` it has its LIF neurons, biases, its initial weights and a linear readout of
+    the summed spikes. There is no normalisation and no dropout.
+
+    Raises
+    ------
+    SaltationError
+        If a number is below 1 or the name of the initial weights unknown.
+    """
+    choose("init", init, INITS)
+    if depth < 1:
+        raise SaltationError(f"depth must be at least 1, got {depth}")
+    chain = spiking_mlp(
+        (math.prod(shape), *[base_channels] * depth, classes),
+        readout="sum",
+        bias=True,
+        surrogate=FastSigmoid(25.0),
+        **DEFAULTS["lif"],
+    )
+    return nn.Sequential(Shown(steps), chain).apply(INITS[init])

@@ -6,6 +6,8 @@ from typing import Any
 
 from saltation.errors import SaltationError
 
+MOST_STAGES = 4  # of networks that are made to a depth
+
 
 def check_counts(**counts: Any) -> None:
     """Refuse, by name, what is not a positive integer.

@@ -23,7 +23,7 @@ from saltation.errors import SaltationError, choose
 from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS
-from saltation.models.options import check_counts, completed
+from saltation.models.options import MOST_STAGES, check_counts, completed
 from saltation.surrogate import ATan, Smooth, Surrogate
 
 # What the neurons are unless told otherwise. Of LIF: integrate-and-fire, as the authors' code has.
@@ -209,6 +209,55 @@ def sew_resnet(
     )
     network.apply(INITS[init])
     return network
+
+
+def counts_of(depth: int, side: int) -> tuple[int, ...] | None:
+    """Basic blocks of each stage of a SEW-ResNet with ``depth`` convolutions from image to readout,
+    a stem and two in each block; None if there is none.
+
+    There are 4 stages, or as many as images of ``side`` pixels can be halved; fewer blocks are
+    stages of one each, more must divide among them.
+    """
+    stages = min(MOST_STAGES, side.bit_length())
+    blocks, rest = divmod(depth - 1, 2)
+    if rest or blocks < 1:
+        return None
+    if blocks <= stages:
+        return (1,) * blocks
+    return None if blocks % stages else (blocks // stages,) * stages
+
+
+def fits_sew(depth: int, side: int) -> bool:
+    """Whether `sew_of_depth` has a network of this depth for images of this side."""
+    return counts_of(depth, side) is not None
+
+
+def sew_of_depth(
+    shape: tuple[int, int, int],
+    classes: int,
+    depth: int,
+    *,
+    base_channels: int = 64,
+    **options: Any,
+) -> SEWResNet:
+    """`sew_resnet` of basic blocks for images ``shape = (C, H, W)``; see `counts_of`.
+
+    Steps are normalised one by one, as in the other networks that are made to a depth.
+
+    Raises
+    ------
+    SaltationError
+        If the depth does not divide among the stages, or an option is not allowed.
+    """
+    counts = counts_of(depth, shape[1])
+    if counts is None:
+        raise SaltationError(
+            f"{depth} convolutions are no stem and pairs that divide among the stages of images of "
+            f"side {shape[1]}"
+        )
+    return sew_resnet(
+        "basic", counts, shape[0], classes, width=base_channels, batch_norm="step", **options
+    )
 
 
 def _block(

@@ -15,7 +15,7 @@ from saltation.errors import SaltationError, choose
 from saltation.models.blocks import AvgPool, ConvBlock
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS
-from saltation.models.options import check_counts, completed
+from saltation.models.options import MOST_STAGES, check_counts, completed
 from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 
 MOST_CHANNELS = 512
@@ -105,7 +105,8 @@ def spiking_vgg(
     batch_norm : str, default "step"
         Whether batch normalisation takes the statistics of each ``step`` by itself, so that in
         training, too, steps can be run one after the other, or of ``all`` steps together, which is
-        faster; ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021).
+        faster; ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021);
+        ``none`` leaves it out.
     init : str, default "kaiming"
         ``kaiming``: convolutions normal with variance 2 / fan_out, readout Xavier uniform;
         ``scaled``: convolutions half as large, readout orthogonal with gain 1/2; ``truncated``:
@@ -170,3 +171,42 @@ def spiking_vgg(
     )
     network.apply(INITS[init])
     return network
+
+
+def stages_of(depth: int, side: int) -> tuple[int, int] | None:
+    """Stages, and blocks of each, of a VGG with ``depth`` convolutions, None if there is none.
+
+    There are 4 stages, or as many as images of ``side`` pixels can be halved; fewer convolutions
+    are stages of one block each, more must divide among them.
+    """
+    stages = min(MOST_STAGES, side.bit_length() - 1)
+    if 1 <= depth <= stages:
+        return depth, 1
+    if depth < 1 or stages < 1 or depth % stages:
+        return None
+    return stages, depth // stages
+
+
+def fits_vgg(depth: int, side: int) -> bool:
+    """Whether `vgg_of_depth` has a network of this depth for images of this side."""
+    return stages_of(depth, side) is not None
+
+
+def vgg_of_depth(
+    shape: tuple[int, int, int], classes: int, depth: int, **options: Any
+) -> SpikingVGG:
+    """`spiking_vgg` for images ``shape = (C, H, W)`` with ``depth`` convolutions; see `stages_of`.
+
+    Raises
+    ------
+    SaltationError
+        If the depth does not divide among the stages, or an option is not allowed.
+    """
+    parts = stages_of(depth, shape[1])
+    if parts is None:
+        raise SaltationError(
+            f"{depth} convolutions do not divide among the stages of images of side {shape[1]}"
+        )
+    return spiking_vgg(
+        shape[0], classes, shape[1], stages=parts[0], blocks_per_stage=parts[1], **options
+    )

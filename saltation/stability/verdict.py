@@ -231,11 +231,16 @@ def _chaotic(layers: Sequence[Layer], tangent: float, finite: float, horizon: in
         if far > _FAR
         else ""
     )
+    what = "perturbations explode in time"
+    if finite <= 0:
+        what = "gradients explode in time, though spike trains come together"
+    elif tangent <= 0:
+        what = "spike trains part in time, though gradients decay"
     return [
         Finding(
             "chaotic",
             widest.name,
-            f"perturbations explode in time: λ = {tangent:+.2f} per step with the surrogate's "
+            f"{what}: λ = {tangent:+.2f} per step with the surrogate's "
             f"derivative and {finite:+.2f} between two trajectories, a factor of "
             f"{math.exp(min(largest * horizon, 700)):.2g} over {horizon} steps{more}",
             "smaller recurrent weights, a LyapunovPenalty, shorter windows, clipped gradients",

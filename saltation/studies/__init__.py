@@ -1,5 +1,6 @@
 """Studies: grids of trials that are recorded as they go, with their tables and figures."""
 
+from saltation.studies.depth import DepthConfig, DepthStudy
 from saltation.studies.flossing import FlossingConfig, FlossingStudy
 from saltation.studies.integrators import IntegratorsConfig, IntegratorsStudy
 from saltation.studies.runner import STUDIES, Study
@@ -7,6 +8,8 @@ from saltation.studies.scheme_report import draw_schemes, scheme_table
 
 __all__ = [
     "STUDIES",
+    "DepthConfig",
+    "DepthStudy",
     "FlossingConfig",
     "FlossingStudy",
     "IntegratorsConfig",

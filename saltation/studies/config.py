@@ -107,6 +107,10 @@ class StudyConfig(BaseModel):
             clip=self.clip,
         )
 
+    def recorded(self) -> dict[str, Any]:
+        """What `CONFIG` holds: all settings that results depend on."""
+        return self.model_dump(mode="json", exclude={"out_dir", *HOW})
+
     @classmethod
     def build(cls, **settings: Any) -> Self:
         """Make a config.
@@ -158,7 +162,7 @@ class DataConfig(StudyConfig):
 
 def as_json(study: str, config: StudyConfig) -> str:
     """A study's name and its config, as the file `CONFIG` of its folder has them."""
-    settings = config.model_dump(mode="json", exclude={"out_dir", *HOW})
+    settings = config.recorded()
     if settings.get("data_dir"):
         settings["data_dir"] = str(Path(settings["data_dir"]).resolve())
     return json.dumps({"study": study} | settings, indent=1)

@@ -36,11 +36,14 @@ def read_config(path: Path, study: str, config_type: type[Config]) -> Config:
     """
     settings = _mapping(path)
     try:
-        of_study = settings.pop("study", study)
-        if of_study != study:
-            raise ConfigError(f"it is of the study '{of_study}', not of '{study}'")
+        if "study" in settings:
+            of_study = settings.pop("study")
+            if of_study != study:
+                raise ConfigError(f"it is of the study '{of_study}', not of '{study}'")
+            # Where that run went is not where another is to go.
+            settings.pop("out_dir", None)
         for name in settings:
-            choose("setting", name, config_type.model_fields)
+            choose("setting", name, {**config_type.model_fields, **config_type().recorded()})
         return config_type.build(**settings)
     except SaltationError as error:
         raise ConfigError(f"{path}: {error}") from None

@@ -251,9 +251,13 @@ class Study(ABC, Generic[Config]):
         """Write ``results.csv``, ``results.json``, the study's figures and ``report.html``."""
         table = self.table(records)
         write_whole(self.folder / "results.csv", table.to_csv(index=False))
-        write_whole(self.folder / "results.json", json.dumps(records, indent=1))
+        write_whole(self.folder / "results.json", json.dumps(self.results(records), indent=1))
         self.report(records)
         write_report(self)
+
+    def results(self, records: list[dict[str, Any]]) -> Any:
+        """What ``results.json`` holds: the recorded trials, unless a study says otherwise."""
+        return records
 
     def table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
         """A row per recorded trial, as ``results.csv`` has them."""
@@ -266,7 +270,8 @@ class Study(ABC, Generic[Config]):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-            write_whole(self.folder / CONFIG, as_json(self.name, self.config))
+            config = self.config.model_copy(update={"out_dir": self.folder})
+            write_whole(self.folder / CONFIG, as_json(self.name, config))
         except Timeout:
             raise ConfigError(
                 f"another process is running the study in {self.folder}; wait for it, or give "

@@ -21,10 +21,13 @@ def read(folder: Path, text: str, name: str = "mine.yaml") -> IntegratorsConfig:
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_config_of_a_run_is_taken_back(study: str, tmp_path: Path) -> None:
     config_type = STUDIES[study].config_type
-    config = config_type.build(epochs=3, lr=0.25, seeds=[4, 5])
+    config = config_type.build(epochs=3, lr=0.25, seeds=[4, 5], out_dir=tmp_path)
     path = tmp_path / "config.json"
     path.write_text(as_json(study, config))
-    assert read_config(path, study, config_type) == config
+    found = read_config(path, study, config_type)
+    assert STUDIES[study](found).trials() == STUDIES[study](config).trials()
+    assert {t["seed"] for t in STUDIES[study](found).trials()} == {4, 5}
+    assert found.out_dir is None
 
 
 def test_yaml_as_people_write_it(tmp_path: Path) -> None:

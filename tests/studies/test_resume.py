@@ -16,7 +16,7 @@ from filelock import FileLock
 
 import saltation as st
 from saltation.errors import ConfigError, StoreError
-from saltation.studies import FlossingStudy, IntegratorsStudy, Study
+from saltation.studies import DepthStudy, FlossingStudy, IntegratorsStudy, Study
 from saltation.studies.checkpoints import Checkpoints, read
 from saltation.studies.folder import study_of
 from saltation.studies.recording import Alone
@@ -48,6 +48,16 @@ FLOSSING: dict[str, Any] = SHARED | {
     "floss_samples": 2,
     "floss_every": 3,
 }
+DEPTH: dict[str, Any] = SHARED | {
+    "dataset": "digits",
+    "limit_train": 64,
+    "limit_test": 32,
+    "depths": [1],
+    "seeds": [0],
+    "base_channels": 2,
+    "side": 8,
+    "T": 2,
+}
 
 
 def integrators(folder: Path) -> IntegratorsStudy:
@@ -58,7 +68,11 @@ def flossing(folder: Path) -> FlossingStudy:
     return FlossingStudy(out_dir=folder, **FLOSSING)
 
 
-STUDIES = {"integrators": integrators, "flossing": flossing}
+def depth(folder: Path) -> DepthStudy:
+    return DepthStudy(out_dir=folder, **DEPTH)
+
+
+STUDIES = {"integrators": integrators, "flossing": flossing, "depth": depth}
 
 
 def recorded(folder: Path) -> Any:
@@ -68,6 +82,7 @@ def recorded(folder: Path) -> Any:
     for trial in trials:
         for epoch in trial["epochs"]:
             del epoch["seconds"]
+            epoch.pop("peak_memory", None)
     return trials
 
 

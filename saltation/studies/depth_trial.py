@@ -1,0 +1,200 @@
+"""A trial of the depth study: the network, its training, and what is measured after every epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from saltation.data import Augment, Batch, Dataset, batches
+from saltation.encoding import direct
+from saltation.layers import SpikeStatistics
+from saltation.layers.stepping import undisturbed
+from saltation.models import ARCHITECTURES
+from saltation.ranks import Ranks
+from saltation.stability import LyapunovPenalty, depth_growth, lyapunov
+from saltation.stability.gradients import matrix_health
+from saltation.studies.checkpoints import Checkpoints
+from saltation.studies.memory import forget_peak, peak
+from saltation.studies.progress import BatchProgress
+from saltation.studies.runner import Settings
+from saltation.training import EpochRecord, Optimisation, Score, fit
+
+# Training samples, the first in stored order, that gradients and exponents are measured on. The
+# gradient of a matrix [out, in] is a sum of one product per step, sample and place: with fewer of
+# these than rows it is singular whatever the network is like.
+_GRADED, _PERTURBED = 64, 16
+
+
+def network_of(trial: Settings, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """The network of a trial, with the weights that torch's generator gives now."""
+    network = ARCHITECTURES[trial["arch"]].build(
+        shape,
+        classes,
+        trial["depth"],
+        base_channels=trial["base_channels"],
+        steps=trial["T"],
+        init="scaled" if trial["stable_init"] else "kaiming",
+    )
+    with torch.no_grad():
+        for weight in driving(network).values():
+            weight.mul_(trial["gain"])
+    return network
+
+
+def driving(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weight matrices that drive neurons: all but the last, which is the readout's.
+
+    The readout is of no use for condition numbers: over the classes the gradient of a cross-entropy
+    adds up to 0, so that its matrix is singular in any network.
+    """
+    matrices = {name: p for name, p in network.named_parameters() if p.ndim >= 2}
+    return dict(list(matrices.items())[:-1])
+
+
+class Regularisation:
+    """The term that a regularised trial adds to its loss."""
+
+    def __init__(self, trial: Settings) -> None:
+        self._steps = trial["T"]
+        self._penalty = LyapunovPenalty(
+            weight=trial["lambda_reg"],
+            penalty=trial["reg_type"],
+            target=trial["lambda_target"],
+            threshold=trial["lyap_threshold"],
+            estimator=trial["estimator"],
+            every=trial["lyap_every"],
+            samples=trial["lyap_samples"],
+            warmup_epochs=trial["warmup_epochs"],
+            seed=trial["seed"],
+        )
+        self.state_dict = self._penalty.state_dict
+        self.load_state_dict = self._penalty.load_state_dict
+
+    def __call__(self, network: nn.Module, batch: Batch, epoch: int) -> Tensor:
+        return self._penalty(network, direct(batch.images, self._steps), epoch)
+
+
+def run_trial(
+    trial: Settings,
+    optimisation: Optimisation,
+    data: Dataset,
+    device: torch.device,
+    progress: BatchProgress,
+    checkpoints: Checkpoints,
+    ranks: Ranks | None = None,
+) -> Iterator[EpochRecord]:
+    """Train the network of a trial; the record of epoch 0 is what is measured before.
+
+    Photographs in colour are cropped and mirrored at random, grey images come as they are.
+    """
+    seed, size = trial["seed"], trial["batch_size"]
+    torch.manual_seed(seed)
+    network = network_of(trial, data.shape, data.classes).to(device)
+    augment = Augment() if data.channels == 3 else None
+    whole = len(data.train) >= size
+    per_epoch = (len(data.train) // size if whole else 1) + -(-len(data.test) // size)
+    part = ranks.part if ranks else (0, 1)
+    fixed = next(batches(data.train, _GRADED))
+    if not checkpoints.epoch:
+        yield _untrained(network, fixed, trial)
+    forget_peak(device)
+    for record in fit(
+        network,
+        optimisation,
+        train=lambda epoch: batches(
+            data.train,
+            size,
+            seed=seed,
+            epoch=epoch,
+            shuffle=True,
+            drop_last=whole,
+            augment=augment,
+            part=part,
+        ),
+        test=lambda epoch: batches(data.test, size, part=part),
+        logits=_logits,
+        terms=[Regularisation(trial)] if trial["mode"] == "regularised" else [],
+        device=device,
+        on_batch=lambda done: progress.batch(done, per_epoch),
+        keeper=checkpoints,
+        ranks=ranks,
+    ):
+        memory = {"peak_memory": peak(device)}
+        yield replace(record, found=measure(network, fixed, trial) | by_layer(record) | memory)
+        forget_peak(device)
+
+
+def _untrained(network: nn.Module, fixed: Batch, trial: Settings) -> EpochRecord:
+    start = time.perf_counter()
+    before = measure(network, fixed, trial)
+    return EpochRecord(
+        epoch=0,
+        train=Score(math.nan, math.nan),
+        test=Score(math.nan, math.nan),
+        layers={},
+        gradient_norm=math.nan,
+        lr=math.nan,
+        seconds=time.perf_counter() - start,
+        found=before,
+    )
+
+
+def _logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
+    logits: Tensor = model(batch.images)
+    return logits
+
+
+def by_layer(record: EpochRecord) -> dict[str, list[float]]:
+    """Spikes per neuron and step, and the fraction of dead neurons, of every layer on the test."""
+    layers: list[SpikeStatistics] = list(record.layers.values())
+    return {
+        "rate_by_layer": [layer.mean_spike_rate for layer in layers],
+        "dead_by_layer": [layer.dead_fraction for layer in layers],
+    }
+
+
+def measure(network: nn.Module, batch: Batch, trial: Settings) -> dict[str, Any]:
+    """What perturbations and gradients do in the network as training sees it.
+
+    That is with the statistics of the batch in batch normalisation, and without dropout. The
+    network, and torch's generator, are left as they were.
+
+    Returns
+    -------
+    ``exponent``, ``exponent_error``: λ per step by the surrogate's tangent, and its standard error
+    over samples; ``exponent_finite``: between two trajectories, as its penalty has it;
+    ``growth_by_layer``: log of the growth of a perturbation from each layer to the next, L - 1
+    numbers; of the gradient of the cross-entropy with respect to each weight matrix but the
+    readout's ``gradient_by_layer``: its norm, ``largest_by_layer``, ``smallest_by_layer``: its
+    singular values, ``condition_by_layer``: their ratio.
+    """
+    training = network.training
+    network.train()
+    sequence = direct(batch.images[:_PERTURBED], trial["T"])
+    with torch.no_grad():
+        tangent = lyapunov(network, sequence, seed=trial["seed"])
+        finite = lyapunov(network, sequence, estimator="finite", seed=trial["seed"])
+        growth = depth_growth(network, sequence, seed=trial["seed"]).growth
+    weights = driving(network)
+    with undisturbed(network):
+        loss = cross_entropy(network(batch.images), batch.labels)
+    gradients = torch.autograd.grad(loss, list(weights.values()))
+    health = [matrix_health(name, g) for name, g in zip(weights, gradients, strict=True)]
+    network.train(training)
+    return {
+        "exponent": float(tangent.exponent),
+        "exponent_error": float(tangent.standard_error[0]),
+        "exponent_finite": float(finite.exponent),
+        "growth_by_layer": growth.mean(1).tolist(),
+        "gradient_by_layer": [one.norm for one in health],
+        "largest_by_layer": [one.largest for one in health],
+        "smallest_by_layer": [one.smallest for one in health],
+        "condition_by_layer": [one.condition for one in health],
+    }

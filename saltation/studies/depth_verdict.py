@@ -1,0 +1,234 @@
+"""What trials of the depth study say together: intervals over seeds, and words that follow from
+them. Reads results as `results.csv` holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from saltation.studies.store import DIVERGED, FINISHED
+
+LEVEL = 0.95
+# Condition numbers of a gradient from which it is said to be ill-conditioned, and somewhat so.
+_ILL, _SOMEWHAT = 1e6, 1e4
+# Ratio of the gradients' norms of the first and the last layer from which one has vanished or
+# exploded; a rate below which a layer is silent.
+_FADED, _SILENT = 1e-3, 1e-3
+
+
+class Interval(NamedTuple):
+    """A mean over seeds with Student's interval of 95 %.
+
+    ``mean ± t(n - 1) s / √n``, s being the standard deviation of the n values. (Student, "The
+    probable error of a mean", Biometrika 6, 1908.) From one value ``half`` is NaN.
+
+    Attributes
+    ----------
+    mean
+        NaN where there is no value.
+    half
+        Half the width.
+    n
+        Number of values.
+    """
+
+    mean: float
+    half: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Interval:
+        """The interval of some values."""
+        x = np.array(list(values), dtype=float)
+        if len(x) < 2:
+            return cls(float(x[0]) if len(x) else math.nan, math.nan, len(x))
+        quantile = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1))
+        return cls(float(x.mean()), quantile * float(x.std(ddof=1)) / math.sqrt(len(x)), len(x))
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 if all of the interval lies above or below 0; 0 if it does not, or is not known.
+
+        Values that are all the same have an interval of no width, which says so too.
+        """
+        if math.isnan(self.half) or abs(self.mean) <= self.half:
+            return 0
+        return 1 if self.mean > 0 else -1
+
+    def __str__(self) -> str:
+        if self.n == 0:
+            return "none"
+        return f"{self.mean:+.1f}" + ("" if math.isnan(self.half) else f" ± {self.half:.1f}")
+
+
+class Variant(NamedTuple):
+    """One way to regularise."""
+
+    reg_type: str
+    estimator: str
+
+    def __str__(self) -> str:
+        return f"{self.reg_type} ({self.estimator})"
+
+
+def variants(results: pd.DataFrame) -> list[Variant]:
+    """The ways to regularise that were tried, in order."""
+    rows = results[results["mode"] == "regularised"]
+    if rows.empty:
+        return []
+    return list(dict.fromkeys(map(Variant, rows["reg_type"], rows["estimator"])))
+
+
+def trials_of(results: pd.DataFrame, variant: Variant | None, depth: int) -> pd.DataFrame:
+    """The trials of a depth, by seed: of a variant, or vanilla ones."""
+    here = results["depth"] == depth
+    if variant is None:
+        here &= results["mode"] == "vanilla"
+    else:
+        here &= results["mode"] == "regularised"
+        here &= (results["reg_type"] == variant.reg_type) & (
+            results["estimator"] == variant.estimator
+        )
+    return results[here].set_index("seed")
+
+
+def accuracies(results: pd.DataFrame, variant: Variant | None, depth: int) -> pd.Series[Any]:
+    """Last test accuracy in percent of the finished trials of a depth, by seed."""
+    trials = trials_of(results, variant, depth)
+    return trials.loc[trials["status"] == FINISHED, "test_accuracy"].astype(float)
+
+
+def difference(results: pd.DataFrame, variant: Variant, depth: int) -> Interval:
+    """Regularised minus vanilla accuracy, seed by seed, of those that finished both ways."""
+    pairs = accuracies(results, variant, depth) - accuracies(results, None, depth)
+    return Interval.of(pairs.dropna())
+
+
+def gain(results: pd.DataFrame, variant: Variant | None) -> pd.Series[Any]:
+    """Accuracy at the largest depth minus that at the smallest, by seed."""
+    least, most = results["depth"].min(), results["depth"].max()
+    return (accuracies(results, variant, most) - accuracies(results, variant, least)).dropna()
+
+
+def verdict(results: pd.DataFrame) -> list[str]:
+    """Whether regularisation makes depth pay: sentences that follow from intervals over seeds."""
+    said = _diverged(results)
+    tried = variants(results)
+    depths = sorted(results["depth"].unique())
+    counted = 0
+    unsaid = []
+    for variant in tried:
+        by_depth = {depth: difference(results, variant, depth) for depth in depths}
+        if max(d.n for d in by_depth.values()) < 2:
+            unsaid.append(str(variant))
+            continue
+        counted += sum(d.n > 1 for d in by_depth.values())
+        if len(depths) > 1:
+            said.append(f"{variant}: {_does_depth_pay(results, variant)}")
+        sure = [f"depth {depth} {d}" for depth, d in by_depth.items() if d.sign]
+        said.append(
+            f"{variant}: differences from vanilla whose interval excludes 0: "
+            f"{', '.join(sure) or 'none'}."
+        )
+    if unsaid:
+        said.append(
+            f"{', '.join(unsaid)}: cannot tell. Fewer than two seeds finished both ways, and one "
+            "says nothing of how much seeds differ; give --seeds three or more."
+        )
+    if counted:
+        said.append(
+            f"Intervals of {LEVEL:.0%} over seeds. Were there no effect anywhere, "
+            f"{counted * (1 - LEVEL):.2g} of the {counted} differences would be expected to "
+            "exclude 0."
+        )
+    return said
+
+
+def _does_depth_pay(results: pd.DataFrame, variant: Variant) -> str:
+    least, most = results["depth"].min(), results["depth"].max()
+    plain, regularised = gain(results, None), gain(results, variant)
+    more = Interval.of((regularised - plain).dropna())
+    mine = Interval.of(regularised)
+    numbers = (
+        f"from depth {least} to {most} accuracy changes by {Interval.of(plain)} points without and "
+        f"by {mine} with it, {more} more"
+    )
+    if more.n < 2:
+        return f"cannot tell whether it makes depth pay ({numbers}; too few pairs of seeds)."
+    if more.sign > 0 and mine.sign > 0:
+        return f"it makes depth pay: {numbers}."
+    if more.sign > 0:
+        return f"depth costs less with it, but is not shown to pay: {numbers}."
+    if more.sign < 0:
+        return f"it makes depth pay less: {numbers}."
+    return f"not shown to make depth pay more or less: {numbers}."
+
+
+def _diverged(results: pd.DataFrame) -> list[str]:
+    found = []
+    for depth in sorted(results["depth"].unique()):
+        for variant in [None, *variants(results)]:
+            trials = trials_of(results, variant, depth)
+            count = int((trials["status"] == DIVERGED).sum())
+            if count:
+                found.append(f"depth {depth} {variant or 'vanilla'} {count} of {len(trials)}")
+    if not found:
+        return []
+    return [f"Diverged, and not in any mean: {', '.join(found)}."]
+
+
+def health_of(epoch: dict[str, Any]) -> dict[str, Any]:
+    """Of a recorded epoch: worst condition number of a layer, gradient of the first over that of
+    the last layer, and number of silent layers. NaN where the gradient is not finite."""
+    pairs = list(zip(epoch["largest_by_layer"], epoch["smallest_by_layer"], strict=True))
+    known = [(large, small) for large, small in pairs if large is not None and small is not None]
+    norms = [math.nan if g is None else g for g in epoch["gradient_by_layer"]]
+    first, last = norms[0], norms[-1]
+    return {
+        "condition": max(
+            (large / small if small else math.inf for large, small in known), default=math.nan
+        ),
+        "gradient_ratio": first / last if last else math.nan,
+        "silent_layers": sum(rate < _SILENT for rate in epoch.get("rate_by_layer", [])),
+    }
+
+
+def health(results: pd.DataFrame) -> list[str]:
+    """Gradients and spikes at the end of training, in words: a line per depth and way."""
+    lines = []
+    for depth in sorted(results["depth"].unique()):
+        for variant in [None, *variants(results)]:
+            trials = trials_of(results, variant, depth)
+            if len(trials):
+                lines.append(f"depth {depth}, {variant or 'vanilla'}: {_in_words(trials)}")
+    return lines
+
+
+def _in_words(trials: pd.DataFrame) -> str:
+    """Of the trials of one depth and way: medians over seeds."""
+    condition = float(trials["condition"].median())
+    ratio = float(trials["gradient_ratio"].median())
+    silent = float(trials["silent_layers"].median())
+    words = []
+    if math.isnan(condition):
+        return "gradients are not finite"
+    if condition > _ILL:
+        words.append(f"ill-conditioned gradients (κ up to {condition:.1e})")
+    elif condition > _SOMEWHAT:
+        words.append(f"somewhat ill-conditioned gradients (κ up to {condition:.1e})")
+    else:
+        words.append(f"well-conditioned gradients (κ up to {condition:.1e})")
+    if math.isnan(ratio):
+        words.append("no gradient in the last layer")
+    elif ratio < _FADED:
+        words.append(f"vanishing towards the input (first layer {ratio:.1e} of the last)")
+    elif ratio > 1 / _FADED:
+        words.append(f"exploding towards the input (first layer {ratio:.1e} of the last)")
+    if silent >= 1:
+        words.append(f"{silent:.0f} silent layers")
+    return ", ".join(words)
