@@ -132,7 +132,7 @@ def _trials(records: list[dict[str, Any]], results: pd.DataFrame) -> Grid:
 
 def _cell(name: str, value: Any) -> str:
     """A result with the digits that mean something."""
-    if isinstance(value, float) and math.isfinite(value) and value != round(value):
+    if isinstance(value, float) and math.isfinite(value):
         return f"{value:.2f}" if name.endswith("accuracy") else f"{value:.4g}"
     return in_words(value)
 
