@@ -71,13 +71,13 @@ class Ranks:
         distributed.all_reduce(summed)
         return [float(number) for number in summed]
 
-    def any(self, mask: Tensor) -> Tensor:
-        """Whether it is so in any process, element by element."""
+    def sum(self, counts: Tensor) -> Tensor:
+        """Sums over the processes, element by element."""
         if self.count == 1:
-            return mask
-        counted = mask.to(torch.int32)
-        distributed.all_reduce(counted)
-        return counted > 0
+            return counts
+        summed = counts.clone()
+        distributed.all_reduce(summed)
+        return summed
 
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Give all processes the values that process 0 has."""

@@ -272,7 +272,7 @@ def evaluate(
     if ranks is not None:
         for layer in statistics.values():
             layer.sites, layer.spikes = map(int, ranks.total([layer.sites, layer.spikes]))
-            layer.fired = None if layer.fired is None else ranks.any(layer.fired)
+            layer.counts = None if layer.counts is None else ranks.sum(layer.counts)
     return tally.score(ranks), statistics
 
 

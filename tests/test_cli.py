@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from saltation import cli
 from saltation.cli import main
 from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
-from saltation.studies import STUDIES
+from saltation.studies import STUDIES, IntegratorsConfig, Study, integrators
+from saltation.studies.config import as_json
 from saltation.studies.recording import Alone
 
 
@@ -39,6 +42,12 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("study flossing --modes befor", "did you mean 'before'"),
         ("study flossing --k 9 --hidden 8", "k must be at most the 8 neurons of the layer, got 9"),
         ("study flossing --dataset digits", "--dataset"),
+        ("study flossing --config", "--config takes a file, got none"),
+        ("study flossing --config --k 3", "--config takes a file, got none"),
+        ("study flossing --config=a.yaml --config b.yaml", "--config takes one file, got 2"),
+        ("study flossing --config nowhere.yaml --k 3", "'nowhere.yaml' cannot be read"),
+        ("report nowhere", "there is no study in nowhere"),
+        ("compare nowhere elsewhere", "there is no study in nowhere"),
         ("study depth --depths 4 6", "depth 6 does not fit images of 32 x 32 pixels"),
         ("study depth --depths 6", "nearest that fit: 4 and 8"),
         ("study depth --reg-type squard", "did you mean 'squared'"),
@@ -74,7 +83,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
             "data list",
             "data fetch",
         ),
-        *("info", "selftest"),
+        *("report", "compare", "info", "selftest"),
     ],
 )
 def test_help_everywhere(words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +123,81 @@ def test_a_study_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert re.search(r"euler\s+│\s+[\d.]+\s+│\s+[\d.]+ !", out)
     assert "outside the scheme's stability limit" in out
     assert (tmp_path / "results.csv").exists()
+
+
+def test_a_config_file_with_flags_on_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[Study[Any]] = []
+    monkeypatch.setattr(cli, "run_study", ran.append)
+    file = tmp_path / "mine.yaml"
+    file.write_text("dt: [0.5, 2]\nepochs: 3\nbio_time: 10\nprogress: no\n")
+    main(["study", "integrators", "--dt", "4", "--config", str(file), "--seeds", "1", "2"])
+    main(["study", "integrators", f"--config={file}"])
+    flags, plain = (study.config for study in ran)
+    assert (flags.dt, flags.epochs, flags.bio_time, flags.seeds) == ([4.0], 3, 10.0, [1, 2])
+    assert plain == IntegratorsConfig(dt=[0.5, 2.0], epochs=3, bio_time=10.0, progress=False)
+    given = ("study", "integrators", "--config", str(file))
+    assert "either steps or bio_time" in refused(capsys, *given, "--steps", "5")
+    assert "dt: input should be greater than 0" in refused(capsys, *given, "--dt", "-1")
+    file.write_text("dtt: 1\n")
+    assert "unknown setting 'dtt'; did you mean 'dt'" in refused(capsys, *given)
+    with pytest.raises(SystemExit):
+        main([*given[:2], "--help"])
+    assert "--config FILE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_flags_go_before_the_config_of_a_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Study[Any]] = []
+    monkeypatch.setattr(cli, "run_study", ran.append)
+    file = tmp_path / "config.json"
+    config_type = STUDIES[name].config_type
+    file.write_text(as_json(name, config_type.build(seeds=[3], epochs=7, out_dir=tmp_path)))
+    main(["study", name, "--config", str(file), "--seeds", "1", "2"])
+    assert {trial["seed"] for trial in ran[0].trials()} == {1, 2}
+    assert ran[0].config.epochs == 7
+    assert ran[0].folder != tmp_path
+
+
+def test_a_run_is_reported_repeated_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command that a report gives does the same trials again."""
+    monkeypatch.setenv("COLUMNS", "300")
+    words = "study integrators --neurons lif --schemes euler --dt 1 --steps 5 --hidden 8"
+    words += " --epochs 1 --limit-train 64 --limit-test 32 --batch-size 32 --no-progress"
+    main([*words.split(), "--out-dir", str(tmp_path / "[b]")])
+    page = tmp_path / "[b]" / "report.html"
+    assert f"report: {page}" in capsys.readouterr().out
+    page.unlink()
+    main(["report", str(page.parent)])
+    assert f"report: {page}" in capsys.readouterr().out
+    monkeypatch.chdir(page.parent)
+    (command,) = re.findall(r"<pre>saltation (study .*)</pre>", page.read_text())
+    main([*command.split(), "--lr", "0.5", "--no-progress"])
+    capsys.readouterr()
+    main(["compare", str(page.parent), "again", "--out", "both.html"])
+    out = capsys.readouterr().out
+    assert out.count("1 finished") == 2
+    assert re.search(r"lr\s+│\s+0.001\s+│\s+0.5", out)
+    assert str(page.parent) in out
+    assert "page: both.html" in out
+    assert Path("both.html").exists()
+
+
+def test_a_study_of_failures_alone_ends_with_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*args: object, **options: object) -> object:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(integrators, "fit", fails)
+    main(f"study integrators --neurons lif --dt 1 --no-progress --out-dir {tmp_path}".split())
+    assert "failed, RuntimeError: out of luck" in capsys.readouterr().out
+    assert "out of luck" in (tmp_path / "report.html").read_text()
 
 
 def test_depth_study_as_the_script_was_called(

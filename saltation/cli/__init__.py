@@ -7,16 +7,19 @@ import io
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import tyro
 from pydantic import ValidationError
 
 from saltation.cli.commands import DataFetch, DataList, Diagnose, Info, SelfTest, Stability
-from saltation.cli.runs import Exponents, Resume, Runs, run_study
+from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_study
 from saltation.errors import ConfigError, SaltationError
 from saltation.studies import STUDIES
 from saltation.studies.config import StudyConfig, one_line
+from saltation.studies.config_file import read_config
 
 
 def _study() -> None:
@@ -36,22 +39,31 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "stability": Stability,
     "resume": Resume,
     "runs": Runs,
+    "report": Report,
+    "compare": Compare,
     "lyapunov": Exponents,
     "diagnose": Diagnose,
     "data": _data,
     "info": Info,
     "selftest": SelfTest,
 }
+_CONFIG_HELP = (
+    "Settings may also stand in a file, YAML or JSON, such as the config.json of a run: "
+    "--config FILE. Flags go before what is in it."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``saltation``; a mistake is one line on stderr and exit code 2."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    command: Any
     try:
-        if words and words[0] in GROUPS:
-            command = _parse(GROUPS[words[0]], f"saltation {words[0]}", words[1:])
+        if words[:1] == ["study"] and words[1:2] and words[1] in STUDIES:
+            command = _parse_study(words[1], words[2:])
+        elif words and words[0] in GROUPS:
+            command = _parse_one_of(GROUPS[words[0]], f"saltation {words[0]}", words[1:])
         else:
-            command = _parse(COMMANDS, "saltation", words)
+            command = _parse_one_of(COMMANDS, "saltation", words)
         if isinstance(command, StudyConfig):
             run_study(next(s for s in STUDIES.values() if s.config_type is type(command))(command))
         else:
@@ -61,14 +73,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
 
 
-def _parse(commands: dict[str, Callable[..., Any]], prog: str, words: list[str]) -> Any:
-    """The command that the words describe."""
+def _parse_study(name: str, words: list[str]) -> StudyConfig:
+    """A study's config: its file's settings, if it is given one, and over them the flags."""
+    config_type = STUDIES[name].config_type
+    file, flags = _config_file(words)
+    given = {} if file is None else {"default": read_config(file, name, config_type)}
+    description = f"{config_type.__doc__}\n\n{_CONFIG_HELP}"
+    config: StudyConfig = _parse(
+        partial(tyro.cli, config_type, description=description, **given),
+        f"saltation study {name}",
+        flags,
+    )
+    return config
+
+
+def _config_file(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The file that ``--config`` names, and the words without it."""
+    places = [i for i, word in enumerate(words) if word.split("=")[0] == "--config"]
+    if not places:
+        return None, words
+    if len(places) > 1:
+        raise ConfigError(f"--config takes one file, got {len(places)}")
+    (place,) = places
+    _, equals, file = words[place].partition("=")
+    end = place + 1 if equals else place + 2
+    file = file if equals else "".join(words[place + 1 : end])
+    if not file or file.startswith("--"):
+        raise ConfigError("--config takes a file, got none")
+    return Path(file), words[:place] + words[end:]
+
+
+def _parse_one_of(commands: dict[str, Callable[..., Any]], prog: str, words: list[str]) -> Any:
+    """The command that the words name and describe."""
+    parser = partial(tyro.extras.subcommand_cli_from_dict, commands, description="")
+    return _parse(parser, prog, words)
+
+
+def _parse(parser: Callable[..., Any], prog: str, words: list[str]) -> Any:
+    """What the words describe, or the parser's complaint in one line."""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.extras.subcommand_cli_from_dict(
-                commands, prog=prog, description="", args=words
-            )
+            return parser(prog=prog, args=words)
     except SystemExit as stop:
         if not stop.code:
             raise

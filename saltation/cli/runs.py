@@ -10,15 +10,19 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from rich.console import JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 from saltation.cli.terminal import console, say
 from saltation.data import DATASETS
 from saltation.errors import ConfigError, DataError
 from saltation.studies import Study
+from saltation.studies.compare import compare, write_comparison
 from saltation.studies.config import names
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
 from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
+from saltation.studies.report import REPORT, Grid, write_report
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="Folder of a study.")]
 
@@ -41,6 +45,50 @@ def run_study(study: Study[Any]) -> None:
         trial = {str(name): value for name, value in row.items()}
         say(f"{study.label(trial)}: {row['status']}, {row['reason']}")
     say(f"results: {study.folder}")
+    say(f"report: {study.folder / REPORT}")
+
+
+@dataclass
+class Report:
+    """Write a study's report.html anew from what is in its folder: results, figures, failures."""
+
+    run: RunFolder
+
+    def __call__(self) -> None:
+        say(f"report: {write_report(study_of(self.run, device='cpu'))}")
+
+
+@dataclass
+class Compare:
+    """Set studies side by side: what came out of them, and the settings in which they differ."""
+
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(help="Folders of studies.")
+    ]
+    out: Path | None = None
+    """Page to write too, such as compare.html."""
+
+    def __call__(self) -> None:
+        found = compare(self.runs)
+        console.print(_shown(found.outcomes))
+        say("best and mean ± sd: test accuracy in %, mean and deviation of all finished trials")
+        if found.settings.rows:
+            say("settings that differ:")
+            console.print(_shown(found.settings))
+        if self.out is not None:
+            say(f"page: {write_comparison(self.out, found)}")
+
+
+def _shown(grid: Grid) -> Table:
+    """A grid for the terminal, its texts as they are."""
+    table = Table()
+    for column in grid.columns:
+        justify: JustifyMethod = "right" if column.number else "left"
+        head = Text(column.head)
+        table.add_column(head, justify=justify, overflow="fold", no_wrap=column.number)
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 @dataclass
@@ -53,12 +101,14 @@ class Resume:
     """Processes that run trials at the same time."""
     ray: str | None = None
     """Address of a Ray cluster, or local, to run them there."""
+    tensorboard: bool = False
+    """Whether to write scalars and spike rates for TensorBoard."""
     progress: bool = True
     """Whether to show progress."""
 
     def __call__(self) -> None:
-        how = {"workers": self.workers, "ray": self.ray, "progress": self.progress}
-        run_study(study_of(self.run, **how))
+        how = {"workers": self.workers, "ray": self.ray, "tensorboard": self.tensorboard}
+        run_study(study_of(self.run, **how, progress=self.progress))
 
 
 @dataclass

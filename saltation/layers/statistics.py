@@ -19,22 +19,27 @@ class SpikeStatistics:
     ----------
     sites, spikes
         Number of (step, sample, neuron) triples seen and of spikes among them.
-    fired
-        Per neuron, whether it has spiked at all; None before the first update.
+    counts
+        Spikes of every neuron; None before the first update.
     """
 
     def __init__(self) -> None:
         self.sites = 0
         self.spikes = 0
-        self.fired: Tensor | None = None
+        self.counts: Tensor | None = None
 
     def update(self, spikes: Tensor) -> None:
         """Add spikes of ``[T, B, ...]``."""
         counts = (spikes > 0).sum(dim=(0, 1))
         self.sites += spikes.numel()
         self.spikes += int(counts.sum())
-        fired = counts.flatten() > 0
-        self.fired = fired if self.fired is None else self.fired | fired
+        counts = counts.flatten()
+        self.counts = counts if self.counts is None else self.counts + counts
+
+    @property
+    def rates(self) -> Tensor | None:
+        """Spikes per step of every neuron of a layer; None before the first update."""
+        return None if self.counts is None else self.counts * (len(self.counts) / self.sites)
 
     @property
     def mean_spike_rate(self) -> float:
@@ -54,7 +59,7 @@ class SpikeStatistics:
     @property
     def dead_fraction(self) -> float:
         """Fraction of neurons that never spiked over all that was seen."""
-        return float("nan") if self.fired is None else 1 - self.fired.float().mean().item()
+        return float("nan") if self.counts is None else 1 - (self.counts > 0).float().mean().item()
 
 
 @contextmanager
@@ -85,6 +90,6 @@ def merged(statistics: dict[str, SpikeStatistics]) -> SpikeStatistics:
     for layer in statistics.values():
         whole.sites += layer.sites
         whole.spikes += layer.spikes
-    fired = [layer.fired for layer in statistics.values() if layer.fired is not None]
-    whole.fired = torch.cat(fired) if fired else None
+    counts = [layer.counts for layer in statistics.values() if layer.counts is not None]
+    whole.counts = torch.cat(counts) if counts else None
     return whole

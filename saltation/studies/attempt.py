@@ -19,6 +19,7 @@ import saltation
 from saltation.errors import StabilityWarning, StoreError
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.store import DIVERGED, FAILED, FINISHED, trial_id
+from saltation.studies.tensorboard import Board
 from saltation.training import Diverged, EpochRecord
 
 if TYPE_CHECKING:
@@ -89,15 +90,23 @@ def attempt(
     """
     trial = study.trials()[number]
     folder = study.checkpoints(trial_id(trial))
-    checkpoints = Checkpoints(folder, recorded, writes=study.ranks is None or not study.ranks.rank)
+    writes = study.ranks is None or not study.ranks.rank
+    checkpoints = Checkpoints(folder, recorded, writes=writes)
     kernel = {"kernel": study.kernels(trial, device)}
     yield Begun(checkpoints.epoch, environment(device) | kernel)
+    board = None
     try:
+        if study.config.tensorboard and writes:
+            name = f"{study.label(trial)} {trial_id(trial)}"
+            board = Board(study.folder / "tensorboard", name, checkpoints.epoch)
         with warnings.catch_warnings():
             # The tables mark unstable steps; a warning per trial would bury the progress.
             warnings.simplefilter("ignore", StabilityWarning)
             for record in study.train(trial, data, device, progress, checkpoints):
-                yield Epoch(record.epoch, metrics(record))
+                found = metrics(record)
+                if board:
+                    board.add(record, found)
+                yield Epoch(record.epoch, found)
     except Diverged as error:
         yield Ended(DIVERGED, str(error))
     except StoreError:
@@ -106,6 +115,9 @@ def attempt(
         yield Ended(FAILED, f"{type(error).__name__}: {error}")
     else:
         yield Ended(FINISHED)
+    finally:
+        if board:
+            board.close()
 
 
 def metrics(record: EpochRecord) -> dict[str, Any]:

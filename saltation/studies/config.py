@@ -25,7 +25,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 CONFIG = "config.json"
 
 # Settings that say how a study is run, and that no result depends on.
-HOW = ("workers", "ray", "devices", "strategy", "progress")
+HOW = ("workers", "ray", "devices", "strategy", "progress", "tensorboard")
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -72,6 +72,8 @@ class StudyConfig(BaseModel):
     strategy: str = Field("ddp", description=f"How they do that: {', '.join(STRATEGIES)}.")
     progress: bool = True
     """Whether to show progress."""
+    tensorboard: bool = False
+    """Whether to write scalars and spike rates for TensorBoard, into the folder's tensorboard."""
 
     @model_validator(mode="after")
     def _check_shared(self) -> Self:

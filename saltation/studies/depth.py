@@ -115,10 +115,13 @@ class DepthConfig(DataConfig):
     @model_validator(mode="before")
     @classmethod
     def _as_recorded(cls, given: Any) -> Any:
-        """Progress by the name that the script's config has for its opposite."""
+        """Progress by the name that the script's config has for its opposite, and the first of the
+        seeds once."""
         if isinstance(given, dict) and "no_progress" in given:
             given = dict(given)
             given["progress"] = not given.pop("no_progress")
+            if given.get("seeds"):
+                given.pop("seed", None)
         return given
 
     @property
@@ -244,7 +247,7 @@ class DepthStudy(Study[DepthConfig]):
         return {"best_test_accuracy": max(scores, default=None)} | (health_of(last) if last else {})
 
     def report(self, records: list[dict[str, Any]]) -> None:
-        write_whole(self.folder / "summary.md", depth_text(self._table(records)))
+        write_whole(self.folder / "summary.md", depth_text(self.table(records)))
         draw_depth(records, self.folder / "figures")
 
     def tables(self, results: pd.DataFrame) -> RenderableType:

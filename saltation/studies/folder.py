@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +16,7 @@ from saltation.errors import ConfigError, DataError, StabilityWarning, choose
 from saltation.studies.checkpoints import epochs, read
 from saltation.studies.config import CONFIG
 from saltation.studies.runner import STUDIES, Settings, Study
-from saltation.studies.store import Store
-
-RECORD = "study.db"
+from saltation.studies.store import FINISHED, RECORD, Store
 
 
 def study_of(folder: Path, **changes: Any) -> Study[Any]:
@@ -129,27 +129,37 @@ def run_and_checkpoint(path: Path) -> tuple[Path, Path | None]:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """What stands in a study's record, in a row: how many trials are in which state, and the best.
+    """What stands in a study's record, in a row: how many trials are in which state, and scores.
+
+    Returns
+    -------
+    ``folder``, ``study``, ``trials``, ``states``; ``best``, the largest test accuracy that is the
+    last of a trial; ``mean`` and ``spread``, mean and standard deviation of those of finished
+    trials (nan for want of trials); ``seconds`` of all.
 
     Raises
     ------
     ConfigError, StoreError
         If there is no study there or its record cannot be read.
     """
-    study = study_of(folder)
+    study = study_of(folder, device="cpu")  # wherever it ran
     with Store(folder / RECORD) as store:
         records = store.trials()
     states: dict[str, int] = {}
     for record in records:
         states[record["status"]] = states.get(record["status"], 0) + 1
-    accuracies = [e["test_accuracy"] for r in records for e in r["epochs"][-1:]]
-    known = [a for a in accuracies if a is not None]
+    scores = [(r["status"], e["test_accuracy"]) for r in records for e in r["epochs"][-1:]]
+    known = [(status, score) for status, score in scores if score is not None]
+    finished = [score for status, score in known if status == FINISHED]
     return {
         "folder": str(folder),
         "study": study.name,
         "trials": len(study.trials()),
         "states": ", ".join(f"{count} {state}" for state, count in states.items()) or "not begun",
-        "best": max(known, default=float("nan")),
+        "best": max((score for _, score in known), default=math.nan),
+        "mean": statistics.fmean(finished) if finished else math.nan,
+        "spread": statistics.stdev(finished) if len(finished) > 1 else math.nan,
+        "seconds": sum(epoch["seconds"] for r in records for epoch in r["epochs"]),
     }
 
 

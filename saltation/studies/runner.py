@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from saltation.errors import ConfigError, StoreError
 from saltation.ranks import Ranks
+from saltation.studies import tensorboard
 from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.cluster import OnRay
@@ -31,8 +33,9 @@ from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_devic
 from saltation.studies.files import write_whole
 from saltation.studies.progress import BatchProgress, StudyProgress
 from saltation.studies.recording import Alone, follow, record
+from saltation.studies.report import write_report
 from saltation.studies.stopping import stoppable
-from saltation.studies.store import DIVERGED, FINISHED, Store, trial_id
+from saltation.studies.store import DIVERGED, FINISHED, RECORD, Store, trial_id
 from saltation.studies.workers import Workers
 from saltation.training import EpochRecord
 
@@ -149,6 +152,8 @@ class Study(ABC, Generic[Config]):
             written; on a second one at once.
         """
         device = resolve_device(self.config.device)
+        if self.config.tensorboard:
+            tensorboard.require()
         if self.config.devices > 1:
             if not self.data_parallel:
                 raise ConfigError(
@@ -162,7 +167,7 @@ class Study(ABC, Generic[Config]):
         if self.ranks is not None and self.ranks.rank:
             follow(self, self.ranks, data, device)
             raise SystemExit(0)  # the first process has the results
-        with self._held(), stoppable() as check, Store(self.folder / "study.db") as store:
+        with self._held(), stoppable() as check, Store(self.folder / RECORD) as store:
             try:
                 self._run(store, data, device, check)
             except BaseException:
@@ -200,7 +205,7 @@ class Study(ABC, Generic[Config]):
                 f"the report of {self.folder} was not written: {error}. The record is kept: give "
                 "the same command again"
             ) from error
-        return self._table(records)
+        return self.table(records)
 
     def _crew(
         self,
@@ -243,17 +248,19 @@ class Study(ABC, Generic[Config]):
         return 1.0
 
     def write(self, records: list[dict[str, Any]]) -> None:
-        """Write ``results.csv``, ``results.json`` and the study's own report."""
-        table = self._table(records)
+        """Write ``results.csv``, ``results.json``, the study's figures and ``report.html``."""
+        table = self.table(records)
         write_whole(self.folder / "results.csv", table.to_csv(index=False))
         write_whole(self.folder / "results.json", json.dumps(self.results(records), indent=1))
         self.report(records)
+        write_report(self)
 
     def results(self, records: list[dict[str, Any]]) -> Any:
         """What ``results.json`` holds: the recorded trials, unless a study says otherwise."""
         return records
 
-    def _table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
+    def table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
+        """A row per recorded trial, as ``results.csv`` has them."""
         return pd.DataFrame([row(record) | self.findings(record) for record in records])
 
     @contextmanager
@@ -292,7 +299,8 @@ def _new_folder(study: str) -> Path:
 
 def row(record: dict[str, Any]) -> dict[str, Any]:
     """A trial's settings, the numbers of its last epoch, seconds of all, its status."""
-    last = record["epochs"][-1] if record["epochs"] else {}
+    # Tables of trials that all failed at once have this column too.
+    last = record["epochs"][-1] if record["epochs"] else {"test_accuracy": math.nan}
     settings: dict[str, Any] = record["settings"]
     return (
         settings

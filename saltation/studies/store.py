@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from saltation.errors import StoreError
 
+RECORD = "study.db"  # in the folder of a study
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x53414C54  # "SALT"
 

@@ -29,11 +29,14 @@ def test_by_hand() -> None:
     statistics = st.SpikeStatistics()
     statistics.update(torch.tensor([[[1.0, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 0, 0]]]))
     assert numbers(statistics) == pytest.approx([4 / 12, 4 / 12, 8 / 12, 1 / 3])
+    assert statistics.rates is not None
+    assert statistics.rates.tolist() == pytest.approx([3 / 4, 1 / 4, 0])
 
 
 def test_before_the_first_batch() -> None:
     """No figure is made up."""
     assert all(map(math.isnan, numbers(st.SpikeStatistics())))
+    assert st.SpikeStatistics().rates is None
 
 
 @given(some.lists(some.integers(1, 5), min_size=1, max_size=4), some.integers(0, 1000))

@@ -56,7 +56,8 @@ def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
     folder, results = done
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
-    assert names >= {"config.json", "study.db", "results.csv", "results.json"} | figures
+    tables = {"config.json", "study.db", "results.csv", "results.json", "report.html"}
+    assert names >= tables | figures
     table = pd.read_csv(folder / "results.csv")
     assert len(table) == len(results) == 2 * 2 * 3
     assert (table["status"] == "finished").all()

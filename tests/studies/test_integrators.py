@@ -67,7 +67,8 @@ def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
         for name in ("accuracy", "spike_rate", "learning_curves")
         for kind in ("png", "svg")
     }
-    assert names >= {"config.json", "study.db", "results.csv", "results.json"} | figures
+    tables = {"config.json", "study.db", "results.csv", "results.json", "report.html"}
+    assert names >= tables | figures
 
     table = pd.read_csv(folder / "results.csv")
     assert set(table.columns) >= COLUMNS

@@ -1,0 +1,38 @@
+"""Pages of results: one file each that needs no other and no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import saltation
+from saltation.studies.files import write_whole
+from saltation.studies.report.blocks import Grid, Verbatim, in_words
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("saltation.studies.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["in_words"] = in_words
+_TEMPLATES.tests["grid"] = lambda block: isinstance(block, Grid)
+_TEMPLATES.tests["verbatim"] = lambda block: isinstance(block, Verbatim)
+
+
+def write_page(path: Path, template: str, **contents: Any) -> Path:
+    """Write a page; whatever stands in ``contents`` is text on it, unless it is `Markup`."""
+    script = Markup(_TEMPLATES.get_template("sort.js").render())
+    # Browsers run the script with this hash and no other, wherever one may come from.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = _TEMPLATES.get_template(template).render(
+        contents, script=script, digest=digest, version=saltation.__version__
+    )
+    write_whole(path, page)
+    return path

@@ -1,0 +1,165 @@
+"""The report of one study: what was asked, what came out, what went wrong, and how it was made."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import pandas as pd
+from rich.console import RenderableType
+
+from saltation.errors import StoreError
+from saltation.studies.config import CONFIG
+from saltation.studies.report.blocks import Column, Grid, blocks, in_words
+from saltation.studies.report.figures import figures_in
+from saltation.studies.report.page import write_page
+from saltation.studies.store import FINISHED, RECORD, Store, trial_id
+
+REPORT = "report.html"
+
+
+class Reported(Protocol):
+    """What a report asks of a study; see `saltation.studies.runner.Study`."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str: ...
+    def trials(self) -> list[dict[str, Any]]: ...
+    def label(self, trial: dict[str, Any]) -> str: ...
+    def table(self, records: list[dict[str, Any]]) -> pd.DataFrame: ...
+    def tables(self, results: pd.DataFrame) -> RenderableType: ...
+
+
+class Trouble(NamedTuple):
+    """A trial that has not finished: which, its status and reason, and the epochs it had."""
+
+    trial: str
+    status: str
+    reason: str
+    epochs: int
+
+
+def write_report(study: Reported) -> Path:
+    """Write ``report.html`` into a study's folder, from its record, config and figures.
+
+    Returns
+    -------
+    Its path.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be read or written.
+    """
+    labels = {trial_id(trial): study.label(trial) for trial in study.trials()}
+    with Store(study.folder / RECORD) as store:
+        records = store.trials(labels)
+        others = [record for record in store.trials() if record["id"] not in labels]
+    results = study.table(records)
+    unfinished = [record for record in records if record["status"] != FINISHED]
+    try:
+        config = json.loads((study.folder / CONFIG).read_text(encoding="utf-8"))
+        return write_page(
+            study.folder / REPORT,
+            "report.html.j2",
+            title=f"{study.name} study {study.folder.name}",
+            study=study.name,
+            folder=study.folder.name,
+            facts=_facts(records, len(labels), labels),
+            settings={name: value for name, value in config.items() if name != "study"},
+            blocks=list(blocks(study.tables(results))) if records else [],
+            figures=figures_in(study.folder / "figures"),
+            trouble=[_trouble(record, labels[record["id"]]) for record in unfinished],
+            not_begun=[label for key, label in labels.items() if key not in _ids(records)],
+            trials=_trials(records, results) if records else Grid([], []),
+            others=_others(others),
+            environments=_environments(records),
+        )
+    except OSError as error:
+        raise StoreError(f"the report of {study.folder} was not written: {error}") from error
+
+
+def _ids(records: list[dict[str, Any]]) -> set[str]:
+    return {record["id"] for record in records}
+
+
+def _facts(
+    records: list[dict[str, Any]], asked: int, labels: dict[str, str]
+) -> list[tuple[str, str, str]]:
+    """What to know first: name, value, and what is to be said of it."""
+    states = Counter(record["status"] for record in records)
+    states["not begun"] = asked - len(records)
+    facts = [
+        ("trials", str(asked), ", ".join(f"{n} {state}" for state, n in states.items() if n)),
+    ]
+    scores = [(record["epochs"][-1]["test_accuracy"], record["id"]) for record in _ended(records)]
+    if scores:
+        best, key = max(scores)
+        facts.append(("best test accuracy", f"{best:.2f} %", labels[key]))
+    seconds = sum(epoch["seconds"] for record in records for epoch in record["epochs"])
+    facts.append(("training and tests", f"{seconds:.0f} s", "sum over all trials"))
+    return facts
+
+
+def _ended(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Finished trials that have a test accuracy."""
+    return [
+        r
+        for r in records
+        if r["status"] == FINISHED and r["epochs"] and r["epochs"][-1]["test_accuracy"] is not None
+    ]
+
+
+def _trouble(record: dict[str, Any], label: str) -> Trouble:
+    return Trouble(label, record["status"], record["reason"], len(record["epochs"]))
+
+
+def _trials(records: list[dict[str, Any]], results: pd.DataFrame) -> Grid:
+    """A row per trial: the settings in which trials differ, and what came out."""
+    settings = list(dict.fromkeys(name for record in records for name in record["settings"]))
+    differing = [name for name in settings if results[name].map(str).nunique() > 1]
+    found = [c for c in results.columns if c not in {*settings, "status", "reason", "kernel"}]
+    shown = [*differing, "status", *found]
+    numbers = {c for c in shown if pd.api.types.is_numeric_dtype(results[c])}
+    columns = [Column(c.replace("_", " "), c in numbers) for c in shown]
+    rows = results[shown].to_dict("records")
+    return Grid(columns, [[_cell(str(name), value) for name, value in r.items()] for r in rows])
+
+
+def _cell(name: str, value: Any) -> str:
+    """A result with the digits that mean something."""
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.2f}" if name.endswith("accuracy") else f"{value:.4g}"
+    return in_words(value)
+
+
+def _others(records: list[dict[str, Any]]) -> Grid:
+    """Trials in the record that the config does not ask for (any more), in a few words."""
+    columns = [Column("status"), Column("test accuracy", number=True), Column("settings")]
+    return Grid(
+        columns,
+        [
+            [
+                record["status"],
+                in_words(record["epochs"][-1]["test_accuracy"] if record["epochs"] else None),
+                ", ".join(f"{name} {in_words(v)}" for name, v in record["settings"].items()),
+            ]
+            for record in records
+        ],
+    )
+
+
+def _environments(records: list[dict[str, Any]]) -> Grid:
+    """What trials ran on, a row for each combination, with their number."""
+    counts = Counter(json.dumps(record["environment"]) for record in records)
+    found = [(json.loads(text), count) for text, count in counts.items()]
+    names = list(dict.fromkeys(name for environment, _ in found for name in environment))
+    columns = [*map(Column, names), Column("trials", number=True)]
+    return Grid(
+        columns,
+        [[*(in_words(e.get(name)) for name in names), str(count)] for e, count in found],
+    )
