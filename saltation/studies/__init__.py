@@ -2,6 +2,7 @@
 
 from saltation.studies.flossing import FlossingConfig, FlossingStudy
 from saltation.studies.integrators import IntegratorsConfig, IntegratorsStudy
+from saltation.studies.rstdp import RSTDPConfig, RSTDPStudy
 from saltation.studies.runner import STUDIES, Study
 from saltation.studies.scheme_report import draw_schemes, scheme_table
 
@@ -11,6 +12,8 @@ __all__ = [
     "FlossingStudy",
     "IntegratorsConfig",
     "IntegratorsStudy",
+    "RSTDPConfig",
+    "RSTDPStudy",
     "Study",
     "draw_schemes",
     "scheme_table",

@@ -24,7 +24,7 @@ from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
-from saltation.studies.config import Count, Positive, Several, StudyConfig, names
+from saltation.studies.config import Count, GradientConfig, Positive, Several, names
 from saltation.studies.delayed import TASKS, Trials
 from saltation.studies.flossing_report import draw_flossing, flossing_table
 from saltation.studies.flossing_trial import (
@@ -45,7 +45,7 @@ MODES = ("none", "before", "both")
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class FlossingConfig(StudyConfig):
+class FlossingConfig(GradientConfig):
     """Whether flossing helps recurrent spiking networks to learn over long delays."""
 
     tasks: Annotated[

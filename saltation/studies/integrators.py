@@ -24,7 +24,7 @@ from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
-from saltation.studies.config import Count, DataConfig, Positive, Several, names
+from saltation.studies.config import Count, DataConfig, GradientConfig, Positive, Several, names
 from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import StudyProgress
 from saltation.studies.runner import Settings, Study
@@ -33,7 +33,7 @@ from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
 
 
-class IntegratorsConfig(DataConfig):
+class IntegratorsConfig(GradientConfig, DataConfig):
     """Which integrator and time step train a spiking network, and which break it."""
 
     neurons: Annotated[
