@@ -141,7 +141,8 @@ class WinnerTakeAllNetwork(nn.Module):
             raise SaltationError(f"teach must be a finite number of at least 0, got {teach!r}")
         if teach and labels is None:
             raise SaltationError(f"a teaching current of {teach:g} needs labels, got none")
-        taught = x.new_zeros(x.shape[1], classes)
+        # Not x.new_zeros, which asks spikes that are kept as events for the dense tensor.
+        taught = torch.zeros(x.shape[1], classes, dtype=x.dtype, device=x.device)
         if labels is not None:
             taught += teach * one_hot(checked_labels(labels, x.shape[1], classes), classes)
         hidden = dispatch.fixed(x, self.neurons.stage(self.input_gain * self.input.weight, None))

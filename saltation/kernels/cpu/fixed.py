@@ -165,7 +165,7 @@ def forward(events: Events, stage: Stage) -> Emitted:
         workers,
         workers,
         source,
-        scratch.array(workers, sites, dtype=torch.bool),
+        scratch.array(workers, sites, dtype=torch.uint8),
         scratch.array(workers, words(steps), sites, dtype=torch.uint64),
         scratch.array(workers, steps * sites, dtype=torch.int16),
         scratch.array(workers, steps + 1, dtype=torch.int64),
