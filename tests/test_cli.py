@@ -37,6 +37,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("study flossing --modes befor", "did you mean 'before'"),
         ("study flossing --k 9 --hidden 8", "k must be at most the 8 neurons of the layer, got 9"),
         ("study flossing --dataset digits", "--dataset"),
+        ("study rstdp --reward pm2", "unknown reward 'pm2'; did you mean 'pm1'"),
+        ("study rstdp --lr 0", "lr: input should be greater than 0, got 0.0"),
+        ("study rstdp --optimizer adam", "--optimizer"),
         ("study integrator", "integrator"),
         ("studdy", "studdy"),
         ("stability --neuron lift", "did you mean 'lif'"),
@@ -59,6 +62,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
             "study",
             "study integrators",
             "study flossing",
+            "study rstdp",
             "stability",
             "data",
             "data list",
@@ -103,6 +107,21 @@ def test_a_study_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "left out: LIF has no symplectic" in out
     assert re.search(r"euler\s+│\s+[\d.]+\s+│\s+[\d.]+ !", out)
     assert "outside the scheme's stability limit" in out
+    assert (tmp_path / "results.csv").exists()
+
+
+def test_the_rstdp_study_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        "study rstdp --limit-train 64 --limit-test 32 --schemes euler exponential --dt 0.5 0.05 "
+        "--steps 10 --seeds 0 1 --reward onehot --epochs 1 --batch-size 16 "
+        "--test-batch-size 16 --train-batches 2 --teach 0.5 --teach-decay 0.9 --lr 0.1 --hidden 8 "
+        f"--no-progress --out-dir {tmp_path}".split()
+    )
+    out = capsys.readouterr().out
+    assert re.search(r"onehot\s+│\s+exponential\s+│\s+10\s+│\s+[\d.]+ ± [\d.]+\s+│", out)
+    assert "test accuracy in %, mean ± standard deviation of 2 seeds" in out
     assert (tmp_path / "results.csv").exists()
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import Tensor
 
 import saltation as st
-from saltation.kernels import competition, dispatch, plasticity
+from saltation.kernels import competition, dispatch, plasticity, reference
 from saltation.kernels.events import SpikeTensor, events_of
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.reference import Stage
@@ -78,7 +77,7 @@ def test_both_layers_equal_plain_torch(
     assert torch.equal(ours.counts, plain.counts)
     currents = in_order(plain.spikes, second.weight, None) + taught
     start = second.neuron.rest(currents[0])
-    spikes = competition.reference.run(second.neuron, second.spike, currents, start).spikes
+    spikes = reference.run(second.neuron, second.spike, currents, start).spikes
     expected = competition.winners(currents, spikes)
     if outputs <= 128:
         assert torch.equal(winners.spikes, expected)
@@ -162,7 +161,7 @@ def test_plasticity_equals_plain_torch_to_rounding(
     torch.testing.assert_close(ours.double(), exact, rtol=1e-5, atol=1e-4)
 
 
-def test_plasticity_of_plain_spikes_is_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plasticity_of_plain_spikes_is_the_reference() -> None:
     pre, post = trains(5, 2, 4, 0).clone(), torch.ones(5, 2, 3)
     pair = Pair(1.0, 0.1, 0.9, 0.9, 0.5)
     factor = torch.ones(5, 2)
