@@ -26,6 +26,7 @@ from saltation.layers import (
     SpikeStatistics,
     watch,
 )
+from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
 from saltation.models import spiking_mlp, spiking_vgg
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
@@ -47,6 +48,7 @@ __all__ = [
     "LIF",
     "NEURONS",
     "PENALTIES",
+    "RSTDP",
     "SCHEMES",
     "ConfigError",
     "CubaLIF",
@@ -55,6 +57,7 @@ __all__ = [
     "Lyapunov",
     "LyapunovPenalty",
     "MissingDataError",
+    "PairSTDP",
     "Readout",
     "Recurrent",
     "SaltationError",
@@ -62,6 +65,8 @@ __all__ = [
     "SpikeLinear",
     "SpikeStatistics",
     "StabilityWarning",
+    "TraceRSTDP",
+    "WinnerTakeAllNetwork",
     "adapt",
     "common_times",
     "depth_growth",

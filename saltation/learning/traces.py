@@ -2,6 +2,12 @@
 
 The equations stand in `saltation.kernels.plasticity`. A trace of time constant tau keeps
 ``exp(-dt / tau)`` of itself in a step, so a rule means the same for every dt.
+
+A pair of spikes needs a spike of the output: an output that spikes more is changed more, and one
+that is silent not at all. So weights run away, or all outputs fall silent, unless something holds
+them: after every batch those of each output are scaled to the same sum, as by Diehl & Cook
+("Unsupervised learning of digit recognition using spike-timing-dependent plasticity", Frontiers in
+Computational Neuroscience, 2015).
 """
 
 from __future__ import annotations
@@ -40,6 +46,14 @@ class PairRule(Rule):
     a_plus, a_minus : float, default 1 and 0.1
         What a pair adds where the presynaptic spike comes first, and takes away where it comes
         last; at least 0.
+    total : float or None, default 10
+        Weights are kept within ``[0, clip]``, and those of each output scaled to this sum, so that
+        no output can win by size alone. None leaves them as they are, within ``[-clip, clip]``.
+
+    Raises
+    ------
+    SaltationError
+        If a number is out of range.
     """
 
     lr: float
@@ -50,6 +64,7 @@ class PairRule(Rule):
     tau_minus: float = 2.0
     a_plus: float = 1.0
     a_minus: float = 0.1
+    total: float | None = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,6 +75,17 @@ class PairRule(Rule):
                 raise SaltationError(
                     f"{name} must be a finite number of at least 0, got {getattr(self, name)!r}"
                 )
+        if self.total is not None:
+            positive("total", self.total)
+
+    def apply(self, weight: Tensor, change: Tensor) -> None:
+        super().apply(weight, change)
+        if self.total is None:
+            return
+        weight.clamp_(min=0)
+        sums = weight.sum(1, keepdim=True)
+        # An output all of whose weights are 0 stays silent: there is nothing to scale.
+        weight *= torch.where(sums > 0, self.total / sums, 1.0)
 
     def _changed(self, activity: Activity, factor: Tensor, keep: float) -> Tensor:
         """Mean over samples and steps of what the third factor [T, B] makes of the pairs."""
@@ -85,7 +111,7 @@ class TraceRSTDP(PairRule):
 
     Parameters
     ----------
-    lr, clip, decay, dt, tau_plus, tau_minus, a_plus, a_minus
+    lr, clip, decay, dt, tau_plus, tau_minus, a_plus, a_minus, total
         See `PairRule`.
     reward : str, default "end"
         ``end`` or ``online``.
@@ -120,41 +146,17 @@ class TraceRSTDP(PairRule):
 
 @dataclass(frozen=True)
 class PairSTDP(PairRule):
-    """STDP of pairs without a reward, with normalised weights (Diehl & Cook, "Unsupervised learning
-    of digit recognition using spike-timing-dependent plasticity", Frontiers in Computational
-    Neuroscience, 2015).
+    """STDP of pairs without a reward (Diehl & Cook, 2015, with traces on both sides).
 
-    Weights are kept within ``[0, clip]``, and after every batch those of each output are scaled to
-    the same sum, so that no output can win by size alone. What labels teach, they teach through the
-    network's teaching current.
+    What labels teach, they teach through the network's teaching current.
 
     Parameters
     ----------
-    lr, clip, decay, dt, tau_plus, tau_minus, a_plus, a_minus
+    lr, clip, decay, dt, tau_plus, tau_minus, a_plus, a_minus, total
         See `PairRule`.
-    total : float, default 10
-        Sum of the weights of each output.
-
-    Raises
-    ------
-    SaltationError
-        If a number is out of range.
     """
-
-    total: float = 10.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive("total", self.total)
 
     def change_of(self, activity: Activity, labels: Tensor) -> Tensor:
         checked_labels(labels, *activity.output_counts.shape)
         # Without eligibility a factor of 1 counts every pair once.
         return self._changed(activity, torch.ones_like(activity.outputs[:, :, 0]), keep=0.0)
-
-    def apply(self, weight: Tensor, change: Tensor) -> None:
-        super().apply(weight, change)
-        weight.clamp_(min=0)
-        sums = weight.sum(1, keepdim=True)
-        # An output all of whose weights are 0 stays silent: there is nothing to scale.
-        weight *= torch.where(sums > 0, self.total / sums, 1.0)

@@ -24,17 +24,16 @@ from saltation.schemes import SCHEMES
 from saltation.studies.config import Count, DataConfig, Positive, Several, names
 from saltation.studies.progress import StudyProgress
 from saltation.studies.rstdp_report import draw_rstdp, rstdp_tables
-from saltation.studies.rstdp_trial import RULES, network_of, run_trial
+from saltation.studies.rstdp_trial import OF_PAIRS, RULES, network_of, run_trial
 from saltation.studies.runner import Settings, Study
 from saltation.training import EpochRecord
 
 AtLeast0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # What a rule depends on beside the settings that every trial has.
-_OF_PAIRS = ("tau_plus", "tau_minus", "a_minus")
 _OF_RULES: dict[str, tuple[str, ...]] = {
-    "trace_end": (*_OF_PAIRS, "tau_eligibility"),
-    "trace_online": (*_OF_PAIRS, "tau_eligibility"),
-    "stdp": (*_OF_PAIRS, "total"),
+    "trace_end": (*OF_PAIRS, "tau_eligibility"),
+    "trace_online": (*OF_PAIRS, "tau_eligibility"),
+    "stdp": OF_PAIRS,
 }
 
 
@@ -96,7 +95,7 @@ class RSTDPConfig(DataConfig):
     tau_eligibility: Positive = 100.0
     """Time constant of the eligibility."""
     total: Positive = 10.0
-    """Sum of the weights of each output (stdp)."""
+    """Sum that the weights of each output are scaled to, by rules of spike pairs."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -28,9 +28,12 @@ from saltation.studies.progress import StudyProgress
 from saltation.studies.runner import Settings
 from saltation.training import EpochRecord, Score
 
+# Settings of the rules of spike pairs.
+OF_PAIRS = ("tau_plus", "tau_minus", "a_minus", "total")
+
 
 def _of_pairs(trial: Settings) -> dict[str, Any]:
-    return {name: trial[name] for name in ("dt", "tau_plus", "tau_minus", "a_minus")}
+    return {name: trial[name] for name in ("dt", *OF_PAIRS)}
 
 
 def _traces(reward: str) -> Callable[..., Rule]:
@@ -45,7 +48,7 @@ RULES: dict[str, Callable[..., Rule]] = {
     "onehot": lambda trial, **shared: RSTDP(**shared, reward="onehot"),
     "trace_end": _traces("end"),
     "trace_online": _traces("online"),
-    "stdp": lambda trial, **shared: PairSTDP(**shared, **_of_pairs(trial), total=trial["total"]),
+    "stdp": lambda trial, **shared: PairSTDP(**shared, **_of_pairs(trial)),
 }
 
 

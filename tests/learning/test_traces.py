@@ -99,8 +99,12 @@ def test_a_finer_step_means_the_same_pair() -> None:
 
 def test_normalised_weights_have_the_same_sum_and_no_sign() -> None:
     weight = torch.tensor([[1.0, 3.0, -2.0], [0.5, 0.0, 0.0], [-1.0, -1.0, -1.0]])
-    PairSTDP(lr=0.1, total=8.0, **TIMES).apply(weight, torch.zeros(3, 3))
-    assert weight.tolist() == [[2.0, 6.0, 0.0], [8.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    free = weight.clone()
+    for rule in (PairSTDP(lr=0.1, total=4.0), TraceRSTDP(lr=0.1, total=4.0)):
+        rule.apply(weight, torch.zeros(3, 3))
+        assert weight.tolist() == [[1.0, 3.0, 0.0], [4.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    TraceRSTDP(lr=0.1, clip=1.5, total=None).apply(free, torch.zeros(3, 3))
+    assert free.tolist() == [[1.0, 1.5, -1.5], [0.5, 0.0, 0.0], [-1.0, -1.0, -1.0]]
 
 
 @pytest.mark.parametrize(
