@@ -1,4 +1,4 @@
-"""The network of R-STDP as SPEC.md says it, step by step and neuron by neuron, in float64."""
+"""The network whose outputs compete, step by step and neuron by neuron, in plain numbers."""
 
 from __future__ import annotations
 
