@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import deep, figures, loops, memory, networks, roofline
+from benchmarks import deep, figures, loops, memory, networks, reward, roofline
 from benchmarks.networks import IZHIKEVICH, LIF, OURS, Task
 from benchmarks.timing import Step, Times, race, table
 from saltation.data import load
@@ -119,8 +119,8 @@ def main() -> None:
             },
         )
     if "c" in options.workloads:
-        half = race(loops.reward_forward(x[:64], labels[:64]), rounds, 3)
-        run("(c) R-STDP forward, T = 200, batch 64", {"no gradient": half})
+        batch = race(reward.training(x[:64], labels[:64]), rounds, 3)
+        run("(c) R-STDP, T = 200, batch 64", {"a training batch": batch})
     if "d" in options.workloads:
         run(
             "(d) LIF loop, forward and backward, [T, 32, 64, 32, 32]",

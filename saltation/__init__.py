@@ -26,6 +26,7 @@ from saltation.layers import (
     SpikeStatistics,
     watch,
 )
+from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
 from saltation.models import (
     sew_resnet,
     sew_resnet18,
@@ -60,6 +61,7 @@ __all__ = [
     "LIF",
     "NEURONS",
     "PENALTIES",
+    "RSTDP",
     "SCHEMES",
     "ConfigError",
     "CubaLIF",
@@ -68,6 +70,7 @@ __all__ = [
     "Lyapunov",
     "LyapunovPenalty",
     "MissingDataError",
+    "PairSTDP",
     "Readout",
     "Recurrent",
     "SaltationError",
@@ -75,6 +78,8 @@ __all__ = [
     "SpikeLinear",
     "SpikeStatistics",
     "StabilityWarning",
+    "TraceRSTDP",
+    "WinnerTakeAllNetwork",
     "adapt",
     "common_times",
     "depth_growth",

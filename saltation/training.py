@@ -236,6 +236,7 @@ def fit(
             lambda done, trained=step: on_batch(trained + done),  # type: ignore[misc]
             ranks,
         )
+        seconds = time.perf_counter() - start
         if keeper is not None and not diverged:
             keeper.save(epoch, take(parts), test_score.accuracy)
         yield EpochRecord(
@@ -245,7 +246,7 @@ def fit(
             layers=layers,
             gradient_norm=norms / step,
             lr=lr,
-            seconds=time.perf_counter() - start,
+            seconds=seconds,
         )
         if diverged:
             raise Diverged(diverged, epoch, step)

@@ -11,9 +11,10 @@ pytest.importorskip("snntorch", reason="the benchmarks compare with snnTorch")
 pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJelly")
 pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
-from benchmarks import deep, loops
+from benchmarks import deep, reward
 from benchmarks.networks import IZHIKEVICH, LIF, Task
 from benchmarks.timing import race, table
+from saltation.learning import WinnerTakeAllNetwork
 
 TASK = Task(torch.rand(4, 12), torch.randint(3, (4,)), (12, 8, 7, 3), 5, 0.5)
 
@@ -52,15 +53,22 @@ def test_deep_networks_are_the_same() -> None:
 
 
 def test_reward_networks_agree() -> None:
-    """All steps at once and the plain loop count the same spikes of both layers."""
-    net = loops.reward_network(60)
-    x = st.poisson(torch.rand(6, 60), net.steps, method="bernoulli")
+    """The network and the plain loop count the same spikes of both layers."""
+    torch.manual_seed(0)
+    net = WinnerTakeAllNetwork(60, dt=reward.DT)
+    x = st.poisson(torch.rand(6, 60), reward.STEPS, method="bernoulli")
     labels = torch.arange(6)
-    ours, plain = (run(net, x * 1, labels) for run in (loops.reward_at_once, loops.reward_by_steps))
-    for one, two in zip(ours, plain, strict=True):
-        assert 0 < one.sum() < one.numel() * net.steps
+    activity = net(x, labels, reward.TEACH)
+    ours = activity.hidden_counts, activity.output_counts
+    for one, two in zip(ours, reward.by_steps(net, x * 1, labels), strict=True):
+        assert 0 < one.sum() < one.numel() * reward.STEPS
         # A potential within rounding of threshold may fall on either side.
         assert (one - two).abs().sum() <= 2e-3 * two.sum()
+
+
+@pytest.mark.parametrize("name", reward.training(torch.rand(2, 4), torch.zeros(2).long()))
+def test_every_contender_learns_by_reward(name: str) -> None:
+    reward.training(torch.rand(3, 5), torch.arange(3))[name]()(0)
 
 
 def test_a_table_has_ratios() -> None:

@@ -56,6 +56,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("study depth --T 0", "T: input should be greater than or equal to 1, got 0"),
         ("study depth --seed 1 --seeds 2 3", "either seed or seeds"),
         ("study depth --dataset mnist --data-dir /nowhere", "saltation data fetch mnist"),
+        ("study rstdp --reward pm2", "unknown reward 'pm2'; did you mean 'pm1'"),
+        ("study rstdp --lr 0", "lr: input should be greater than 0, got 0.0"),
+        ("study rstdp --optimizer adam", "--optimizer"),
         ("study integrator", "integrator"),
         ("studdy", "studdy"),
         ("stability --neuron lift", "did you mean 'lif'"),
@@ -79,6 +82,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
             "study depth",
             "study integrators",
             "study flossing",
+            "study rstdp",
             "stability",
             "data",
             "data list",
@@ -217,6 +221,21 @@ def test_depth_study_as_the_script_was_called(
     assert "Gradient health" in out
     assert "hinge (finite): cannot tell" in out
     assert (tmp_path / "out" / "results.json").exists()
+
+
+def test_the_rstdp_study_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        "study rstdp --limit-train 64 --limit-test 32 --schemes euler exponential --dt 0.5 0.05 "
+        "--steps 10 --seeds 0 1 --reward onehot --epochs 1 --batch-size 16 "
+        "--test-batch-size 16 --train-batches 2 --teach 0.5 --teach-decay 0.9 --lr 0.1 --hidden 8 "
+        f"--no-progress --out-dir {tmp_path}".split()
+    )
+    out = capsys.readouterr().out
+    assert re.search(r"onehot\s+│\s+exponential\s+│\s+10\s+│\s+[\d.]+ ± [\d.]+\s+│", out)
+    assert "test accuracy in %, mean ± standard deviation of 2 seeds" in out
+    assert (tmp_path / "results.csv").exists()
 
 
 def test_stability(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

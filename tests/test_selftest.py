@@ -71,7 +71,7 @@ def test_every_kernel_passes(name: str) -> None:
 
 def test_every_model_scheme_and_kernel_is_there() -> None:
     assert {"LIF trapezoid", "LIF beta", "Izhikevich exponential", "poisson"} < set(CHECKS)
-    assert {"SpikeLinear", "LIF MLP rk4", "Izhikevich Recurrent"} < set(CHECKS)
+    assert {"SpikeLinear", "LIF MLP rk4", "Izhikevich Recurrent", "R-STDP"} < set(CHECKS)
     assert {"CUBA-LIF euler", "CUBA-LIF Recurrent", "CUBA-LIF MLP readouts"} < set(CHECKS)
 
 
@@ -138,6 +138,29 @@ def test_wrong_input_spikes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     row = perform("poisson", CHECKS["poisson"])
     assert not row.ok
     assert row.differ == row.cases
+
+
+@pytest.mark.parametrize("function", ["fixed", "compete"])
+def test_a_flipped_spike_of_a_layer_without_gradients_is_found(
+    function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = getattr(dispatch, function)
+
+    def wrong(x: Tensor, *rest: Any) -> Any:
+        found = right(x, *rest)
+        plain = type(x) is Tensor
+        return found if plain else found._replace(spikes=flipped(found.spikes.clone()))
+
+    monkeypatch.setattr(dispatch, function, wrong)
+    assert perform("R-STDP", CHECKS["R-STDP"]).differ
+
+
+def test_a_wrong_change_by_spike_pairs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = dispatch.stdp
+    monkeypatch.setattr(dispatch, "stdp", lambda *given: 1.001 * right(*given))
+    row = perform("R-STDP", CHECKS["R-STDP"])
+    assert row.differ == 0
+    assert row.error == pytest.approx(1e-3, rel=0.02)
 
 
 @pytest.mark.parametrize("change", [scaled, nudged])

@@ -17,11 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from saltation.errors import SaltationError, choose
-from saltation.kernels import reference, sampling
+from saltation.kernels import competition, plasticity, reference, sampling
+from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu import loop as cpu_loop
 from saltation.kernels.cpu import operator
 from saltation.kernels.cpu.support import lacks
 from saltation.kernels.events import MOST_STEPS, Events, SpikeTensor, events_of
+from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
 from saltation.kernels.reference import Stage, Trace
@@ -218,8 +220,58 @@ def emitted(x: Tensor, stages: Sequence[Stage]) -> Tensor | None:
     return SpikeTensor(chain.emitted(events, stages))
 
 
+def fixed(x: Tensor, stage: Stage) -> Emitted:
+    """`competition.fixed`; on a CPU its cost follows how often the spikes ``x`` change."""
+    events = _driving(x, stage)
+    if events is None or not events.bits.size:
+        return competition.fixed(x, stage)
+    from saltation.kernels.cpu import fixed as compiled  # imports numba
+
+    return compiled.forward(events, stage)
+
+
+def compete(x: Tensor, stage: Stage, teach: Tensor) -> Emitted:
+    """`competition.compete`; on a CPU its cost follows the spikes ``x``."""
+    events = _driving(x, stage, teach)
+    if events is None:
+        return competition.compete(x, stage, teach)
+    from saltation.kernels.cpu import winner  # imports numba
+
+    if len(stage.weight) > winner.MOST:
+        return competition.compete(x, stage, teach)
+    return winner.forward(events, stage, teach)
+
+
+def stdp(pre: Tensor, post: Tensor, factor: Tensor, pair: Pair) -> Tensor:
+    """`plasticity.run`; on a CPU its cost follows the spikes."""
+    events = events_of(pre)
+    if events is None or lacks(torch.float32, post, factor):
+        return plasticity.run(pre, post, factor, pair)
+    from saltation.kernels.cpu import plasticity as compiled  # imports numba
+
+    return compiled.forward(events, post, factor, pair)
+
+
+def _driving(x: Tensor, stage: Stage, *parts: Tensor) -> Events | None:
+    """The spikes ``x`` as events, if compiled loops without a derivative can run ``stage``."""
+    if cpu_loop.refuses(stage.neuron, stage.spike, stage.weight, None, False):
+        return None
+    return _known(x, stage.weight, stage.bias, *parts)
+
+
 def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     """The spikes ``x`` as events, if the compiled products with them can be used and would pay."""
+    events = _known(x, weight, *parts)
+    # Without bits no derivative can follow.
+    if events is None or not events.bits.size:
+        return None
+    from saltation.kernels.cpu import scan  # imports numba
+
+    return events if scan.sparse_enough(events.density, len(weight)) else None
+
+
+def _known(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
+    """The spikes ``x`` as events, if compiled products with them can be used."""
     given = (weight, *(part for part in parts if part is not None))
     if (
         torch.compiler.is_compiling()
@@ -232,9 +284,7 @@ def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     from saltation.kernels.cpu import scan  # imports numba
 
     events = events_of(x) if isinstance(x, SpikeTensor) else scan.scan(x, len(weight))
-    if events is None or events.shape[2] != weight.shape[1]:
-        return None
-    return events if scan.sparse_enough(events.density, len(weight)) else None
+    return None if events is None or events.shape[2] != weight.shape[1] else events
 
 
 def recurrent(

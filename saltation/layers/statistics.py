@@ -30,10 +30,13 @@ class SpikeStatistics:
 
     def update(self, spikes: Tensor) -> None:
         """Add spikes of ``[T, B, ...]``."""
-        counts = (spikes > 0).sum(dim=(0, 1))
-        self.sites += spikes.numel()
+        self.count((spikes > 0).sum(dim=0), len(spikes))
+
+    def count(self, counts: Tensor, steps: int) -> None:
+        """Add what samples and neurons emitted, ``[B, ...]``, in so many steps."""
+        self.sites += counts.numel() * steps
         self.spikes += int(counts.sum())
-        counts = counts.flatten()
+        counts = counts.sum(dim=0).flatten()
         self.counts = counts if self.counts is None else self.counts + counts
 
     @property

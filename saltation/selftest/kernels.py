@@ -20,6 +20,7 @@ from saltation.layers import LAYERS, READOUTS, Recurrent, SpikeLinear, SpikingLa
 from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
 from saltation.selftest.cases import balanced, doubled, inputs, run, twin_of
+from saltation.selftest.learning import learning
 from saltation.selftest.row import Row
 from saltation.surrogate import SURROGATES
 
@@ -45,6 +46,7 @@ def checks() -> Iterator[tuple[str, Check]]:
     for name in LAYERS:
         for what, settings in _networks(NEURONS[name]):
             yield f"{NEURONS[name].title} MLP {what}", partial(_network, name, settings)
+    yield "R-STDP", learning
     yield "any number of threads", _threads
 
 

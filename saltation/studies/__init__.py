@@ -3,6 +3,7 @@
 from saltation.studies.depth import DepthConfig, DepthStudy
 from saltation.studies.flossing import FlossingConfig, FlossingStudy
 from saltation.studies.integrators import IntegratorsConfig, IntegratorsStudy
+from saltation.studies.rstdp import RSTDPConfig, RSTDPStudy
 from saltation.studies.runner import STUDIES, Study
 from saltation.studies.scheme_report import draw_schemes, scheme_table
 
@@ -14,6 +15,8 @@ __all__ = [
     "FlossingStudy",
     "IntegratorsConfig",
     "IntegratorsStudy",
+    "RSTDPConfig",
+    "RSTDPStudy",
     "Study",
     "draw_schemes",
     "scheme_table",

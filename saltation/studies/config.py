@@ -50,10 +50,6 @@ class StudyConfig(BaseModel):
     """Samples per batch; a last partial training batch is dropped."""
     lr: Positive = 1e-3
     """Learning rate."""
-    optimizer: str = Field("adam", description=f"{names(OPTIMIZERS)} (with momentum 0.9).")
-    schedule: str = Field("none", description=f"Of the learning rate: {names(SCHEDULES)}.")
-    clip: Positive | None = None
-    """Largest norm of the gradient."""
     seeds: Annotated[list[Seed], Field(min_length=1), Several] = [0]
     """One trial each; weights, order of samples and spikes follow from the seed."""
     device: str = "auto"
@@ -77,8 +73,6 @@ class StudyConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_shared(self) -> Self:
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("schedule", self.schedule, SCHEDULES)
         resolve_device(self.device)
         if self.ray is not None and self.workers > 1:
             raise ConfigError(
@@ -95,17 +89,6 @@ class StudyConfig(BaseModel):
                 f"batch_size must be a multiple of devices={self.devices}, got {self.batch_size}"
             )
         return self
-
-    @property
-    def optimisation(self) -> Optimisation:
-        """The part that the training loop needs."""
-        return Optimisation(
-            epochs=self.epochs,
-            lr=self.lr,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            clip=self.clip,
-        )
 
     def recorded(self) -> dict[str, Any]:
         """What `CONFIG` holds: all settings that results depend on."""
@@ -124,6 +107,32 @@ class StudyConfig(BaseModel):
             return cls(**settings)
         except ValidationError as error:
             raise one_line(error) from None
+
+
+class GradientConfig(StudyConfig):
+    """Settings of a study that trains with gradients."""
+
+    optimizer: str = Field("adam", description=f"{names(OPTIMIZERS)} (with momentum 0.9).")
+    schedule: str = Field("none", description=f"Of the learning rate: {names(SCHEDULES)}.")
+    clip: Positive | None = None
+    """Largest norm of the gradient."""
+
+    @model_validator(mode="after")
+    def _check_optimisation(self) -> Self:
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        choose("schedule", self.schedule, SCHEDULES)
+        return self
+
+    @property
+    def optimisation(self) -> Optimisation:
+        """The part that the training loop needs."""
+        return Optimisation(
+            epochs=self.epochs,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            clip=self.clip,
+        )
 
 
 class DataConfig(StudyConfig):

@@ -25,7 +25,16 @@ from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
 from saltation.stability import ESTIMATORS, PENALTIES
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import HOW, Count, DataConfig, Positive, Seed, Several, names
+from saltation.studies.config import (
+    HOW,
+    Count,
+    DataConfig,
+    GradientConfig,
+    Positive,
+    Seed,
+    Several,
+    names,
+)
 from saltation.studies.depth_figures import draw_depth
 from saltation.studies.depth_report import depth_summary, depth_text, script_epochs
 from saltation.studies.depth_trial import network_of, run_trial
@@ -36,7 +45,7 @@ from saltation.studies.runner import Probe, Settings, Study
 from saltation.training import OPTIMIZERS, SCHEDULES, EpochRecord, Optimisation
 
 
-class DepthConfig(DataConfig):
+class DepthConfig(GradientConfig, DataConfig):
     """Whether control of the Lyapunov exponent makes depth pay in spiking networks."""
 
     dataset: str = Field(

@@ -25,7 +25,7 @@ from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import HOW, Count, Positive, Several, StudyConfig, names
+from saltation.studies.config import HOW, Count, GradientConfig, Positive, Several, names
 from saltation.studies.delayed import TASKS, Trials
 from saltation.studies.flossing_report import draw_flossing, flossing_table
 from saltation.studies.flossing_trial import (
@@ -46,7 +46,7 @@ MODES = ("none", "before", "both")
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class FlossingConfig(StudyConfig):
+class FlossingConfig(GradientConfig):
     """Whether flossing helps recurrent spiking networks to learn over long delays."""
 
     tasks: Annotated[

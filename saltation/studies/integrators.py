@@ -26,7 +26,7 @@ from saltation.neurons import NEURONS, Neuron
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import Count, DataConfig, Positive, Several, names
+from saltation.studies.config import Count, DataConfig, GradientConfig, Positive, Several, names
 from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study
@@ -35,7 +35,7 @@ from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
 
 
-class IntegratorsConfig(DataConfig):
+class IntegratorsConfig(GradientConfig, DataConfig):
     """Which integrator and time step train a spiking network, and which break it."""
 
     neurons: Annotated[

@@ -26,11 +26,12 @@ def integrators_grid(results: pd.DataFrame, neuron: str) -> pd.DataFrame:
         grid[str(scheme)] = {}
         for dt, cell in of_scheme.groupby("dt", sort=True):
             stable = model(tau=cell["tau"].iloc[0], dt=dt, scheme=scheme).is_stable
-            grid[str(scheme)][float(str(dt))] = _cell(cell) + ("" if stable else " !")
+            grid[str(scheme)][float(str(dt))] = accuracy_cell(cell) + ("" if stable else " !")
     return pd.DataFrame(grid).T
 
 
-def _cell(trials: pd.DataFrame) -> str:
+def accuracy_cell(trials: pd.DataFrame) -> str:
+    """Mean and standard deviation of the finished trials in percent, and how many were not."""
     done = trials[trials["status"] == "finished"]
     parts = []
     if len(done):

@@ -67,7 +67,7 @@ class Upstream(NamedTuple):
 
 
 @kernel
-def _emit(
+def emit(
     b: int,
     width: int,
     s: NDArray[Any],
@@ -136,7 +136,7 @@ def _forward(
                 h = states[b if stored.states else worker, block]
                 drive(b, steps, first, part, source, local[worker], lines[worker], currents)
                 forward_tile(part, steps, currents, running[worker], s[worker, block], h, cell)
-            _emit(b, width, s[worker], rows[b], places, bits, times)
+            emit(b, width, s[worker], rows[b], places, bits, times)
 
 
 @kernel
