@@ -85,6 +85,11 @@ class Ranks:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
 
+    def close(self) -> None:
+        """Part with the other processes."""
+        if self.count > 1:
+            distributed.destroy_process_group()
+
     def tell(self, what: Any = None) -> Any:
         """What process 0 says to all."""
         if self.count == 1:

@@ -166,6 +166,7 @@ class Study(ABC, Generic[Config]):
         data = self.data(device)
         if self.ranks is not None and self.ranks.rank:
             follow(self, self.ranks, data, device)
+            self.ranks.close()
             raise SystemExit(0)  # the first process has the results
         with self._held(), stoppable() as check, Store(self.folder / RECORD) as store:
             try:
@@ -174,6 +175,8 @@ class Study(ABC, Generic[Config]):
                 with suppress(StoreError):  # what came first is what to tell
                     self._finish(store)
                 raise
+            if self.ranks is not None:
+                self.ranks.close()
             return self._finish(store)
 
     def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,10 @@ def test_two_processes_are_one_with_the_same_batch(
     launcher: str, alone: pd.DataFrame, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    by_torch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    by_torch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
     words = command(folder, sys.executable, *(by_torch if launcher == "torchrun" else []))
     environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     run = subprocess.run(
