@@ -43,7 +43,7 @@ def read_config(path: Path, study: str, config_type: type[Config]) -> Config:
             # Where that run went is not where another is to go.
             settings.pop("out_dir", None)
         for name in settings:
-            choose("setting", name, {**config_type.model_fields, **config_type().recorded()})
+            choose("setting", name, {**config_type.model_fields, **config_type.build().recorded()})
         return config_type.build(**settings)
     except SaltationError as error:
         raise ConfigError(f"{path}: {error}") from None
