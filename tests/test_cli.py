@@ -10,6 +10,7 @@ import pytest
 
 from saltation import cli
 from saltation.cli import main
+from saltation.cli.terminal import console
 from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
@@ -265,7 +266,7 @@ def test_a_study_is_stopped_listed_resumed_and_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The whole way of somebody who pressed Ctrl-C."""
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 400)  # wide enough for any temporary path
     words = "study integrators --neurons lif --schemes exponential --dt 1 5 --steps 5 --hidden 8"
     words += " --epochs 2 --limit-train 64 --limit-test 32 --batch-size 32 --no-progress"
     folder, calls = tmp_path / "runs" / "a", []

@@ -156,10 +156,17 @@ def _does_depth_pay(results: pd.DataFrame, variant: Variant) -> str:
     mine = Interval.of(regularised)
     numbers = (
         f"from depth {least} to {most} accuracy changes by {Interval.of(plain)} points without and "
-        f"by {mine} with it, {more} more"
+        f"by {mine} with it, a difference of {more}"
     )
+    shallow, deep = (difference(results, variant, depth) for depth in (least, most))
     if more.n < 2:
         return f"cannot tell whether it makes depth pay ({numbers}; too few pairs of seeds)."
+    # What is worse to begin with, or better, has less to lose, or more: that is nothing of depth.
+    if more.sign and more.sign != deep.sign:
+        return (
+            f"it loses {'less' if more.sign > 0 else 'more'} with depth for what it is at depth "
+            f"{least} ({shallow}), not at {most} ({deep}): {numbers}."
+        )
     if more.sign > 0 and mine.sign > 0:
         return f"it makes depth pay: {numbers}."
     if more.sign > 0:

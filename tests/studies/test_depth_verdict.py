@@ -84,7 +84,10 @@ def test_differences_are_paired_by_seed() -> None:
 def test_depth_pays_where_the_interval_says_so() -> None:
     first, second, third = verdict(results(PAYS))
     assert first.startswith("squared (telescoped): it makes depth pay: from depth 4 to 16")
-    assert "by -9.7 ± 1.4 points without and by +9.7 ± 1.4 with it, +19.3 ± 1.4 more" in first
+    assert (
+        "by -9.7 ± 1.4 points without and by +9.7 ± 1.4 with it, a difference of +19.3 ± 1.4"
+        in first
+    )
     assert second.endswith("excludes 0: depth 4 +1.0 ± 0.0, depth 16 +20.3 ± 1.4.")
     assert "0.1 of the 2 differences" in third
 
@@ -99,6 +102,16 @@ def test_depth_pays_where_the_interval_says_so() -> None:
 )
 def test_verdict_follows_from_the_interval(deep: list[float], said: str) -> None:
     assert said in verdict(results(PAYS | {(16, "regularised"): deep}))[0]
+
+
+def test_less_to_lose_is_no_gain() -> None:
+    """Both end at chance; the penalty only spoiled the shallow network."""
+    floor = {(16, "vanilla"): [10.0, 10.0, 10.5], (4, "regularised"): [40.0, 50.0, 45.5]}
+    said = verdict(results(PAYS | floor | {(16, "regularised"): [10.0, 10.5, 10.0]}))[0]
+    assert said.startswith(
+        "squared (telescoped): it loses less with depth for what it is at depth 4 (-9.8 ± 0.7), "
+        "not at 16 (+0.0 ± 1.2): "
+    )
 
 
 def test_one_seed_cannot_tell() -> None:
