@@ -171,7 +171,7 @@ def test_a_run_is_reported_repeated_and_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command that a report gives does the same trials again."""
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(console, "width", 400)
     words = "study integrators --neurons lif --schemes euler --dt 1 --steps 5 --hidden 8"
     words += " --epochs 1 --limit-train 64 --limit-test 32 --batch-size 32 --no-progress"
     main([*words.split(), "--out-dir", str(tmp_path / "[b]")])

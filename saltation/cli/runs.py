@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from rich.console import JustifyMethod
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -126,10 +127,12 @@ class Runs:
             try:
                 row = summary(path)
             except DataError as error:
-                table.add_row(str(path), "?", "", str(error), "")
+                table.add_row(escape(str(path)), "?", "", escape(str(error)), "")
                 continue
             best = "" if math.isnan(row["best"]) else f"{row['best']:.2f} %"
-            table.add_row(row["folder"], row["study"], str(row["trials"]), row["states"], best)
+            table.add_row(
+                escape(row["folder"]), row["study"], str(row["trials"]), row["states"], best
+            )
         console.print(table)
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.layers.stepping import Stepped, stepped
+from saltation.interop import adapt
+from saltation.layers.stepping import Stepped
 from saltation.stability.depth import DepthGrowth, depth_growth
 from saltation.stability.drives import Scaled, check_search, seen_drives
 
@@ -94,7 +95,7 @@ def set_depth_growth(
     ----------
     Mishkin & Matas, "All you need is a good init", ICLR 2016 (for the variance of outputs).
     """
-    whole = network if isinstance(network, Stepped) else stepped(network)
+    whole = network if isinstance(network, Stepped) else adapt(network)
     check_search(target, tolerance, passes)
 
     def measure() -> DepthGrowth:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.layers.stepping import Stepped, stepped
+from saltation.interop import adapt
+from saltation.layers.stepping import Stepped
 from saltation.stability.drives import Scaled, check_search, feedback, seen_drives
 from saltation.stability.lyapunov import lyapunov
 from saltation.stability.result import Lyapunov
@@ -78,7 +79,7 @@ def set_lyapunov(
         a silent network, above that of a saturated one, or within a jump, as spikes come and go,
         that is larger than the tolerance. The network is then as it was.
     """
-    whole = network if isinstance(network, Stepped) else stepped(network)
+    whole = network if isinstance(network, Stepped) else adapt(network)
     check_search(target, tolerance, passes)
     seen: dict[float, Lyapunov] = {}
 

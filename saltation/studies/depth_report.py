@@ -95,7 +95,9 @@ def _caption(results: pd.DataFrame) -> str:
 def depth_summary(results: pd.DataFrame) -> Group:
     """Table, health and verdict for the terminal; the table in two, for it is wide."""
     grid = depth_grid(results)
-    tables = []
+    tables: list[Table] = []
+    if not len(grid):
+        return Group(Text("no trial has come far enough for a table"))
     for columns in (["vanilla", "regularised", "difference"], ["λ", "gradient", "κ"]):
         tables.append(table := Table())
         for column in ["depth", "penalty", *columns]:

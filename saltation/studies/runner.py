@@ -172,7 +172,7 @@ class Study(ABC, Generic[Config]):
             try:
                 self._run(store, data, device, check)
             except BaseException:
-                with suppress(StoreError):  # what came first is what to tell
+                with suppress(Exception):  # what came first is what to tell
                     self._finish(store)
                 raise
             if self.ranks is not None:

@@ -191,7 +191,7 @@ class Steps(nn.Module):
             nn.Sequential(nn.Linear(6, 6), st.LIF(), nn.Linear(6, 6), Steps(), st.LIF()),
             r"'3.norm', which drives the neurons '4', has no weight .*affine=True",
         ),
-        (nn.Linear(6, 6), "holds no neuron layer of saltation"),
+        (nn.Linear(6, 6), "found none"),
     ],
 )
 def test_networks_that_cannot_be_set_are_named(network: nn.Module, message: str) -> None:
