@@ -126,6 +126,28 @@ def test_ray_gives_the_same(alone: Any, tmp_path: Path) -> None:
     assert there.drop(columns="seconds").equals(results.drop(columns="seconds"))
 
 
+def test_ray_tasks_that_are_lost_are_begun_again(
+    alone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="needs saltation[ray]")
+    if not Path("/proc").is_dir():
+        pytest.skip("the task's process is looked for in /proc, which is not here")
+    add, killed = Store.add_epoch, []
+
+    def add_and_kill(self: Store, *arguments: Any) -> None:
+        add(self, *arguments)
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            if not killed and process.read_bytes().startswith(b"ray::_trial"):
+                killed.append(int(process.parent.name))
+                os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(Store, "add_epoch", add_and_kill)
+    study(tmp_path, ray="local", progress=True).run()
+    assert len(killed) == 1
+    assert capfd.readouterr().err.count("; trying again") == 1
+    assert by_id(tmp_path) == by_id(alone[0])
+
+
 def test_ray_that_is_not_there(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs saltation[ray]")
     with pytest.raises(ConfigError, match=r"there is no Ray cluster at '127\.0\.0\.1:1'"):
