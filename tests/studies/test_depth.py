@@ -235,28 +235,6 @@ def test_a_diverged_trial_is_shown_and_the_study_goes_on(
     assert "diverged" in (tmp_path / "figures" / "accuracy.svg").read_text()
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_an_interrupted_study_goes_on(
-    done: tuple[Path, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-
-    def interrupted(*args: Any, **options: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return fit(*args, **options)
-
-    monkeypatch.setattr(depth_trial, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        study(tmp_path, depths=[2], seeds=[0]).run()
-    monkeypatch.setattr(depth_trial, "fit", fit)
-    again = study(tmp_path, depths=[2], seeds=[0]).run()
-    whole = done[1][(done[1]["depth"] == 2) & (done[1]["seed"] == 0)].reset_index(drop=True)
-    unlike = ["seconds", "peak_memory"]
-    pd.testing.assert_frame_equal(again.drop(columns=unlike), whole.drop(columns=unlike))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -15,7 +15,6 @@ import saltation as st
 from saltation.studies import FlossingStudy, flossing, flossing_trial
 from saltation.studies.flossing_report import draw_flossing, flossing_grid
 from saltation.studies.flossing_trial import floss, measure, network_of
-from saltation.training import fit
 
 CPU = torch.device("cpu")
 # A study of seconds: everything small but real.
@@ -92,30 +91,6 @@ def test_modes_share_what_comes_before(done: tuple[Path, pd.DataFrame]) -> None:
         assert by_mode["exponent_drawn"].nunique() == 1
         assert by_mode.loc["before", "exponent_before"] == by_mode.loc["both", "exponent_before"]
         assert by_mode.loc["before", "test_loss"] != by_mode.loc["both", "test_loss"]
-
-
-def test_an_interrupted_study_goes_on_to_the_same_numbers(
-    done: tuple[Path, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-
-    def interrupted(*args: Any, **options: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return fit(*args, **options)
-
-    monkeypatch.setattr(flossing, "fit", interrupted)
-    part: dict[str, Any] = {"tasks": ["copy"], "delays": [5], "seeds": [0]}
-    with pytest.raises(KeyboardInterrupt):
-        study(tmp_path, **part).run()
-    statuses = pd.read_csv(tmp_path / "results.csv")["status"]
-    assert statuses.tolist() == ["finished", "interrupted"]
-    monkeypatch.setattr(flossing, "fit", fit)
-    rows = done[1][(done[1]["task"] == "copy") & (done[1]["delay"] == 5)].reset_index(drop=True)
-    same(study(tmp_path, **part).run(), rows)
-    monkeypatch.setattr(flossing, "fit", lambda *a, **k: pytest.fail("a trial was run again"))
-    same(study(tmp_path, **part).run(), rows)
 
 
 def test_settings_of_flossing_do_not_touch_trials_without_it(tmp_path: Path) -> None:

@@ -16,7 +16,13 @@ from filelock import FileLock
 
 import saltation as st
 from saltation.errors import ConfigError, StoreError
-from saltation.studies import DepthStudy, FlossingStudy, IntegratorsStudy, Study
+from saltation.studies import (
+    DepthStudy,
+    FlossingStudy,
+    IntegratorsStudy,
+    RSTDPStudy,
+    Study,
+)
 from saltation.studies.checkpoints import Checkpoints, read
 from saltation.studies.folder import study_of
 from saltation.studies.recording import Alone
@@ -58,6 +64,19 @@ DEPTH: dict[str, Any] = SHARED | {
     "side": 8,
     "T": 2,
 }
+RSTDP: dict[str, Any] = {
+    "dataset": "digits",
+    "limit_train": 64,
+    "limit_test": 32,
+    "schemes": ["euler", "exponential"],
+    "dt": [0.05],
+    "steps": [20],
+    "hidden": 16,
+    "epochs": 3,
+    "batch_size": 16,
+    "test_batch_size": 16,
+    "progress": False,
+}
 
 
 def integrators(folder: Path) -> IntegratorsStudy:
@@ -72,7 +91,11 @@ def depth(folder: Path) -> DepthStudy:
     return DepthStudy(out_dir=folder, **DEPTH)
 
 
-STUDIES = {"integrators": integrators, "flossing": flossing, "depth": depth}
+def rstdp(folder: Path) -> RSTDPStudy:
+    return RSTDPStudy(out_dir=folder, **RSTDP)
+
+
+STUDIES = {"integrators": integrators, "flossing": flossing, "depth": depth, "rstdp": rstdp}
 
 
 def recorded(folder: Path) -> Any:
