@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from saltation.errors import SaltationError, choose, positive
-from saltation.layers import SpikeStatistics, merged, watch
+from saltation.layers import SpikeStatistics, merged, watch, watch_potentials
 from saltation.ranks import Ranks
 from saltation.snapshot import Keeper, Stateful, restore, take
 
@@ -115,6 +115,9 @@ class EpochRecord:
         Learning rate of the epoch.
     seconds
         Duration of training and evaluation.
+    potentials
+        Of every neuron layer on the first test batch, ``[T, B, ...]``, by its name, where they were
+        asked for.
     found
         What else a study measured, by name: numbers, or lists of numbers.
     """
@@ -126,6 +129,7 @@ class EpochRecord:
     gradient_norm: float
     lr: float
     seconds: float
+    potentials: dict[str, Tensor] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -146,6 +150,7 @@ def fit(
     on_batch: Callable[[int], None] = lambda done: None,
     keeper: Keeper | None = None,
     ranks: Ranks | None = None,
+    potentials: bool = False,
 ) -> Iterator[EpochRecord]:
     """Train ``network``, yielding a record after each epoch.
 
@@ -173,6 +178,8 @@ def fit(
     ranks
         The processes that train together, this one alone if not given. Each is handed its part of
         every batch, of one size in all; the records are of all parts.
+    potentials
+        Whether records have them; it takes one more test batch, beside the epoch's seconds.
 
     Raises
     ------
@@ -237,6 +244,10 @@ def fit(
             ranks,
         )
         seconds = time.perf_counter() - start
+        seen: dict[str, Tensor] = {}
+        if potentials:
+            with torch.no_grad(), watch_potentials(network) as seen:
+                logits(network, next(iter(test(epoch))), epoch, False)
         if keeper is not None and not diverged:
             keeper.save(epoch, take(parts), test_score.accuracy)
         yield EpochRecord(
@@ -247,6 +258,7 @@ def fit(
             gradient_norm=norms / step,
             lr=lr,
             seconds=seconds,
+            potentials=seen,
         )
         if diverged:
             raise Diverged(diverged, epoch, step)

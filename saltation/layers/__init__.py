@@ -5,7 +5,7 @@ from saltation.layers.neuron import LAYERS, LIF, CubaLIF, Izhikevich, SpikingLay
 from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
-from saltation.layers.statistics import SpikeStatistics, merged, watch
+from saltation.layers.statistics import SpikeStatistics, merged, watch, watch_potentials
 
 __all__ = [
     "LAYERS",
@@ -22,4 +22,5 @@ __all__ = [
     "merged",
     "neuron_layers",
     "watch",
+    "watch_potentials",
 ]

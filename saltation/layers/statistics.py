@@ -87,6 +87,32 @@ def watch(network: nn.Module) -> Iterator[dict[str, SpikeStatistics]]:
             handle.remove()
 
 
+@contextmanager
+def watch_potentials(network: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Within the block, keep the potentials of every neuron layer, by its name, at its first call.
+
+    They are those at the end of each step before the jump, ``[T, B, ...]``, and cost the layers a
+    second pass, in the reference loop.
+    """
+    layers = neuron_layers(network)
+    kept: dict[str, Tensor] = {}
+
+    def keeping(name: str) -> Any:
+        def hook(layer: Any, given: tuple[Any, ...], _: Any) -> None:
+            if name not in kept:
+                with torch.no_grad():
+                    kept[name] = layer.record(*given).h
+
+        return hook
+
+    handles = [layer.register_forward_hook(keeping(name)) for name, layer in layers.items()]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def merged(statistics: dict[str, SpikeStatistics]) -> SpikeStatistics:
     """The statistics of all layers taken together."""
     whole = SpikeStatistics()

@@ -244,7 +244,16 @@ class DepthStudy(Study[DepthConfig]):
         checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         optimisation = self.config.optimisation
-        return run_trial(trial, optimisation, data, device, progress, checkpoints, self.ranks)
+        return run_trial(
+            trial,
+            optimisation,
+            data,
+            device,
+            progress,
+            checkpoints,
+            self.ranks,
+            self.config.tensorboard,
+        )
 
     def results(self, records: list[dict[str, Any]]) -> Any:
         return script_epochs(records, self.config) | {"trials": records}

@@ -89,6 +89,7 @@ def run_trial(
     progress: BatchProgress,
     checkpoints: Checkpoints,
     ranks: Ranks | None = None,
+    potentials: bool = False,
 ) -> Iterator[EpochRecord]:
     """Train the network of a trial; the record of epoch 0 is what is measured before.
 
@@ -125,6 +126,7 @@ def run_trial(
         on_batch=lambda done: progress.batch(done, per_epoch),
         keeper=checkpoints,
         ranks=ranks,
+        potentials=potentials,
     ):
         memory = {"peak_memory": peak(device)}
         yield replace(record, found=measure(network, fixed, trial) | by_layer(record) | memory)

@@ -237,6 +237,7 @@ class FlossingStudy(Study[FlossingConfig]):
             device=device,
             on_batch=lambda done: progress.batch(done, sum(batches)),
             keeper=checkpoints,
+            potentials=self.config.tensorboard,
         ):
             yield replace(record, found=measure(network, trial, device))
 

@@ -205,6 +205,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             device=device,
             on_batch=lambda done: progress.batch(done, per_epoch),
             keeper=checkpoints,
+            potentials=self.config.tensorboard,
             ranks=self.ranks,
         )
 

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a study: scalars of every epoch and histograms of spike rates."""
+"""What TensorBoard shows of a study: scalars of every epoch, spike rates, potentials."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ class Board:
         self._writer: Any = SummaryWriter(str(place), purge_step=after + 1 if after else 0)
 
     def add(self, record: EpochRecord, metrics: dict[str, Any]) -> None:
-        """Write an epoch: its metrics that are numbers, and how often the neurons of each layer
-        spike on the test set."""
+        """Write an epoch: its metrics that are numbers, how often the neurons of each layer spike
+        on the test set, and their potentials on its first batch."""
         for name, value in metrics.items():
             if name != "epoch" and isinstance(value, int | float):
                 self._writer.add_scalar(name, value, record.epoch)
         for layer, statistics in record.layers.items():
             if statistics.rates is not None:
                 self._writer.add_histogram(f"spike_rate/{layer}", statistics.rates, record.epoch)
+        for layer, potentials in record.potentials.items():
+            self._writer.add_histogram(f"potential/{layer}", potentials, record.epoch)
         self._writer.flush()
 
     def close(self) -> None:

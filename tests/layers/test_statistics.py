@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from torch import nn
 
 import saltation as st
-from saltation.layers import merged
+from saltation.layers import merged, watch_potentials
 
 
 def numbers(statistics: st.SpikeStatistics) -> list[float]:
@@ -111,3 +111,19 @@ def test_merged_takes_layers_together() -> None:
     whole = merged({"one": one, "two": two, "unused": st.SpikeStatistics()})
     assert numbers(whole) == pytest.approx([1 / 8, 1 / 8, 7 / 8, 7 / 8])
     assert math.isnan(merged({}).dead_fraction)
+
+
+def test_potentials_of_the_first_call() -> None:
+    """Those of `record`, of every layer; outputs are what they are without."""
+    torch.manual_seed(0)
+    net = st.spiking_mlp((6, 5, 4), readout="spike_count", dt=0.5)
+    x = st.poisson(torch.rand(3, 6), steps=7)
+    plain = net(x)
+    with watch_potentials(net) as kept:
+        assert torch.equal(net(x), plain)
+        net(x * 0)
+    first = net[1].record(net[0](x))  # type: ignore[operator, union-attr]
+    assert set(kept) == {"1", "3"}
+    torch.testing.assert_close(kept["1"], first.h)
+    assert kept["3"].shape == (7, 3, 4)
+    assert torch.equal((kept["1"] >= 1).float(), first.spikes)

@@ -53,12 +53,17 @@ def test_scalars_and_spike_rates_of_every_epoch(tmp_path: Path) -> None:
             assert written == [
                 (epoch["epoch"], pytest.approx(epoch[name], rel=1e-6)) for epoch in record["epochs"]
             ]
-        assert set(board.Tags()["histograms"]) == {"spike_rate/1", "spike_rate/3"}
+        kinds = {f"{kind}/{layer}" for kind in ("spike_rate", "potential") for layer in "13"}
+        assert set(board.Tags()["histograms"]) == kinds
         for layer, neurons in (("1", 16), ("3", 8)):
             events = board.Histograms(f"spike_rate/{layer}")
             assert [event.step for event in events] == [1, 2]
             assert {event.histogram_value.num for event in events} == {neurons}
             assert all(0 <= event.histogram_value.max <= 1 for event in events)
+            potentials = board.Histograms(f"potential/{layer}")
+            assert [event.step for event in potentials] == [1, 2]
+            per_epoch = SMALL["steps"] * min(SMALL["batch_size"], SMALL["limit_test"]) * neurons
+            assert {event.histogram_value.num for event in potentials} == {per_epoch}
 
 
 def record(epoch: int) -> EpochRecord:
