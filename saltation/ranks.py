@@ -17,7 +17,7 @@ STRATEGIES = ("ddp",)
 class Ranks:
     """The processes of a data-parallel training, over lightning-fabric and torch.distributed.
 
-    Without arguments it is this process alone. The results of several are those of one with the
+    By default it is this process alone. The results of several are those of one with the
     same global batch, to the order in which gradients are added; batch normalisation takes the
     statistics of each process's part.
 

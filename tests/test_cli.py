@@ -316,6 +316,9 @@ def test_a_study_is_stopped_listed_resumed_and_looked_at(
     out = capsys.readouterr().out
     assert "gradients of the weights" in out
     figures = re.findall(r"figure: (.*png)", out)
+    monkeypatch.chdir(best.parent)
+    main(["lyapunov", "best.pt", "--samples", "4", "--out-dir", str(tmp_path)])
+    assert "gradients of the weights" in capsys.readouterr().out
     assert len(figures) == 2
     assert all(Path(figure).stat().st_size > 10_000 for figure in figures)
     assert "neither the folder of a study" in refused(capsys, "lyapunov", str(tmp_path / "x.pt"))

@@ -165,8 +165,9 @@ class Exponents:
     def __call__(self) -> None:
         folder, checkpoint = run_and_checkpoint(self.source)
         given = {"dataset": self.dataset, "data_dir": self.data_dir}
-        study = study_of(folder, **{name: v for name, v in given.items() if v is not None})
-        device = torch.device("cpu")
+        device = torch.device("cpu")  # wherever it ran
+        changes = {name: value for name, value in given.items() if value is not None}
+        study = study_of(folder, device=str(device), **changes)
         if checkpoint is None:
             table = exponents_of(study, self.samples, self.k, self.seed, device)
             shown = Table("trial", "epoch", "test", *(f"λ{i + 1}" for i in range(self.k)), "λ two")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,23 +68,13 @@ class SpikeStatistics:
 @contextmanager
 def watch(network: nn.Module) -> Iterator[dict[str, SpikeStatistics]]:
     """Within the block, count the spikes of every neuron layer of ``network``, by its name."""
-    layers = neuron_layers(network)
-    statistics = {name: SpikeStatistics() for name in layers}
+    statistics = {name: SpikeStatistics() for name in neuron_layers(network)}
 
-    def counting(name: str) -> Any:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            spikes = output[0] if isinstance(output, tuple) else output
-            with torch.no_grad():
-                statistics[name].update(spikes)
+    def count(name: str, _: Any, __: Any, output: Any) -> None:
+        statistics[name].update(output[0] if isinstance(output, tuple) else output)
 
-        return hook
-
-    handles = [layer.register_forward_hook(counting(name)) for name, layer in layers.items()]
-    try:
+    with _listening(network, count):
         yield statistics
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -94,20 +84,31 @@ def watch_potentials(network: nn.Module) -> Iterator[dict[str, Tensor]]:
     They are those at the end of each step before the jump, ``[T, B, ...]``, and cost the layers a
     second pass, in the reference loop.
     """
-    layers = neuron_layers(network)
     kept: dict[str, Tensor] = {}
 
-    def keeping(name: str) -> Any:
-        def hook(layer: Any, given: tuple[Any, ...], _: Any) -> None:
-            if name not in kept:
-                with torch.no_grad():
-                    kept[name] = layer.record(*given).h
+    def keep(name: str, layer: Any, given: tuple[Any, ...], _: Any) -> None:
+        if name not in kept:
+            kept[name] = layer.record(*given).h
 
-        return hook
-
-    handles = [layer.register_forward_hook(keeping(name)) for name, layer in layers.items()]
-    try:
+    with _listening(network, keep):
         yield kept
+
+
+@contextmanager
+def _listening(network: nn.Module, see: Callable[[str, Any, Any, Any], None]) -> Iterator[None]:
+    """Within the block, tell every call of a neuron layer: its name, itself, arguments, output."""
+
+    def hook(name: str) -> Any:
+        def after(layer: nn.Module, given: Any, output: Any) -> None:
+            with torch.no_grad():
+                see(name, layer, given, output)
+
+        return after
+
+    layers = neuron_layers(network)
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
+    try:
+        yield
     finally:
         for handle in handles:
             handle.remove()

@@ -69,7 +69,8 @@ class StudyConfig(BaseModel):
     progress: bool = True
     """Whether to show progress."""
     tensorboard: bool = False
-    """Whether to write scalars and spike rates for TensorBoard, into the folder's tensorboard."""
+    """Whether to write numbers, spike rates and potentials for TensorBoard, into the folder's
+    tensorboard."""
 
     @model_validator(mode="after")
     def _check_shared(self) -> Self:

@@ -120,8 +120,10 @@ def run_and_checkpoint(path: Path) -> tuple[Path, Path | None]:
     """
     if path.is_dir():
         return path, None
-    if path.suffix == ".pt" and path.is_file() and len(path.parents) > 3:
-        return path.parents[2], path
+    if path.suffix == ".pt" and path.is_file():
+        path = path.resolve()  # its name alone may have been given
+        if len(path.parents) > 2:
+            return path.parents[2], path
     raise ConfigError(
         f"'{path}' is neither the folder of a study nor a checkpoint in one "
         "(RUN/checkpoints/TRIAL/best.pt)"
