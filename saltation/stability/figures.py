@@ -40,7 +40,7 @@ def draw_lyapunov(result: Lyapunov, path: Path) -> Path:
     spectrum.set(xlabel="number", ylabel=f"exponent per {result.unit}", title="exponents")
     spectrum.set_xlim(0.5, len(values) + 0.5)
     for axes in (spectrum, over_time, shares):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
     time = result.transient + torch.tensor(result.spans).cumsum(0)
     growth = result.growth[:, 0].detach().cpu().cumsum(0)
@@ -73,20 +73,24 @@ def draw_diagnosis(found: Diagnosis, path: Path) -> Path:
     activity.plot(number, table["silent"], "s--", color="0.45", markersize=4, label="silent")
     activity.plot(number, table["dead"], "^:", color="0.65", markersize=4, label="dead")
     activity.set(ylabel="spikes, or share of neurons", ylim=(-0.03, 1.03), title="activity")
+    activity.set_xlim(0.5, len(table) + 0.5)
     activity.legend(fontsize=7)
     reach.plot(number, table["distance"], "k-o", markersize=4)
     reach.set(
         ylabel="half-widths of the surrogate",
         title="mean distance of potentials from threshold",
     )
+    reach.set_ylim(bottom=0)
     _logarithmic(gradient, number, table["gradient"])
     gradient.set(ylabel="norm", title="gradient of the loss at the layer's input")
     _logarithmic(growth, number, table["growth"])
     growth.axhline(1, color="0.6", linewidth=1)
+    if len(table) == 1:
+        growth.text(0.5, 0.7, "one layer: none before it", ha="center", transform=growth.transAxes)
     growth.set(ylabel="factor", title="growth of a perturbation, from the layer before")
     for axes in (gradient, growth):
         axes.set_xlabel("layer")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return save(figure, path)
 
 
