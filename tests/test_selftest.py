@@ -71,7 +71,8 @@ def test_every_kernel_passes(name: str) -> None:
 
 def test_every_model_scheme_and_kernel_is_there() -> None:
     assert {"LIF trapezoid", "LIF beta", "Izhikevich exponential", "poisson"} < set(CHECKS)
-    assert {"SpikeLinear", "LIF MLP rk4", "Izhikevich Recurrent", "R-STDP"} < set(CHECKS)
+    assert {"SpikeLinear", "SpikeConv2d"} < set(CHECKS)
+    assert {"LIF MLP rk4", "Izhikevich Recurrent", "R-STDP"} < set(CHECKS)
     assert {"CUBA-LIF euler", "CUBA-LIF Recurrent", "CUBA-LIF MLP readouts"} < set(CHECKS)
 
 
@@ -165,7 +166,8 @@ def test_a_wrong_change_by_spike_pairs_is_found(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("change", [scaled, nudged])
 @pytest.mark.parametrize(
-    ("name", "function"), [("SpikeLinear", "linear"), ("LIF MLP readouts", "chain")]
+    ("name", "function"),
+    [("SpikeLinear", "linear"), ("SpikeConv2d", "conv2d"), ("LIF MLP readouts", "chain")],
 )
 def test_wrong_products_are_found(
     name: str, function: str, change: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch

@@ -183,6 +183,33 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product.linear(x, events, weight, bias)
 
 
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: str | tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+) -> Tensor:
+    """`torch.nn.functional.conv2d`; on a CPU its cost follows the spikes where ``x`` is sparse."""
+    given = [part for part in (x, weight, bias) if part is not None]
+    same = weight.shape[2:] == (3, 3) and padding in ("same", (1, 1))
+    plain = same and stride == dilation == (1, 1) and groups == 1 and x.ndim == 4
+    if plain and not _elsewhere() and not lacks(torch.float32, *given):
+        from saltation.kernels.cpu import conv  # imports numba
+
+        out = conv.run(x, weight, bias)
+        if out is not None:
+            return out
+    return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def _elsewhere() -> bool:
+    """Whether torch itself decides how products are computed."""
+    return torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+
+
 def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """`reference.chain` in one piece, or None where no kernel can or it would not pay."""
     weights = [*(stage.weight for stage in stages), weight]
@@ -273,11 +300,7 @@ def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
 def _known(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     """The spikes ``x`` as events, if compiled products with them can be used."""
     given = (weight, *(part for part in parts if part is not None))
-    if (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled("cpu")
-        or lacks(torch.float32, *given)
-    ):
+    if _elsewhere() or lacks(torch.float32, *given):
         return None
     if type(x) is not SpikeTensor and (lacks(torch.float32, x) or x.ndim < 3):
         return None

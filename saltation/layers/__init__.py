@@ -1,5 +1,6 @@
 """Time-first layers: neurons, readouts, and statistics of what they emit."""
 
+from saltation.layers.conv import SpikeConv2d
 from saltation.layers.linear import SpikeLinear
 from saltation.layers.neuron import LAYERS, LIF, CubaLIF, Izhikevich, SpikingLayer
 from saltation.layers.readout import READOUTS, Readout
@@ -16,6 +17,7 @@ __all__ = [
     "Readout",
     "Recurrent",
     "Sequential",
+    "SpikeConv2d",
     "SpikeLinear",
     "SpikeStatistics",
     "SpikingLayer",

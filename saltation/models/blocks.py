@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from saltation.encoding import direct
 from saltation.errors import choose
-from saltation.layers import LAYERS
+from saltation.layers import LAYERS, SpikeConv2d
 
 STATISTICS = ("step", "all", "tdbn")
 NORMS = (*STATISTICS, "none")
@@ -162,7 +162,7 @@ class ConvBlock(nn.Module):
         **parameters: Any,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(fan_in, fan_out, kernel, stride, kernel // 2, bias=bias)
+        self.conv = SpikeConv2d(fan_in, fan_out, kernel, stride, kernel // 2, bias=bias)
         self.neurons = LAYERS[choose("neuron", neuron, LAYERS)](**parameters)
         choose("batch_norm", batch_norm, NORMS)
         self.norm: nn.Module = nn.Identity()

@@ -4,7 +4,7 @@ kernel is the default here, and the same piece in plain torch."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from saltation.encoding import POISSON_METHODS, poisson
 from saltation.kernels import dispatch
 from saltation.kernels.events import SpikeTensor
 from saltation.kernels.reference import MEMORIES
-from saltation.layers import LAYERS, READOUTS, Recurrent, SpikeLinear, SpikingLayer
+from saltation.layers import LAYERS, READOUTS, Recurrent, SpikeConv2d, SpikeLinear, SpikingLayer
 from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
 from saltation.selftest.cases import balanced, doubled, inputs, run, twin_of
@@ -43,6 +43,7 @@ def checks() -> Iterator[tuple[str, Check]]:
         yield f"{model.title} Recurrent", partial(_recurrent, layer)
     yield "poisson", _sampler
     yield "SpikeLinear", _product
+    yield "SpikeConv2d", _convolution
     for name in LAYERS:
         for what, settings in _networks(NEURONS[name]):
             yield f"{NEURONS[name].title} MLP {what}", partial(_network, name, settings)
@@ -132,25 +133,42 @@ def _sampler(row: Row) -> None:
 def _product(row: Row) -> None:
     """The product that follows the spikes, of any density, against the dense one in float64."""
     steps, batch, fan_in, fan_out = 17, 24, 211, 130
-    noise = torch.Generator().manual_seed(0)
     for density, bias in itertools.product((0.0, 0.01, 0.1, 0.3, 1.0), (False, True)):
         layer = SpikeLinear(fan_in, fan_out, bias=bias)
-        twin = twin_of(layer, 1.0)
         events = poisson(torch.full((batch, fan_in), density), steps, method="bernoulli")
-        dense = (torch.rand(steps, batch, fan_in, generator=noise) < density).float()
-        for x in (events, dense.requires_grad_()):
-            double = x.detach().double().requires_grad_(x.requires_grad)
-            y, exact = layer(x), functional.linear(double, twin.weight, twin.bias)
-            g = torch.randn(y.shape, generator=noise)
-            leaves: list[Tensor] = [*layer.parameters()]
-            twins: list[Tensor] = [*twin.parameters()]
-            if x.requires_grad:
-                leaves, twins = [*leaves, x], [*twins, double]
-            row.note(y)
-            row.same([y], [exact])
-            row.near(
-                torch.autograd.grad(y, leaves, g), torch.autograd.grad(exact, twins, g.double())
-            )
+        dense = _spikes(density, steps, batch, fan_in)
+        _weighted(layer, functional.linear, (events, dense.requires_grad_()), row)
+
+
+def _convolution(row: Row) -> None:
+    """The convolution that follows the spikes, of any density, against the dense one in float64."""
+    dense = partial(functional.conv2d, padding=1)
+    for shape, density, bias in itertools.product(
+        ((3, 20, 17, 23), (25, 24, 4, 4)), (0.0, 0.01, 0.1, 0.3, 1.0), (False, True)
+    ):
+        layer = SpikeConv2d(shape[1], 80, 3, padding=1, bias=bias)
+        x = _spikes(density, *shape)
+        _weighted(layer, dense, (x, x.clone().requires_grad_()), row)
+
+
+def _spikes(density: float, *shape: int) -> Tensor:
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < density).float()
+
+
+def _weighted(layer: Any, dense: Any, inputs: Sequence[Tensor], row: Row) -> None:
+    """A layer of weights against ``dense(x, weight, bias)`` in float64."""
+    twin, noise = twin_of(layer, 1.0), torch.Generator().manual_seed(0)
+    for x in inputs:
+        double = x.detach().double().requires_grad_(x.requires_grad)
+        y, exact = layer(x), dense(double, twin.weight, twin.bias)
+        g = torch.randn(y.shape, generator=noise)
+        leaves: list[Tensor] = [*layer.parameters()]
+        twins: list[Tensor] = [*twin.parameters()]
+        if x.requires_grad:
+            leaves, twins = [*leaves, x], [*twins, double]
+        row.note(y)
+        row.same([y], [exact])
+        row.near(torch.autograd.grad(y, leaves, g), torch.autograd.grad(exact, twins, g.double()))
 
 
 # Numbers of steps that are powers of two, so that means over time are exact as well; and more than
@@ -208,6 +226,7 @@ def _threads(row: Row) -> None:
     loops = [layer(dt=_DT) for layer in LAYERS.values()]
     feedback = [Recurrent(loop, 67) for loop in loops]
     sizes = (784, 256, 10)
+    maps = SpikeConv2d(20, 80, 3, padding=1)
     networks = [spiking_mlp(sizes, neuron=name, readout="sum", dt=_DT) for name in LAYERS]
 
     def bits() -> list[Tensor]:
@@ -217,6 +236,9 @@ def _threads(row: Row) -> None:
             result = run(layer, x, layer.rest(x[0]))
             row.note(result.values[0])
             found += [*result.values, *result.gradients]
+        sums = maps(_spikes(0.1, 3, 20, 17, 23))
+        row.note(sums)
+        found += [sums, *torch.autograd.grad(sums.logsumexp(1).sum(), [*maps.parameters()])]
         for network in networks:
             logits = network(spikes)
             row.note(logits)

@@ -18,23 +18,23 @@ from saltation.kernels.cpu.jit import compiled
 LANES = 16
 
 _I64 = ir.IntType(64)
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
-def _const(number: int) -> Any:
+def const(number: int) -> Any:
     return ir.Constant(_I64, number)
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any) -> tuple[Any, Any]:
+def data_of(context: Any, builder: Any, kind: Any, array: Any) -> tuple[Any, Any]:
     """Pointer to the first number of a C-ordered array, and the length of its last axis."""
     struct = context.make_array(kind)(context, builder, array)
     return struct.data, cgutils.unpack_tuple(builder, struct.shape)[-1]
 
 
-def _vector(builder: Any, pointer: Any, number: int) -> Any:
+def vector_at(builder: Any, pointer: Any, number: int) -> Any:
     """Pointer to the vector of that number from ``pointer`` on."""
-    at = builder.gep(pointer, [_const(LANES * number)])
-    return builder.bitcast(at, _VECTOR.as_pointer())
+    at = builder.gep(pointer, [const(LANES * number)])
+    return builder.bitcast(at, VECTOR.as_pointer())
 
 
 def _adder(vectors: int) -> Any:
@@ -59,23 +59,25 @@ def _adder(vectors: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             into, row, column, source, source_column, places, first, last = arguments
-            into, width = _data(context, builder, signature.args[0], into)
-            source, stride = _data(context, builder, signature.args[3], source)
-            places, _ = _data(context, builder, signature.args[5], places)
+            into, width = data_of(context, builder, signature.args[0], into)
+            source, stride = data_of(context, builder, signature.args[3], source)
+            places, _ = data_of(context, builder, signature.args[5], places)
             into = builder.gep(into, [builder.add(builder.mul(row, width), column)])
             source = builder.gep(source, [source_column])
             sums = [
-                cgutils.alloca_once_value(builder, builder.load(_vector(builder, into, k), align=4))
+                cgutils.alloca_once_value(
+                    builder, builder.load(vector_at(builder, into, k), align=4)
+                )
                 for k in range(vectors)
             ]
-            with cgutils.for_range_slice(builder, first, last, _const(1)) as (e, _):
+            with cgutils.for_range_slice(builder, first, last, const(1)) as (e, _):
                 place = builder.sext(builder.load(builder.gep(places, [e])), _I64)
                 at = builder.gep(source, [builder.mul(place, stride)])
                 for k, total in enumerate(sums):
-                    number = builder.load(_vector(builder, at, k), align=4)
+                    number = builder.load(vector_at(builder, at, k), align=4)
                     builder.store(builder.fadd(builder.load(total), number), total)
             for k, total in enumerate(sums):
-                builder.store(builder.load(total), _vector(builder, into, k), align=4)
+                builder.store(builder.load(total), vector_at(builder, into, k), align=4)
             return context.get_dummy_value()
 
         return signature, generate
@@ -125,12 +127,12 @@ def _generate_copy(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         into, row, column, source, source_row, source_column = arguments
-        into, width = _data(context, builder, signature.args[0], into)
-        source, stride = _data(context, builder, signature.args[3], source)
+        into, width = data_of(context, builder, signature.args[0], into)
+        source, stride = data_of(context, builder, signature.args[3], source)
         into = builder.gep(into, [builder.add(builder.mul(row, width), column)])
         source = builder.gep(source, [builder.add(builder.mul(source_row, stride), source_column)])
-        number = builder.load(_vector(builder, source, 0), align=4)
-        builder.store(number, _vector(builder, into, 0), align=4)
+        number = builder.load(vector_at(builder, source, 0), align=4)
+        builder.store(number, vector_at(builder, into, 0), align=4)
         return context.get_dummy_value()
 
     return signature, generate
@@ -154,7 +156,7 @@ def _generate_fetch(typing: Any, array: Any, row: Any, column: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, row, column = arguments
-        data, width = _data(context, builder, signature.args[0], array)
+        data, width = data_of(context, builder, signature.args[0], array)
         at = builder.gep(data, [builder.add(builder.mul(row, width), column)])
         byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
@@ -182,10 +184,10 @@ def _generate_mask(typing: Any, array: Any, row: Any, column: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, row, column = arguments
-        data, width = _data(context, builder, signature.args[0], array)
+        data, width = data_of(context, builder, signature.args[0], array)
         at = builder.gep(data, [builder.add(builder.mul(row, width), column)])
-        numbers = builder.load(_vector(builder, at, 0), align=4)
-        bits = builder.fcmp_unordered("!=", numbers, ir.Constant(_VECTOR, [0.0] * LANES))
+        numbers = builder.load(vector_at(builder, at, 0), align=4)
+        bits = builder.fcmp_unordered("!=", numbers, ir.Constant(VECTOR, [0.0] * LANES))
         return builder.zext(builder.bitcast(bits, ir.IntType(LANES)), _I64)
 
     return signature, generate
