@@ -6,7 +6,8 @@ import argparse
 import json
 import statistics
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def images(data_dir: str) -> tuple[Tensor, Tensor, str]:
     return data.train.images.flatten(1).float() / 255, data.train.labels, "MNIST"
 
 
-def bound(builders: Mapping[str, Callable[[Task], Step]], task: Task) -> dict[str, Any]:
-    """Builders that know their task."""
-    return {name: lambda build=build: build(task) for name, build in builders.items()}
+def bound(neuron: str, names: Iterable[str], task: Task) -> dict[str, Callable[[], Step]]:
+    """Builders of contenders that know their task."""
+    return {name: partial(networks.made, neuron, name, task) for name in names}
 
 
 def main() -> None:
@@ -80,13 +81,13 @@ def main() -> None:
     say(f"{torch.get_num_threads()} threads, {rounds} rounds, batch {BATCH}, {what}.\n")
     if "a" in options.workloads:
         columns = {f"dt = {dt:g}": dt for dt in (0.05, 0.5, 1.0, 5.0)}
-        lif = {c: race(bound(LIF, task(dt)), rounds, 4) for c, dt in columns.items()}
+        lif = {c: race(bound("lif", LIF, task(dt)), rounds, 4) for c, dt in columns.items()}
         run("(a) LIF, 784-256-10, T = 50", lif)
         figures.bars(lif, options.out / "performance.png")
         run(
             "(a) Izhikevich, 784-256-10, T = 50",
             {
-                c: race(bound(IZHIKEVICH, task(dt)), max(5, rounds // 3), 2)
+                c: race(bound("izhikevich", IZHIKEVICH, task(dt)), max(5, rounds // 3), 2)
                 for c, dt in columns.items()
             },
         )
@@ -110,21 +111,33 @@ def main() -> None:
         say("")
     if "b" in options.workloads:
         names = (OURS, *BEST, "SpikingJelly 2.0, multi-step", "snnTorch 1.0, products at once")
-        some = {name: LIF[name] for name in names}
         run(
             "(b) LIF, 784-1024-1024-10, T = 100",
             {
-                f"dt = {dt:g}": race(bound(some, task(dt, WIDE, 100)), max(5, rounds // 5), 2)
+                f"dt = {dt:g}": race(
+                    bound("lif", names, task(dt, WIDE, 100)), max(5, rounds // 5), 2
+                )
                 for dt in (0.5, 1.0)
             },
         )
     if "c" in options.workloads:
-        batch = race(reward.training(x[:64], labels[:64]), rounds, 3)
+        batch = race(
+            {n: partial(build, (x[:64], labels[:64])) for n, build in reward.REWARD.items()},
+            rounds,
+            3,
+        )
         run("(c) R-STDP, T = 200, batch 64", {"a training batch": batch})
     if "d" in options.workloads:
         run(
             "(d) LIF loop, forward and backward, [T, 32, 64, 32, 32]",
-            {f"T = {t}": race(loops.conv_loops(t), max(5, rounds // 5), 2) for t in (4, 16)},
+            {
+                f"T = {t}": race(
+                    {name: partial(loops.made, name, t) for name in loops.LOOPS},
+                    max(5, rounds // 5),
+                    2,
+                )
+                for t in (4, 16)
+            },
         )
     if "e" in options.workloads:
         scaling(task, x, rounds, run, say, options.out)
@@ -144,10 +157,7 @@ def deep_networks(
     images = deep.batch()
 
     def raced(names: tuple[str, ...], times: int) -> dict[str, Times]:
-        builders = {
-            name: lambda build=deep.DEEP[name]: deep.repeated(build, images, times)
-            for name in names
-        }
+        builders = {name: partial(deep.repeated, name, images, times) for name in names}
         return race(builders, rounds, 1)
 
     vanilla = raced((OURS, deep.RECOMPUTED, deep.PEER), 1)
@@ -174,10 +184,10 @@ def scaling(
     out: Path,
 ) -> None:
     """Workload (e): time against steps, density and threads."""
-    pair = {OURS: LIF[OURS], BEST[1]: LIF[BEST[1]]}
+    pair = (OURS, BEST[1])
     few = max(5, rounds // 3)
     by_steps = {
-        f"T = {steps}": race(bound(pair, task(1.0, steps=steps)), few, 2)
+        f"T = {steps}": race(bound("lif", pair, task(1.0, steps=steps)), few, 2)
         for steps in (25, 50, 100, 200, 400, 800)
     }
     run("(e) steps, dt = 1", by_steps)
@@ -186,17 +196,17 @@ def scaling(
     columns: dict[str, dict[str, Times]] = {}
     for density in (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5):
         rates = torch.full_like(x, -float(torch.log1p(torch.tensor(-density))))
-        columns[f"{density:g}"] = race(bound(pair, task(1.0, rates=rates)), few, 2)
+        columns[f"{density:g}"] = race(bound("lif", pair, task(1.0, rates=rates)), few, 2)
         for name, times in columns[f"{density:g}"].items():
             curves[name][density] = times
-    idle = race(bound(pair, task(1.0, rates=torch.zeros_like(x))), few, 2)
+    idle = race(bound("lif", pair, task(1.0, rates=torch.zeros_like(x))), few, 2)
     columns["idle"] = idle
     run("(e) density of the input spikes", columns)
     figures.densities(curves, idle, out / "density.png")
     small = race(
         {
-            "dt = 0.01": lambda: networks.ours(task(0.01)),
-            "idle": lambda: networks.ours(task(0.01, rates=torch.zeros_like(x))),
+            "dt = 0.01": partial(networks.ours, task(0.01)),
+            "idle": partial(networks.ours, task(0.01, rates=torch.zeros_like(x))),
         },
         rounds,
         4,
@@ -212,7 +222,7 @@ def scaling(
     by_threads = {}
     for number in range(1, threads + 1):
         torch.set_num_threads(number)
-        by_threads[f"{number} threads"] = race(bound(pair, task(1.0)), few, 2)
+        by_threads[f"{number} threads"] = race(bound("lif", pair, task(1.0)), few, 2)
     torch.set_num_threads(threads)
     run("(e) threads, dt = 1", by_threads)
 

@@ -160,9 +160,9 @@ DEEP: dict[str, Callable[[Images], Step]] = {
 }
 
 
-def repeated(build: Callable[[Images], Step], task: Images, times: int) -> Step:
-    """So many training steps in one, for contenders whose steps are not all alike."""
-    step = build(task)
+def repeated(name: str, task: Images, times: int) -> Step:
+    """So many training steps of a contender in one, for those whose steps are not all alike."""
+    step = DEEP[name](task)
 
     def several(number: int) -> None:
         for n in range(times):

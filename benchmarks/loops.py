@@ -21,43 +21,53 @@ def _forward_and_backward(x: Tensor, g: Tensor, run: Callable[[Tensor], Tensor])
     return step
 
 
-def conv_loops(steps: int) -> dict[str, Callable[[], Step]]:
-    """LIF forward and backward on currents ``[T, 32, 64, 32, 32]``."""
+def made(name: str, steps: int) -> Step:
+    """LIF forward and backward on currents ``[T, 32, 64, 32, 32]``, of that contender."""
     shape = (steps, 32, 64, 32, 32)
-    x, g = torch.randn(shape).requires_grad_(), torch.randn(shape)
+    noise = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=noise).requires_grad_()
+    return _forward_and_backward(x, torch.randn(shape, generator=noise), LOOPS[name]())
 
-    def spikingjelly() -> Step:
-        from spikingjelly.activation_based import neuron
 
-        node = neuron.LIFNode(tau=2.0, step_mode="m")
+Loop = Callable[[Tensor], Tensor]
 
-        def run(currents: Tensor) -> Tensor:
-            node.reset()
-            out: Tensor = node(currents)
-            return out
 
-        return _forward_and_backward(x, g, run)
+def _spikingjelly() -> Loop:
+    from spikingjelly.activation_based import neuron
 
-    def snntorch() -> Step:
-        import snntorch
+    node = neuron.LIFNode(tau=2.0, step_mode="m")
 
-        neuron = snntorch.Leaky(beta=0.5, reset_mechanism="zero")
+    def run(currents: Tensor) -> Tensor:
+        node.reset()
+        out: Tensor = node(currents)
+        return out
 
-        def run(currents: Tensor) -> Tensor:
-            potential, out = neuron.init_leaky(), []
-            for current in currents:
-                spike, potential = neuron(current, potential)
-                out.append(spike)
-            return torch.stack(out)
+    return run
 
-        return _forward_and_backward(x, g, run)
 
-    compiled: Any = torch.compile(_plain_loop)
-    return {
-        OURS: lambda: _forward_and_backward(x, g, st.LIF(tau=2.0, scheme="euler")),
-        "SpikingJelly 2.0, multi-step": spikingjelly,
-        "snnTorch 1.0, step by step": snntorch,
-        "plain torch, torch.compile": lambda: _forward_and_backward(
-            x, g, lambda currents: compiled(currents, 0.5)
-        ),
-    }
+def _snntorch() -> Loop:
+    import snntorch
+
+    neuron = snntorch.Leaky(beta=0.5, reset_mechanism="zero")
+
+    def run(currents: Tensor) -> Tensor:
+        potential, out = neuron.init_leaky(), []
+        for current in currents:
+            spike, potential = neuron(current, potential)
+            out.append(spike)
+        return torch.stack(out)
+
+    return run
+
+
+def _compiled() -> Loop:
+    loop: Any = torch.compile(_plain_loop)
+    return lambda currents: loop(currents, 0.5)
+
+
+LOOPS: dict[str, Callable[[], Loop]] = {
+    OURS: lambda: st.LIF(tau=2.0, scheme="euler"),
+    "SpikingJelly 2.0, multi-step": _spikingjelly,
+    "snnTorch 1.0, step by step": _snntorch,
+    "plain torch, torch.compile": _compiled,
+}

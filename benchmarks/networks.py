@@ -237,3 +237,10 @@ IZHIKEVICH: dict[str, Callable[[Task], Step]] = {
     "SpikingJelly 2.0, step by step": lambda task: spikingjelly_steps(task, izhikevich=True),
     "SpikingJelly 2.0, multi-step": lambda task: spikingjelly_multi(task, izhikevich=True),
 }
+
+_TABLES = {"lif": LIF, "izhikevich": IZHIKEVICH}
+
+
+def made(neuron: str, name: str, task: Task) -> Step:
+    """The contender of that name; a function that can be sent to another process."""
+    return _TABLES[neuron][name](task)

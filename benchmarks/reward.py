@@ -40,49 +40,64 @@ def by_steps(net: WinnerTakeAllNetwork, x: Iterable[Tensor], labels: Tensor) -> 
     return counts, outputs
 
 
-def training(x: Tensor, labels: Tensor) -> dict[str, Callable[[], Step]]:
-    """A batch of images as probabilities ``[B, F]`` of a spike, of every contender."""
-    rule = RSTDP(LR)
+Images = tuple[Tensor, Tensor]
 
-    def learner(counts: Callable[[WinnerTakeAllNetwork, int], Counts]) -> Step:
-        torch.manual_seed(0)
-        net = WinnerTakeAllNetwork(x.shape[1], dt=DT)
 
-        @torch.no_grad()
-        def step(number: int) -> None:
-            rule.apply(net.output.weight, rule.change(*counts(net, number), labels, STEPS))
+def _learner(images: Images, counts: Callable[[WinnerTakeAllNetwork, int], Counts]) -> Step:
+    torch.manual_seed(0)
+    rule, net = RSTDP(LR), WinnerTakeAllNetwork(images[0].shape[1], dt=DT)
 
-        return step
+    @torch.no_grad()
+    def step(number: int) -> None:
+        rule.apply(net.output.weight, rule.change(*counts(net, number), images[1], STEPS))
 
-    def ours(net: WinnerTakeAllNetwork, number: int) -> Counts:
+    return step
+
+
+def _ours(images: Images) -> Step:
+    x, labels = images
+
+    def counts(net: WinnerTakeAllNetwork, number: int) -> Counts:
         activity = net(st.poisson(x, STEPS, method="bernoulli", epoch=number), labels, TEACH)
         return activity.hidden_counts, activity.output_counts
 
-    def plain(net: WinnerTakeAllNetwork, _: int) -> Counts:
+    return _learner(images, counts)
+
+
+def _plain(images: Images) -> Step:
+    x, labels = images
+
+    def counts(net: WinnerTakeAllNetwork, _: int) -> Counts:
         return by_steps(net, ((torch.rand_like(x) < x).float() for _ in range(STEPS)), labels)
 
-    def spikingjelly() -> Step:
-        from spikingjelly.activation_based import neuron
+    return _learner(images, counts)
 
-        nodes = [neuron.LIFNode(tau=2.0, decay_input=False, v_threshold=0.3) for _ in range(2)]
-        teach = TEACH * one_hot(labels, 10)
 
-        def counts(net: WinnerTakeAllNetwork, _: int) -> Counts:
-            hidden, out = net.input_gain * net.input.weight, net.output_gain * net.output.weight
-            for node in nodes:
-                node.reset()
-            emitted, won = torch.zeros(len(x), len(hidden)), torch.zeros(len(x), len(out))
-            for _ in range(STEPS):
-                s = nodes[0](linear((torch.rand_like(x) < x).float(), hidden))
-                currents = linear(s, out) + teach
-                emitted += s
-                won += winners(currents, nodes[1](currents))
-            return emitted, won
+def _spikingjelly(images: Images) -> Step:
+    from spikingjelly.activation_based import neuron
 
-        return learner(counts)
+    x, labels = images
+    nodes = [neuron.LIFNode(tau=2.0, decay_input=False, v_threshold=0.3) for _ in range(2)]
+    teach = TEACH * one_hot(labels, 10)
 
-    return {
-        OURS: lambda: learner(ours),
-        "plain torch loop": lambda: learner(plain),
-        "SpikingJelly 2.0, step by step": spikingjelly,
-    }
+    def counts(net: WinnerTakeAllNetwork, _: int) -> Counts:
+        hidden, out = net.input_gain * net.input.weight, net.output_gain * net.output.weight
+        for node in nodes:
+            node.reset()
+        emitted, won = torch.zeros(len(x), len(hidden)), torch.zeros(len(x), len(out))
+        for _ in range(STEPS):
+            s = nodes[0](linear((torch.rand_like(x) < x).float(), hidden))
+            currents = linear(s, out) + teach
+            emitted += s
+            won += winners(currents, nodes[1](currents))
+        return emitted, won
+
+    return _learner(images, counts)
+
+
+# A batch of images as probabilities ``[B, F]`` of a spike, and labels, to a step of training.
+REWARD: dict[str, Callable[[Images], Step]] = {
+    OURS: _ours,
+    "plain torch loop": _plain,
+    "SpikingJelly 2.0, step by step": _spikingjelly,
+}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 Step = Callable[[int], None]
 
@@ -29,24 +33,73 @@ class Times(NamedTuple):
 def race(builders: Mapping[str, Callable[[], Step]], rounds: int, warm_up: int) -> dict[str, Times]:
     """Time a step of every contender in every round, after ``warm_up`` rounds that do not count.
 
-    A contender that cannot be built or run is left out, and why is said.
+    Each has a process of its own, as it would have in use: in one process each would pay for the
+    memory that another returned. So builders must be functions that can be pickled. A contender
+    that cannot be built or run is left out, and why is said.
     """
-    steps: dict[str, Step] = {}
+    running: dict[str, _Contender] = {}
     for name, build in builders.items():
-        try:
-            step = build()
-            for number in range(warm_up):
-                step(number)
-            steps[name] = step
-        except Exception as error:
-            print(f"left out: {name}: {type(error).__name__}: {error}"[:300], file=sys.stderr)
-    taken: dict[str, list[float]] = {name: [] for name in steps}
+        contender = _Contender(build, warm_up)
+        if contender.problem is None:
+            running[name] = contender
+        else:
+            print(f"left out: {name}: {contender.problem}"[:300], file=sys.stderr)
+    taken: dict[str, list[float]] = {name: [] for name in running}
     for number in range(warm_up, warm_up + rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step(number)
-            taken[name].append(1e3 * (time.perf_counter() - start))
+        for name, contender in running.items():
+            taken[name].append(contender.step(number))
+    for contender in running.values():
+        contender.end()
     return {name: Times(ms) for name, ms in taken.items()}
+
+
+class _Contender:
+    """A process that takes steps when it is told to.
+
+    Attributes
+    ----------
+    problem
+        Why it cannot, or None.
+    """
+
+    def __init__(self, build: Callable[[], Step], warm_up: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        arguments = (theirs, build, warm_up, torch.get_num_threads())
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            self.problem: str | None = self._pipe.recv()
+        except EOFError:
+            self.problem = "its process ended"
+
+    def step(self, number: int) -> float:
+        """Milliseconds of a step."""
+        self._pipe.send(number)
+        ms: float = self._pipe.recv()
+        return ms
+
+    def end(self) -> None:
+        self._pipe.send(None)
+        self._process.join()
+
+
+def _serve(pipe: Any, build: Callable[[], Step], warm_up: int, threads: int) -> None:
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    try:
+        step = build()
+        for number in range(warm_up):
+            step(number)
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    pipe.send(None)
+    while (number := pipe.recv()) is not None:
+        start = time.perf_counter()
+        step(number)
+        pipe.send(1e3 * (time.perf_counter() - start))
 
 
 def table(title: str, results: Mapping[str, Mapping[str, Times]], own: str = "saltation") -> str:

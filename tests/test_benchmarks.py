@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
 from benchmarks import deep, reward
 from benchmarks.networks import IZHIKEVICH, LIF, Task
-from benchmarks.timing import race, table
+from benchmarks.timing import Step, race, table
 from saltation.learning import WinnerTakeAllNetwork
 
 TASK = Task(torch.rand(4, 12), torch.randint(3, (4,)), (12, 8, 7, 3), 5, 0.5)
@@ -36,7 +38,7 @@ def test_every_contender_trains(name: str, build: object) -> None:
 def test_every_deep_network_trains(name: str) -> None:
     """Four steps, of which ours regularised estimates λ in one."""
     images = deep.batch(3, 16)._replace(blocks=1, base_channels=2, steps=2)
-    deep.repeated(deep.DEEP[name], images, 2)(0)
+    deep.repeated(name, images, 2)(0)
 
 
 def test_deep_networks_are_the_same() -> None:
@@ -66,20 +68,24 @@ def test_reward_networks_agree() -> None:
         assert (one - two).abs().sum() <= 2e-3 * two.sum()
 
 
-@pytest.mark.parametrize("name", reward.training(torch.rand(2, 4), torch.zeros(2).long()))
+@pytest.mark.parametrize("name", reward.REWARD)
 def test_every_contender_learns_by_reward(name: str) -> None:
-    reward.training(torch.rand(3, 5), torch.arange(3))[name]()(0)
+    reward.REWARD[name]((torch.rand(3, 5), torch.arange(3)))(0)
 
 
-def test_a_table_has_ratios() -> None:
-    """Contenders down, settings across; one that fails is left out and the others go on."""
-
-    def broken() -> None:
+def idle(problem: bool) -> Step:
+    """A step that does nothing."""
+    if problem:
         raise ValueError("no such step")
+    return lambda number: None
 
-    builders = {"saltation": lambda: lambda n: None, "peer": lambda: lambda n: None}
-    times = race({**builders, "broken": broken}, rounds=4, warm_up=1)  # type: ignore[dict-item]
+
+def test_a_table_has_ratios(capsys: pytest.CaptureFixture[str]) -> None:
+    """Contenders down, settings across; one that fails is left out and the others go on."""
+    builders = {name: partial(idle, name == "broken") for name in ("saltation", "broken", "peer")}
+    times = race(builders, rounds=4, warm_up=1)
     assert list(times) == ["saltation", "peer"]
+    assert "left out: broken: ValueError: no such step" in capsys.readouterr().err
     lines = table("A", {"dt = 1": times}).splitlines()
     assert lines[4].startswith("| saltation |")
     assert lines[5].endswith(" x |")
