@@ -11,6 +11,7 @@ from torch import nn
 from saltation.errors import SaltationError
 from saltation.models.mlp import fits_mlp, image_mlp
 from saltation.models.sew_resnet import fits_sew, sew_of_depth
+from saltation.models.spikformer import fits_spikformer, spikformer_of_depth
 from saltation.models.vgg import fits_vgg, vgg_of_depth
 
 REACH = 64  # layers beyond a depth in which one that fits is looked for
@@ -26,8 +27,8 @@ class Architecture:
         ``(shape, classes, depth, *, base_channels, steps, init) -> Module`` from sequences
         ``[T, B, C, H, W]`` or images ``[B, C, H, W]`` to logits ``[B, classes]``; ``shape`` is
         ``(C, H, W)``, ``depth`` the number of neuron layers from image to readout (those beside a
-        residual branch are not counted), ``init`` a name in `INITS`. The last weight matrix is the
-        readout's.
+        residual branch or each other are not counted), ``init`` a name in `INITS`. The last weight
+        matrix is the readout's.
     fits
         ``(depth, side) -> whether`` there is a network of this depth for images of this side.
     """
@@ -59,5 +60,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     "vgg": Architecture(vgg_of_depth, fits_vgg),
     "bare_vgg": Architecture(partial(vgg_of_depth, batch_norm="none"), fits_vgg),
     "sew_resnet": Architecture(sew_of_depth, fits_sew),
+    "spikformer": Architecture(spikformer_of_depth, fits_spikformer),
     "mlp": Architecture(image_mlp, fits_mlp),
 }

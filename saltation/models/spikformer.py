@@ -285,3 +285,58 @@ def spikformer(
     )
     network.apply(INITS[init])
     return network
+
+
+def blocks_of(depth: int) -> int | None:
+    """Transformer blocks of a Spikformer with ``depth`` neuron layers, None if there is none.
+
+    Five belong to the stem and positions, five to each block; queries, keys and values are one.
+    """
+    blocks, rest = divmod(depth - 5, 5)
+    return blocks if blocks >= 1 and not rest else None
+
+
+def fits_spikformer(depth: int, side: int) -> bool:
+    """Whether `spikformer_of_depth` has a network of this depth for images of this side."""
+    return blocks_of(depth) is not None and side >= 1
+
+
+def spikformer_of_depth(
+    shape: tuple[int, int, int],
+    classes: int,
+    depth: int,
+    *,
+    base_channels: int = 64,
+    **options: Any,
+) -> Spikformer:
+    """`spikformer` for images ``shape = (C, H, W)``; see `blocks_of`.
+
+    The stem begins with ``base_channels``, an eighth of the width. Heads have 32 channels, or 8
+    where those do not divide the width. Patches are of 4 pixels, of 2 or 1 where that is needed for
+    four of them side by side or where a side is no multiple. Steps are normalised one by one, as in
+    the other networks that are made to a depth.
+
+    Raises
+    ------
+    SaltationError
+        If no number of blocks gives the depth, or an option is not allowed.
+    """
+    blocks = blocks_of(depth)
+    if blocks is None:
+        raise SaltationError(
+            f"a Spikformer of {depth} neuron layers has no whole number of blocks, each of 5 "
+            "behind the first 5"
+        )
+    side = shape[1]
+    fitting = (patch for patch in (4, 2) if side % patch == 0 and side // patch >= 4)
+    return spikformer(
+        shape[0],
+        classes,
+        side,
+        patch=next(fitting, 1),
+        depth=blocks,
+        width=8 * base_channels,
+        heads=base_channels // 4 if base_channels % 4 == 0 else base_channels,
+        batch_norm="step",
+        **options,
+    )

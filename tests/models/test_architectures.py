@@ -9,6 +9,7 @@ import saltation as st
 from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
 from saltation.models.sew_resnet import counts_of
+from saltation.models.spikformer import blocks_of, spikformer_of_depth
 from saltation.models.vgg import stages_of, vgg_of_depth
 
 every = pytest.mark.parametrize("name", ARCHITECTURES)
@@ -19,11 +20,12 @@ every = pytest.mark.parametrize("name", ARCHITECTURES)
 def test_depth_is_the_number_of_neuron_layers(name: str, init: str) -> None:
     """Images and sequences of them give logits, and λ can be estimated."""
     kind = ARCHITECTURES[name]
-    depth = 5 if name == "sew_resnet" else 4
+    depth = {"sew_resnet": 5, "spikformer": 10}.get(name, 4)
     assert kind.check(depth, 16) == depth
     torch.manual_seed(0)
     network = kind.build((3, 16, 16), 7, depth, base_channels=3, steps=2, init=init).eval()
-    path = [name for name in neuron_layers(network) if "shortcut" not in name]
+    beside = ("shortcut", "key", "value")
+    path = [name for name in neuron_layers(network) if not any(part in name for part in beside)]
     assert len(path) == depth
     x = torch.rand(5, 3, 16, 16)
     assert network(x).shape == (5, 7)
@@ -67,7 +69,33 @@ def test_blocks_of_a_depth(depth: int, side: int, counts: tuple[int, ...] | None
     assert counts_of(depth, side) == counts
 
 
+@pytest.mark.parametrize(
+    ("depth", "blocks"), [(10, 1), (15, 2), (25, 4), (5, None), (0, None), (-5, None), (12, None)]
+)
+def test_blocks_of_a_spikformer(depth: int, blocks: int | None) -> None:
+    assert blocks_of(depth) == blocks
+
+
+@pytest.mark.parametrize(
+    ("side", "base", "positions", "heads"),
+    [(32, 48, 8, 12), (28, 4, 7, 1), (8, 3, 4, 3), (6, 8, 6, 2), (7, 2, 7, 2)],
+)
+def test_spikformers_fit_any_image(side: int, base: int, positions: int, heads: int) -> None:
+    """Four patches side by side or more, and 4-384 with 48 channels."""
+    network = spikformer_of_depth((1, side, side), 10, 10, base_channels=base, steps=2)
+    attention = network.encoders[0].attention
+    assert attention.heads == heads  # type: ignore[union-attr]
+    seen: list[torch.Size] = []
+    network.position.register_forward_hook(lambda *given: seen.append(given[2].shape))
+    assert network(torch.rand(3, 1, side, side)).shape == (3, 10)
+    assert seen == [torch.Size([2, 3, 8 * base, positions, positions])]
+
+
 def test_refusals() -> None:
+    with pytest.raises(st.SaltationError, match="nearest that fit: 10 and 15"):
+        ARCHITECTURES["spikformer"].check(11, 32)
+    with pytest.raises(st.SaltationError, match="no whole number of blocks"):
+        spikformer_of_depth((1, 8, 8), 10, 11)
     with pytest.raises(st.SaltationError, match="nearest that fit: 4 and 8"):
         ARCHITECTURES["vgg"].check(6, 32)
     with pytest.raises(st.SaltationError, match="nearest that fit: none"):
