@@ -6,7 +6,7 @@ sample is a function of (seed, epoch, sample index) alone, the same in any batch
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -62,20 +62,18 @@ def poisson(
     flat, index = _checked(x, steps, dt, index)
     if method == "bernoulli":
         _at_most_one(flat, "bernoulli takes probabilities")
-    batch, sites = flat.shape
-    place, rate = active(flat)
+    sites = active(flat)
+    rate = sites.rates
     if method == "exact":
         p = -torch.expm1(-rate * dt)
     elif method == "linear":
         p = (rate * dt).clamp(max=1)
     else:
         p = rate
-    sample = place // max(1, sites)
     spikes = bernoulli_trains(
-        sample,
-        place - sites * sample,
+        sites,
         (p * 2**32).floor().long(),
-        (steps, batch, sites),
+        (steps, *flat.shape),
         index,
         x.dtype,
         seed=seed,
@@ -192,9 +190,10 @@ def _checked(x: Tensor, steps: int, dt: float, index: Tensor | None) -> tuple[Te
         raise SaltationError(
             f"an encoder takes a floating-point tensor [B, ...], got {x.dtype} {list(x.shape)}"
         )
-    if x.numel() and not (x.min() >= 0 and x.max() < float("inf")):
+    low, high = _range(x)
+    if not (low >= 0 and high < float("inf")):
         raise SaltationError(
-            f"rates must be finite and at least 0, got values from {x.min():g} to {x.max():g}"
+            f"rates must be finite and at least 0, got values from {low:g} to {high:g}"
         )
     if index is None:
         index = torch.arange(len(x), device=x.device)
@@ -203,11 +202,18 @@ def _checked(x: Tensor, steps: int, dt: float, index: Tensor | None) -> tuple[Te
             f"index must hold one integer per sample, shape [{len(x)}], "
             f"got {index.dtype} {list(index.shape)}"
         )
-    if index.numel() and not (index.min() >= 0 and index.max() < 2**32):
-        raise SaltationError(
-            f"sample indices must be in [0, 2**32), got {index.min()} to {index.max()}"
-        )
+    low, high = _range(index)
+    if not (low >= 0 and high < 2**32):
+        raise SaltationError(f"sample indices must be in [0, 2**32), got {low} to {high}")
     return x.reshape(len(x), x.shape[1:].numel()), index.to(x.device, torch.int64)
+
+
+def _range(x: Tensor) -> tuple[Any, Any]:
+    """Smallest and largest number, NaN where one is; 0 and 0 if there are none."""
+    if not x.numel():
+        return 0, 0
+    low, high = x.detach().aminmax()
+    return low.item(), high.item()
 
 
 def _at_most_one(x: Tensor, what: str) -> None:

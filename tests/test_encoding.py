@@ -15,7 +15,7 @@ from torch import Tensor
 
 import saltation as st
 from saltation.encoding import ENCODERS, POISSON_METHODS
-from saltation.kernels.sampling import bernoulli_trains, draws
+from saltation.kernels.sampling import active, bernoulli_trains, draws
 from saltation.random import TEST, TRAIN, philox
 from tests.facts import within_standard_errors
 
@@ -137,7 +137,8 @@ def test_a_spike_is_a_draw_below_the_threshold() -> None:
 
     def train(threshold: Tensor) -> Tensor:
         index = torch.tensor([7])
-        return bernoulli_trains(sample, site, threshold, (37, 1, 3), index, seed=1, **place)[:, 0]
+        sites = active(torch.ones(1, 3))
+        return bernoulli_trains(sites, threshold, (37, 1, 3), index, seed=1, **place)[:, 0]
 
     for step, draw in enumerate(found):
         assert train(draw)[step].tolist() == [False] * 3

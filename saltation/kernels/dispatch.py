@@ -27,6 +27,7 @@ from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
 from saltation.kernels.reference import Stage, Trace
+from saltation.kernels.sampling import Sites
 from saltation.neurons.base import Neuron, Spike
 
 _log = logging.getLogger("saltation")
@@ -141,19 +142,17 @@ def run_captured(key: str, neuron: Neuron, x: Tensor, state: Any) -> Trace | Non
     return Trace(spikes, neuron.State(*last))
 
 
-def active(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Flat places (int64) and values (float64) of what is not 0 in ``x``, in order."""
+def active(x: Tensor) -> Sites:
+    """`sampling.active`."""
     if lacks(torch.float32, x):
-        places = x.reshape(-1).nonzero().squeeze(1)
-        return places, x.reshape(-1)[places].double()
+        return sampling.active(x)
     from saltation.kernels.cpu import poisson  # imports numba
 
     return poisson.active(x)
 
 
 def bernoulli_trains(
-    batch: Tensor,
-    site: Tensor,
+    sites: Sites,
     threshold: Tensor,
     shape: tuple[int, int, int],
     index: Tensor,
@@ -167,10 +166,10 @@ def bernoulli_trains(
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
     unsuited = dtype != torch.float32 or 0 in shape or shape[0] > MOST_STEPS
     if unsuited or lacks(torch.int64, index):
-        return sampling.bernoulli_trains(batch, site, threshold, shape, index, **draw).to(dtype)
+        return sampling.bernoulli_trains(sites, threshold, shape, index, **draw).to(dtype)
     from saltation.kernels.cpu import poisson  # imports numba
 
-    return SpikeTensor(poisson.bernoulli_trains(batch, site, threshold, shape, index, **draw))
+    return SpikeTensor(poisson.bernoulli_trains(sites, threshold, shape, index, **draw))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

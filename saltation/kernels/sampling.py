@@ -8,6 +8,8 @@ of block ``2**31 + t // 4``, and need to be known only where the top eight equal
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,32 @@ from saltation.random import words
 
 TOP, REST = 16, 4  # steps per block
 REST_BLOCKS = 1 << 31
+
+
+class Sites(NamedTuple):
+    """Where a batch of rates ``[B, F]`` is not 0.
+
+    Attributes
+    ----------
+    offsets
+        int64 ``[B + 1]``: those of sample b are from ``offsets[b]`` up to ``offsets[b + 1]``.
+    sites
+        int64 ``[N]``: their place in the sample, ascending within it.
+    rates
+        float64 ``[N]``.
+    """
+
+    offsets: Tensor
+    sites: Tensor
+    rates: Tensor
+
+
+def active(x: Tensor) -> Sites:
+    """What is not 0 in the tensor ``x`` [B, F]."""
+    sample, sites = x.nonzero(as_tuple=True)
+    offsets = torch.zeros(len(x) + 1, dtype=torch.int64, device=x.device)
+    offsets[1:] = (x != 0).sum(1).cumsum(0)
+    return Sites(offsets, sites, x[sample, sites].double())
 
 
 def draws(
@@ -41,8 +69,7 @@ def draws(
 
 
 def bernoulli_trains(
-    batch: Tensor,
-    site: Tensor,
+    sites: Sites,
     threshold: Tensor,
     shape: tuple[int, int, int],
     index: Tensor,
@@ -55,10 +82,11 @@ def bernoulli_trains(
 
     Parameters
     ----------
-    batch, site, threshold
-        int64 ``[N]``, the first ascending and the second ascending within each: site ``site`` of
-        the batch's sample ``batch`` spikes in each step with probability ``threshold / 2**32``,
-        threshold in [0, 2**32]. Integers, so that all backends decide alike.
+    sites
+        Which these are.
+    threshold
+        int64 ``[N]``, in [0, 2**32]: each spikes in each step with probability ``threshold /
+        2**32``. Integers, so that all backends decide alike.
     shape
         ``(T, B, F)``.
     index
@@ -68,8 +96,9 @@ def bernoulli_trains(
     -------
     bool ``[T, B, F]``.
     """
-    steps, size, sites = shape
-    spikes = torch.zeros(steps, size * sites, dtype=torch.bool, device=site.device)
-    found = draws(steps, site, index[batch], seed=seed, epoch=epoch, stream=stream) < threshold
-    spikes[:, batch * sites + site] = found
+    steps, size, features = shape
+    batch = torch.arange(size, device=index.device).repeat_interleave(sites.offsets.diff())
+    spikes = torch.zeros(steps, size * features, dtype=torch.bool, device=index.device)
+    drawn = draws(steps, sites.sites, index[batch], seed=seed, epoch=epoch, stream=stream)
+    spikes[:, batch * features + sites.sites] = drawn < threshold
     return spikes.view(shape)

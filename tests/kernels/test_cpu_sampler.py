@@ -35,8 +35,9 @@ def test_equal_bits(
 ) -> None:
     """Any shape, index, seed, epoch and stream, where some of the sites are left out."""
     noise = torch.Generator().manual_seed(seed % 1000)
-    sample, site = (torch.rand(batch, sites, generator=noise) < 0.7).nonzero(as_tuple=True)
-    given_ = (sample, site, thresholds(len(site), seed % 1000), (steps, batch, sites))
+    some_sites = sampling.active((torch.rand(batch, sites, generator=noise) < 0.7).double())
+    threshold = thresholds(len(some_sites.sites), seed % 1000)
+    given_ = (some_sites, threshold, (steps, batch, sites))
     index = torch.arange(first, first + batch).flip(0)
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
     ours = dispatch.bernoulli_trains(*given_, index, torch.float32, **draw)
@@ -52,8 +53,7 @@ def test_half_of_the_equal_bytes_are_decided_by_the_rest() -> None:
     same = draws >> 24 == 100
     threshold = torch.full((4000,), (100 << 24) + (1 << 23))
     spikes = sampling.bernoulli_trains(
-        torch.zeros_like(site),
-        site,
+        sampling.active(torch.ones(1, 4000)),
         threshold,
         (16, 1, 4000),
         torch.zeros(1).long(),
@@ -64,6 +64,22 @@ def test_half_of_the_equal_bytes_are_decided_by_the_rest() -> None:
     share = spikes[:, 0][same].float().mean().item()
     assert same.sum() > 150
     assert abs(share - 0.5) < 4 * 0.5 / same.sum().item() ** 0.5
+
+
+@given(
+    batch=some.integers(0, 40),
+    sites=some.integers(0, 40),
+    density=some.sampled_from([0.0, 0.1, 0.9, 1.0]),
+    seed=some.integers(0, 99),
+)
+def test_equal_sites(batch: int, sites: int, density: float, seed: int) -> None:
+    """What is not 0, of any memory order, as the reference finds it."""
+    noise = torch.Generator().manual_seed(seed)
+    x = torch.rand(sites, batch, generator=noise).T
+    x = x * (torch.rand(batch, sites, generator=noise) < density)
+    for ours, expected in zip(dispatch.active(x), sampling.active(x), strict=True):
+        assert ours.dtype == expected.dtype
+        assert torch.equal(ours, expected)
 
 
 def test_any_number_of_threads(threads: None) -> None:

@@ -8,6 +8,7 @@ loan is no longer referenced, that is, when autograd has dropped what it saved.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from typing import Any
 
@@ -62,9 +63,11 @@ class Loan:
         self._lent.append((key, found))
         return found
 
-    # The lock is bound here, because the module's names are gone when the interpreter ends.
-    def __del__(self, lock: Any = _lock) -> None:
+    # Bound here, because the module's names are gone when the interpreter ends.
+    def __del__(self, lock: Any = _lock, ending: Any = sys.is_finalizing) -> None:
         global _bytes
+        if ending():
+            return
         with lock:
             for key, array in self._lent:
                 if _bytes + array.nbytes <= _LIMIT:

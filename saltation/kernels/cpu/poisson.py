@@ -16,12 +16,13 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import compiled, kernel
-from saltation.kernels.cpu.simd import lowest
+from saltation.kernels.cpu.simd import LANES, lowest
 from saltation.kernels.cpu.support import apart
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import WORD, list_events, words
+from saltation.kernels.cpu.words import draw
 from saltation.kernels.events import Events
-from saltation.kernels.sampling import REST, REST_BLOCKS, TOP
+from saltation.kernels.sampling import REST, REST_BLOCKS, TOP, Sites
 from saltation.random import epoch_word, key, philox
 
 compiled(philox)
@@ -30,38 +31,52 @@ _WAITING = 64  # draws that are decided together
 
 
 @kernel
-def _active(x: NDArray[Any], places: NDArray[Any], rates: NDArray[Any]) -> int:
-    """Flat places of the numbers of ``x`` that are not 0, and these; how many there are."""
-    found = 0
-    for i in range(len(x)):
-        places[found] = i
-        rates[found] = x[i]
-        found += x[i] != 0
-    return found
+def _count(start: int, stop: int, x: NDArray[Any], found: NDArray[Any]) -> None:
+    """How many numbers of samples ``start ... stop`` of ``x`` [B, F] are not 0."""
+    for b in range(start, stop):
+        some = np.int32(0)
+        for i in range(x.shape[1]):
+            some += np.int32(x[b, i] != 0)
+        found[b] = some
 
 
-def active(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Flat places (int64) and values (float64) of what is not 0 in the float32 tensor ``x``."""
-    places = torch.empty(x.numel() + 1, dtype=torch.int64)
-    rates = torch.empty(x.numel() + 1, dtype=torch.float64)
-    found = _active(x.reshape(-1).numpy(), places.numpy(), rates.numpy())
-    return places[:found], rates[:found]
+@kernel
+def _active(
+    start: int,
+    stop: int,
+    x: NDArray[Any],
+    offsets: NDArray[Any],
+    sites: NDArray[Any],
+    rates: NDArray[Any],
+) -> None:
+    """Where the numbers of ``x`` that are not 0 are in their sample, and these."""
+    for b in range(start, stop):
+        found, end = offsets[b], offsets[b + 1]
+        for i in range(x.shape[1]):
+            if found == end:
+                break
+            # Written before it is known whether it counts; what does not is written over.
+            sites[found] = i
+            rates[found] = x[b, i]
+            found += x[b, i] != 0
 
 
-@compiled
-def _bits(word: int, top: int, first: int) -> int:
-    """Of the four bytes of ``word``, from bit ``first`` on: which are below ``top``; and from 16
-    bits higher on: which are equal to it."""
-    b0, b1, b2, b3 = word & 255, (word >> 8) & 255, (word >> 16) & 255, word >> 24
-    below = (b0 < top) | (b1 < top) << 1 | (b2 < top) << 2 | (b3 < top) << 3
-    equal = (b0 == top) | (b1 == top) << 1 | (b2 == top) << 2 | (b3 == top) << 3
-    return (below | equal << TOP) << first
+def active(x: Tensor) -> Sites:
+    """What is not 0 in the float32 tensor ``x`` [B, F]."""
+    numbers = x.contiguous().numpy()
+    offsets = np.zeros(len(x) + 1, np.int64)
+    spread(_count, len(x), numbers, offsets[1:], least=16)
+    np.cumsum(offsets, out=offsets)
+    sites, rates = np.empty(offsets[-1], np.int64), np.empty(offsets[-1])
+    spread(_active, len(x), numbers, offsets, sites, rates, least=16)
+    return Sites(*map(torch.from_numpy, (offsets, sites, rates)))
 
 
 @kernel
 def _sample(
     start: int,
     stop: int,
+    workers: int,
     threshold: NDArray[Any],
     index: NDArray[Any],
     offsets: NDArray[Any],
@@ -70,43 +85,45 @@ def _sample(
     rows: NDArray[Any],
     places: NDArray[Any],
     times: NDArray[Any],
-    found: NDArray[Any],
+    codes: NDArray[Any],
     open_: NDArray[Any],
     epoch: int,
     k0: int,
     k1: int,
 ) -> None:
-    """Samples ``start ... stop``; ``found``, as long as ``sites``, and ``open_`` [B, 3, .] are
-    scratch."""
-    steps = rows.shape[1] - 1
-    for b in range(start, stop):
-        lo, hi = offsets[b], offsets[b + 1]
-        sample, waiting = index[b], 0
-        bits[:, lo:hi] = 0
-        limit, site, code = threshold[lo:hi], sites[lo:hi], found[lo:hi]
-        for block in range(-(-steps // TOP)):
-            first = TOP * block
-            inside = (1 << min(TOP, steps - first)) - 1
-            # One array is written, so that the loop is vectorised.
-            for i in range(hi - lo):
-                w0, w1, w2, w3 = philox(block, np.int64(site[i]), sample, epoch, k0, k1)
-                top = limit[i] >> 24
-                code[i] = (
-                    _bits(w0, top, 0) | _bits(w1, top, 4) | _bits(w2, top, 8) | _bits(w3, top, 12)
-                )
-            for i in range(hi - lo):
-                spikes, equal = code[i] & inside, (code[i] >> TOP) & inside
-                bits[first // WORD, lo + i] |= np.uint64(spikes) << np.uint64(first % WORD)
-                while equal:
-                    open_[b, 0, waiting] = i
-                    open_[b, 1, waiting] = first + lowest(np.uint64(equal))
-                    equal &= equal - 1
-                    waiting += 1
-                    if waiting == open_.shape[2]:
-                        _decide(lo, waiting, open_[b], limit, site, bits, sample, epoch, k0, k1)
-                        waiting = 0
-        _decide(lo, waiting, open_[b], limit, site, bits, sample, epoch, k0, k1)
-        list_events(lo, hi, bits, times, rows[b], places)
+    """Workers ``start ... stop``, each with its share of the samples; ``codes`` [workers, .] and
+    ``open_`` [workers, 3, .] are scratch. ``threshold`` and ``sites`` are a vector longer than they
+    need be."""
+    steps, batch = rows.shape[1] - 1, len(rows)
+    for worker in range(start, stop):
+        code, waiting_room = codes[worker], open_[worker]
+        for b in range(batch * worker // workers, batch * (worker + 1) // workers):
+            lo, hi = offsets[b], offsets[b + 1]
+            sample, waiting = index[b], 0
+            bits[:, lo:hi] = 0
+            limit, site = threshold[lo:hi], sites[lo:hi]
+            for block in range(-(-steps // TOP)):
+                first = TOP * block
+                inside = np.int32((1 << min(TOP, steps - first)) - 1)
+                for i in range(0, hi - lo, LANES):
+                    draw(sites, threshold, lo + i, block, sample, epoch, k0, k1, code, i)
+                word, shift = bits[first // WORD, lo:hi], np.uint64(first % WORD)
+                for i in range(hi - lo):
+                    word[i] |= np.uint64(code[i] & inside) << shift
+                for i in range(hi - lo):
+                    equal = (code[i] >> TOP) & inside
+                    while equal:
+                        waiting_room[0, waiting] = i
+                        waiting_room[1, waiting] = first + lowest(np.uint64(equal))
+                        equal &= equal - 1
+                        waiting += 1
+                        if waiting == _WAITING:
+                            _decide(
+                                lo, waiting, waiting_room, limit, site, bits, sample, epoch, k0, k1
+                            )
+                            waiting = 0
+            _decide(lo, waiting, waiting_room, limit, site, bits, sample, epoch, k0, k1)
+            list_events(lo, hi, bits, times, rows[b], places)
 
 
 @compiled
@@ -138,8 +155,7 @@ def _decide(
 
 @apart
 def bernoulli_trains(
-    batch: Tensor,
-    site: Tensor,
+    sites: Sites,
     threshold: Tensor,
     shape: tuple[int, int, int],
     index: Tensor,
@@ -149,17 +165,23 @@ def bernoulli_trains(
     stream: int,
 ) -> Events:
     """As `sampling.bernoulli_trains`, but the events."""
-    steps, size, _ = shape
-    offsets = torch.searchsorted(batch, torch.arange(size + 1)).numpy()
-    sites = site.to(torch.int32).numpy()
-    bits = np.empty((words(steps), len(sites)), np.uint64)
-    rows = np.empty((size, steps + 1), np.int64)
+    steps, batch, features = shape
+    count = len(threshold)
+    offsets = sites.offsets.numpy()
+    # A vector longer than they need be, for the draws of the last sites.
+    site, limit = np.empty(count + LANES, np.int32), np.empty(count + LANES, np.int64)
+    site[:count], limit[:count] = sites.sites.numpy(), threshold.numpy()
+    site[count:] = limit[count:] = 0
+    bits = np.empty((words(steps), count), np.uint64)
+    rows = np.empty((batch, steps + 1), np.int64)
     np.multiply(offsets[:-1], steps, out=rows[:, 0])
-    loan = Loan()
-    places = loan.array(len(sites) * steps, dtype=torch.int32)
-    times = loan.array(len(sites) * steps, dtype=torch.int16)
-    found, open_ = np.empty(len(sites), np.int64), np.empty((size, 3, _WAITING), np.int64)
+    workers = max(1, min(torch.get_num_threads(), batch // 4))
+    kept, scratch = Loan(), Loan()
+    places = kept.array(count * steps, dtype=torch.int32)
+    times = kept.array(count * steps, dtype=torch.int16)
+    codes = scratch.array(workers, features + LANES, dtype=torch.int32)
+    open_ = scratch.array(workers, 3, _WAITING, dtype=torch.int64)
     numbers = (epoch_word(epoch, stream), *key(seed))
-    arrays = (threshold.numpy(), index.contiguous().numpy(), offsets, sites, bits, rows, places)
-    spread(_sample, size, *arrays, times, found, open_, *numbers, least=4)
-    return Events(shape, offsets, sites, rows, places, bits, times, loan)
+    arrays = (limit, index.contiguous().numpy(), offsets, site, bits, rows, places, times)
+    spread(_sample, workers, workers, *arrays, codes, open_, *numbers, least=1)
+    return Events(shape, offsets, site[:count], rows, places, bits, times, kept)
