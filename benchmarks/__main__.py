@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import deep, figures, loops, memory, networks, reward, roofline
+from benchmarks import convolutions, deep, figures, loops, memory, networks, reward, roofline
 from benchmarks.networks import IZHIKEVICH, LIF, OURS, Task
 from benchmarks.timing import Step, Times, race, table
 from saltation.data import load
@@ -169,6 +169,19 @@ def deep_networks(
         both = vanilla | regularised
         ratio = statistics.median(a / b for a, b in zip(both[two].ms, both[one].ms, strict=True))
         say(f"{two} / {one}: median ratio {ratio:.2f}\n")
+    for channels, side in ((64, 32), (256, 8)):
+        columns = {
+            f"{density:g}": race(
+                {
+                    name: partial(convolutions.made, name, density, channels, side)
+                    for name in convolutions.CONVOLUTIONS
+                },
+                rounds,
+                1,
+            )
+            for density in convolutions.DENSITIES
+        }
+        run(f"(f) a convolution, {channels} channels, {side} x {side}, by density", columns)
     found = memory.measure_all(list(deep.DEEP), deep=True)
     say("### (f) Peak memory of a step (MiB)\n\n| | MiB |\n| --- | ---: |")
     say("\n".join(f"| {name} | {mib:.0f} |" for name, mib in found.items()) + "\n")

@@ -13,7 +13,7 @@ pytest.importorskip("snntorch", reason="the benchmarks compare with snnTorch")
 pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJelly")
 pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
-from benchmarks import deep, reward
+from benchmarks import convolutions, deep, reward
 from benchmarks.networks import IZHIKEVICH, LIF, Task
 from benchmarks.timing import Step, race, table
 from saltation.learning import WinnerTakeAllNetwork
@@ -39,6 +39,11 @@ def test_every_deep_network_trains(name: str) -> None:
     """Four steps, of which ours regularised estimates λ in one."""
     images = deep.batch(3, 16)._replace(blocks=1, base_channels=2, steps=2)
     deep.repeated(name, images, 2)(0)
+
+
+@pytest.mark.parametrize("name", convolutions.CONVOLUTIONS)
+def test_every_convolution_has_gradients(name: str) -> None:
+    convolutions.made(name, 0.1, channels=16, side=3)(0)
 
 
 def test_deep_networks_are_the_same() -> None:
