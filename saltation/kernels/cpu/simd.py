@@ -21,7 +21,8 @@ _I64 = ir.IntType(64)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
-def _const(number: int) -> Any:
+def constant(number: int) -> Any:
+    """An integer of 64 bits in code that is being generated."""
     return ir.Constant(_I64, number)
 
 
@@ -33,8 +34,35 @@ def _data(context: Any, builder: Any, kind: Any, array: Any) -> tuple[Any, Any]:
 
 def _vector(builder: Any, pointer: Any, number: int) -> Any:
     """Pointer to the vector of that number from ``pointer`` on."""
-    at = builder.gep(pointer, [_const(LANES * number)])
+    at = builder.gep(pointer, [constant(LANES * number)])
     return builder.bitcast(at, _VECTOR.as_pointer())
+
+
+class Matrix:
+    """A C-ordered array [R, N] of float32 numbers in code that is being generated."""
+
+    def __init__(
+        self, context: Any, builder: Any, kind: Any, array: Any, width: int | None = None
+    ) -> None:
+        """``width`` is N where it is known."""
+        if not isinstance(kind, types.Array) or kind.layout != "C":
+            raise TypeError(f"vectors are read from C-ordered arrays, not from {kind}")
+        self.builder = builder
+        self.data, self.width = _data(context, builder, kind, array)
+        if width is not None:
+            self.width = constant(width)
+
+    def _at(self, row: Any, column: Any) -> Any:
+        place = self.builder.add(self.builder.mul(row, self.width), column)
+        return _vector(self.builder, self.builder.gep(self.data, [place]), 0)
+
+    def load(self, row: Any, column: Any) -> Any:
+        """The vector from ``column`` on."""
+        return self.builder.load(self._at(row, column), align=4)
+
+    def store(self, vector: Any, row: Any, column: Any) -> None:
+        """Put ``vector`` there."""
+        self.builder.store(vector, self._at(row, column), align=4)
 
 
 def _adder(vectors: int) -> Any:
@@ -68,7 +96,7 @@ def _adder(vectors: int) -> Any:
                 cgutils.alloca_once_value(builder, builder.load(_vector(builder, into, k), align=4))
                 for k in range(vectors)
             ]
-            with cgutils.for_range_slice(builder, first, last, _const(1)) as (e, _):
+            with cgutils.for_range_slice(builder, first, last, constant(1)) as (e, _):
                 place = builder.sext(builder.load(builder.gep(places, [e])), _I64)
                 at = builder.gep(source, [builder.mul(place, stride)])
                 for k, total in enumerate(sums):
