@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.kernels.cpu import product
-from saltation.kernels.events import Events
+from saltation.kernels.events import Events, events_of
 from saltation.layers import SpikeLinear
 
 # Long enough to be worth a look: 8 * 40 * 211 * 130 multiplications.
@@ -140,3 +140,18 @@ def test_networks_use_it() -> None:
     assert [type(m) for m in layers] == [SpikeLinear, SpikeLinear]
     assert torch.equal(layers[0].weight, plain.weight)
     plain.load_state_dict(layers[0].state_dict())
+
+
+@pytest.mark.parametrize("steps", [3, 50, 64, 70, 130])
+@pytest.mark.parametrize("density", [0.02, 0.6])
+def test_weights_from_few_and_from_many_spikes(steps: int, density: float) -> None:
+    """One by one or from tables, in groups of steps, of which some have no gradient."""
+    x = st.poisson(density * torch.ones(3, 40), steps, 2.0)
+    events = events_of(x)
+    assert events is not None
+    g = torch.randn(steps, 3, 100, generator=torch.Generator().manual_seed(0))
+    g[: steps // 5, 0] = g[-(steps // 3) :, 1] = g[:, 2, 50:] = 0
+    found = product.backward(events, torch.empty(100, 40), g)
+    exact = g.flatten(0, 1).double().T @ x.flatten(0, 1).double()
+    assert (found - exact).norm() < 1e-6 * exact.norm()
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-6 * float(exact.abs().max()))

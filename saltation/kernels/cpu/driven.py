@@ -21,11 +21,12 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import kernel
-from saltation.kernels.cpu.product import BLOCK, LINE, PART, Source, drive, sourced, weigh
+from saltation.kernels.cpu.product import BLOCK, LINE, PART, Source, drive, sourced
 from saltation.kernels.cpu.simd import LANES, lowest, mask
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.tile import RUNNING, backward_tile, cell_of, forward_tile
 from saltation.kernels.cpu.trains import WORD, list_times, words
+from saltation.kernels.cpu.weigh import tables, weigh, whole_groups
 from saltation.kernels.events import Events
 from saltation.kernels.reference import Stage
 
@@ -210,6 +211,7 @@ def _backward(
     given: NDArray[Any],
     g_s: NDArray[Any],
     g_x: NDArray[Any],
+    table: NDArray[Any],
     g_out: NDArray[Any],
     running: NDArray[Any],
     g_weight: NDArray[Any],
@@ -267,7 +269,7 @@ def _backward(
                     for t in range(end):
                         for o in range(width):
                             g_out[b, t, first + o] = g_here[t, o]
-                weigh(b, end, first, width, source, g_here, g_weight, g_bias)
+                weigh(b, end, first, width, source, g_here, table[worker], g_weight, g_bias)
 
 
 def forward(
@@ -400,7 +402,8 @@ def backward(
         next_places,
         given,
         scratch.array(workers, steps, BLOCK),
-        scratch.array(workers, steps, BLOCK),
+        scratch.array(workers, whole_groups(steps), BLOCK),
+        tables(scratch, workers),
         none if g_out is None else g_out.numpy(),
         scratch.array(workers, RUNNING, BLOCK),
         g_weight.numpy(),

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from saltation.kernels.cpu.buffers import Loan, fresh
-from saltation.kernels.cpu.jit import compiled, kernel
-from saltation.kernels.cpu.simd import LANES, add_rows, copy_row, fetch, mask, ones
+from saltation.kernels.cpu.jit import kernel
+from saltation.kernels.cpu.simd import LANES, add_rows, copy_row, fetch
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import WORD, words
+from saltation.kernels.cpu.weigh import tables, weigh, whole_groups
 from saltation.kernels.events import Events
 
 # Columns of a matrix that are worked on at a time: all steps of them stay in the first cache.
@@ -41,7 +42,6 @@ class Source(NamedTuple):
     rows: NDArray[np.int64]
     places: NDArray[np.int32]
     bits: NDArray[np.uint64]
-    times: NDArray[np.int16]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
@@ -65,7 +65,7 @@ def sourced(events: Events, weight: Tensor, bias: Tensor | None) -> Source:
     if bias is not None:
         added[: len(bias)] = bias.detach().numpy()
     e = events
-    return Source(e.offsets, e.sites, e.rows, e.places, e.bits, e.times, turned.numpy(), added)
+    return Source(e.offsets, e.sites, e.rows, e.places, e.bits, turned.numpy(), added)
 
 
 @kernel
@@ -113,74 +113,6 @@ def drive(
                 x[t, o] += source.bias[first + o]
 
 
-@compiled
-def _reached(g_x: NDArray[Any], end: int, width: int) -> tuple[int, int]:
-    """First step, and the step after the last, at which a current's gradient is not zero."""
-    low, high = end, 0
-    for t in range(end):
-        some = np.uint64(0)
-        for o in range(0, width, LANES):
-            some |= mask(g_x, t, o)
-        if some:
-            low, high = min(low, t), t + 1
-    return low, high
-
-
-@compiled
-def _below(t: int, k: int) -> Any:
-    """Bits of word ``k`` that belong to steps before ``t``."""
-    inside = min(max(t - WORD * k, 0), WORD)
-    if inside == WORD:
-        return ~np.uint64(0)
-    return (np.uint64(1) << np.uint64(inside)) - np.uint64(1)
-
-
-@kernel
-def weigh(
-    b: int,
-    end: int,
-    first: int,
-    width: int,
-    source: Source,
-    g_x: NDArray[Any],
-    g_weight: NDArray[Any],
-    g_bias: NDArray[Any],
-) -> None:
-    """Adds sample ``b``, whose currents have the gradient ``g_x`` [T, BLOCK] up to step ``end``, to
-    columns ``first ... first + width`` of the gradients ``g_weight`` [F, O] and ``g_bias`` [O], or
-    [0] where nobody asks for it."""
-    low, high = _reached(g_x, end, width)
-    if len(g_bias):
-        into = g_bias[first : first + width]
-        for t in range(low, high):
-            row = g_x[t]
-            for o in range(width):
-                into[o] += row[o]
-    start, times, stop = source.rows[b, 0], source.times, source.offsets[b + 1]
-    for i in range(source.offsets[b], stop):
-        if i + _AHEAD < stop and _spikes(source.bits, i + _AHEAD):
-            fetch(g_weight, int(source.sites[i + _AHEAD]), first, width)
-        before, last, total = np.int64(0), np.int64(0), np.int64(0)
-        for k in range(len(source.bits)):
-            word = source.bits[k, i]
-            before += ones(word & _below(low, k))
-            last += ones(word & _below(high, k))
-            total += ones(word)
-        if before < last:
-            site, here, end = int(source.sites[i]), start + before, start + last
-            add_rows(g_weight, site, first, g_x, 0, times, here, end, width)
-        start += total
-
-
-@compiled
-def _spikes(bits: NDArray[Any], i: int) -> Any:
-    """Whether site ``i`` spikes at all."""
-    some = np.uint64(0)
-    for k in range(len(bits)):
-        some |= bits[k, i]
-    return some != 0
-
-
 @kernel
 def _forward(
     start: int,
@@ -216,11 +148,13 @@ def _backward(
     ends: NDArray[Any],
     gradient: NDArray[Any],
     g: NDArray[Any],
+    table: NDArray[Any],
     g_weight: NDArray[Any],
     g_bias: NDArray[Any],
 ) -> None:
     """Workers ``start ... stop``, each with its share of the blocks of columns of ``g_weight``
-    [F, O], from ``gradient`` [T, B, O]; ``g`` [workers, T, BLOCK] is scratch.
+    [F, O], from ``gradient`` [T, B, O]; ``g`` [workers, T, BLOCK] and ``table`` [workers, ., .] are
+    scratch.
 
     Divided by columns, so that every number is a sum in the same order for any number of workers.
     """
@@ -239,7 +173,7 @@ def _backward(
                 for t in range(ends[b]):
                     for o in range(known):
                         here[t, o] = gradient[t, b, first + o]
-                weigh(b, ends[b], first, width, source, here, g_weight, g_bias)
+                weigh(b, ends[b], first, width, source, here, table[worker], g_weight, g_bias)
 
 
 @kernel
@@ -296,9 +230,10 @@ def backward(events: Events, weight: Tensor, gradient: Tensor) -> Tensor:
     size = padded(width)
     workers = max(1, min(torch.get_num_threads(), -(-size // BLOCK)))
     scratch = Loan()
-    g = scratch.array(workers, steps, BLOCK)
+    g = scratch.array(workers, whole_groups(steps), BLOCK)
+    table = tables(scratch, workers)
     g_weight = torch.empty(sites, size)
-    arrays = (ends, gradient.numpy(), g, g_weight.numpy(), np.empty(0, np.float32))
+    arrays = (ends, gradient.numpy(), g, table, g_weight.numpy(), np.empty(0, np.float32))
     spread(_backward, workers, workers, source, *arrays, least=1)
     return g_weight.T[:width]
 

@@ -7,6 +7,8 @@ LLVM splits these where the machine's are shorter. Every operation rounds as in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
@@ -21,7 +23,8 @@ _I64 = ir.IntType(64)
 VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
-def const(number: int) -> Any:
+def constant(number: int) -> Any:
+    """An integer of 64 bits in code that is being generated."""
     return ir.Constant(_I64, number)
 
 
@@ -33,8 +36,51 @@ def data_of(context: Any, builder: Any, kind: Any, array: Any) -> tuple[Any, Any
 
 def vector_at(builder: Any, pointer: Any, number: int) -> Any:
     """Pointer to the vector of that number from ``pointer`` on."""
-    at = builder.gep(pointer, [const(LANES * number)])
+    at = builder.gep(pointer, [constant(LANES * number)])
     return builder.bitcast(at, VECTOR.as_pointer())
+
+
+@contextmanager
+def every_bit(builder: Any, bits: Any) -> Iterator[Any]:
+    """A loop over the places of the bits that are 1, from the lowest on."""
+    left = cgutils.alloca_once_value(builder, bits)
+    head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    now = builder.load(left)
+    builder.cbranch(builder.icmp_unsigned("!=", now, constant(0)), body, end)
+    builder.position_at_end(body)
+    builder.store(builder.and_(now, builder.sub(now, constant(1))), left)
+    yield builder.cttz(now, ir.Constant(ir.IntType(1), 1))
+    builder.branch(head)
+    builder.position_at_end(end)
+
+
+class Matrix:
+    """A C-ordered array [R, N] of float32 numbers in code that is being generated."""
+
+    def __init__(
+        self, context: Any, builder: Any, kind: Any, array: Any, width: int | None = None
+    ) -> None:
+        """``width`` is N where it is known."""
+        if not isinstance(kind, types.Array) or kind.layout != "C":
+            raise TypeError(f"vectors are read from C-ordered arrays, not from {kind}")
+        self.builder = builder
+        self.data, self.width = data_of(context, builder, kind, array)
+        if width is not None:
+            self.width = constant(width)
+
+    def _at(self, row: Any, column: Any) -> Any:
+        place = self.builder.add(self.builder.mul(row, self.width), column)
+        return vector_at(self.builder, self.builder.gep(self.data, [place]), 0)
+
+    def load(self, row: Any, column: Any) -> Any:
+        """The vector from ``column`` on."""
+        return self.builder.load(self._at(row, column), align=4)
+
+    def store(self, vector: Any, row: Any, column: Any) -> None:
+        """Put ``vector`` there."""
+        self.builder.store(vector, self._at(row, column), align=4)
 
 
 def _adder(vectors: int) -> Any:
@@ -70,7 +116,7 @@ def _adder(vectors: int) -> Any:
                 )
                 for k in range(vectors)
             ]
-            with cgutils.for_range_slice(builder, first, last, const(1)) as (e, _):
+            with cgutils.for_range_slice(builder, first, last, constant(1)) as (e, _):
                 place = builder.sext(builder.load(builder.gep(places, [e])), _I64)
                 at = builder.gep(source, [builder.mul(place, stride)])
                 for k, total in enumerate(sums):

@@ -5,15 +5,14 @@ As in `simd`, which these complete, sums stay in registers while their terms are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from saltation.kernels.cpu.simd import LANES, VECTOR, const, data_of, vector_at
+from saltation.kernels.cpu.simd import LANES, VECTOR, constant, data_of, every_bit, vector_at
 
 SIDE = 3  # of a window
 FAN = 64  # channels whose sums are kept in registers while weights are added
@@ -55,22 +54,6 @@ def _add_to(builder: Any, at: Any, sums: Sequence[Any]) -> None:
         builder.store(number, here, align=4)
 
 
-@contextmanager
-def _every_bit(builder: Any, bits: Any) -> Iterator[Any]:
-    """A loop over the places of the bits that are 1, from the lowest on."""
-    left = cgutils.alloca_once_value(builder, bits)
-    head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
-    builder.branch(head)
-    builder.position_at_end(head)
-    now = builder.load(left)
-    builder.cbranch(builder.icmp_unsigned("!=", now, const(0)), body, end)
-    builder.position_at_end(body)
-    builder.store(builder.and_(now, builder.sub(now, const(1))), left)
-    yield builder.cttz(now, ir.Constant(ir.IntType(1), 1))
-    builder.branch(head)
-    builder.position_at_end(end)
-
-
 def _generate_add_marked(
     typing: Any, into: Any, row: Any, source: Any, first: Any, marks: Any
 ) -> Any:
@@ -85,7 +68,7 @@ def _generate_add_marked(
         into = builder.gep(into, [builder.mul(row, width)])
         source = builder.gep(source, [builder.mul(first, stride)])
         sums = _sums(builder, FAN // LANES)
-        with _every_bit(builder, marks) as i:
+        with every_bit(builder, marks) as i:
             at = builder.gep(source, [builder.mul(i, stride)])
             for k, total in enumerate(sums):
                 _add(builder, total, vector_at(builder, at, k))
@@ -124,13 +107,13 @@ def _generate_add_windows(
         into = builder.gep(into, [builder.mul(row, width)])
         vectors = PART // LANES
         sums = _sums(builder, SIDE * SIDE * vectors)
-        with cgutils.for_range_slice(builder, first, last, const(1)) as (e, _):
+        with cgutils.for_range_slice(builder, first, last, constant(1)) as (e, _):
             place = builder.zext(builder.load(builder.gep(places, [e])), _I64)
             for number, total in enumerate(sums):
                 weight, k = divmod(number, vectors)
                 y, x = divmod(SIDE * SIDE - 1 - weight, SIDE)
-                line = builder.add(place, builder.mul(stride, const(y)))
-                at = builder.gep(source, [builder.mul(line, const(PART))])
+                line = builder.add(place, builder.mul(stride, constant(y)))
+                at = builder.gep(source, [builder.mul(line, constant(PART))])
                 _add(builder, total, vector_at(builder, at, vectors * x + k))
         _add_to(builder, into, sums)
         return context.get_dummy_value()
@@ -155,7 +138,7 @@ def _generate_turn(
         into, _ = data_of(context, builder, signature.args[3], into)
 
         def row(data: Any, first: Any, step: Any, i: int) -> Any:
-            at = builder.gep(data, [builder.add(first, builder.mul(step, const(i)))])
+            at = builder.gep(data, [builder.add(first, builder.mul(step, constant(i)))])
             return vector_at(builder, at, 0)
 
         rows = [builder.load(row(source, start, stride, i), align=4) for i in range(LANES)]
