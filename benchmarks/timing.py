@@ -34,8 +34,9 @@ def race(builders: Mapping[str, Callable[[], Step]], rounds: int, warm_up: int) 
     """Time a step of every contender in every round, after ``warm_up`` rounds that do not count.
 
     Each has a process of its own, as it would have in use: in one process each would pay for the
-    memory that another returned. So builders must be functions that can be pickled. A contender
-    that cannot be built or run is left out, and why is said.
+    memory that another returned. A turn is two steps, of which the first wakes its threads and
+    fills its caches, and the second counts. Builders must be functions that can be pickled. A
+    contender that cannot be built or run is left out, and why is said.
     """
     running: dict[str, _Contender] = {}
     for name, build in builders.items():
@@ -45,9 +46,10 @@ def race(builders: Mapping[str, Callable[[], Step]], rounds: int, warm_up: int) 
         else:
             print(f"left out: {name}: {contender.problem}"[:300], file=sys.stderr)
     taken: dict[str, list[float]] = {name: [] for name in running}
-    for number in range(warm_up, warm_up + rounds):
+    for number in range(rounds):
         for name, contender in running.items():
-            taken[name].append(contender.step(number))
+            contender.step(warm_up + 2 * number)
+            taken[name].append(contender.step(warm_up + 2 * number + 1))
     for contender in running.values():
         contender.end()
     return {name: Times(ms) for name, ms in taken.items()}
