@@ -72,7 +72,7 @@ class Compare:
     def __call__(self) -> None:
         found = compare(self.runs)
         console.print(_shown(found.outcomes))
-        say("best and mean ± sd: test accuracy in %, mean and deviation of all finished trials")
+        say("best and mean ± sd: test accuracy in % of finished trials")
         if found.settings.rows:
             say("settings that differ:")
             console.print(_shown(found.settings))

@@ -135,9 +135,9 @@ def summary(folder: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``folder``, ``study``, ``trials``, ``states``; ``best``, the largest test accuracy that is the
-    last of a trial; ``mean`` and ``spread``, mean and standard deviation of those of finished
-    trials (nan for want of trials); ``seconds`` of all.
+    ``folder``, ``study``, ``trials``, ``states``; ``best``, ``mean`` and ``spread``: the largest,
+    the mean and the standard deviation of the last test accuracies of finished trials, as in
+    reports (nan for want of trials); ``seconds`` of all trials.
 
     Raises
     ------
@@ -150,15 +150,14 @@ def summary(folder: Path) -> dict[str, Any]:
     states: dict[str, int] = {}
     for record in records:
         states[record["status"]] = states.get(record["status"], 0) + 1
-    scores = [(r["status"], e["test_accuracy"]) for r in records for e in r["epochs"][-1:]]
-    known = [(status, score) for status, score in scores if score is not None]
-    finished = [score for status, score in known if status == FINISHED]
+    ended = [r["epochs"][-1]["test_accuracy"] for r in records if r["status"] == FINISHED]
+    finished = [score for score in ended if score is not None]
     return {
         "folder": str(folder),
         "study": study.name,
         "trials": len(study.trials()),
         "states": ", ".join(f"{count} {state}" for state, count in states.items()) or "not begun",
-        "best": max((score for _, score in known), default=math.nan),
+        "best": max(finished, default=math.nan),
         "mean": statistics.fmean(finished) if finished else math.nan,
         "spread": statistics.stdev(finished) if len(finished) > 1 else math.nan,
         "seconds": sum(epoch["seconds"] for r in records for epoch in r["epochs"]),
