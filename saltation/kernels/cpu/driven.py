@@ -21,11 +21,11 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import kernel
-from saltation.kernels.cpu.product import BLOCK, LINE, PART, Source, drive, sourced
-from saltation.kernels.cpu.simd import LANES, lowest, mask
+from saltation.kernels.cpu.product import BLOCK, OFTEN, PART, Source, gather, sourced
+from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.threads import spread
-from saltation.kernels.cpu.tile import RUNNING, backward_tile, cell_of, forward_tile
-from saltation.kernels.cpu.trains import WORD, list_times, words
+from saltation.kernels.cpu.tile import RUNNING, backward_tile, cell_of, run_tile
+from saltation.kernels.cpu.trains import WORD, emit, words
 from saltation.kernels.cpu.weigh import tables, weigh, whole_groups
 from saltation.kernels.events import Events
 from saltation.kernels.reference import Stage
@@ -68,37 +68,43 @@ class Upstream(NamedTuple):
 
 
 @kernel
-def emit(
+def _run(
     b: int,
-    width: int,
-    s: NDArray[Any],
-    rows: NDArray[Any],
-    places: NDArray[Any],
-    bits: NDArray[Any],
-    times: NDArray[Any],
+    end: int,
+    block: int,
+    source: Source,
+    bias: NDArray[Any],
+    local: NDArray[Any],
+    line: NDArray[Any],
+    x: NDArray[Any],
+    states: NDArray[Any],
+    marks: NDArray[Any],
+    cell: Any,
 ) -> None:
-    """The spikes ``s`` [blocks, T, BLOCK] of sample ``b`` as places, and if there is room for them
-    as bits and times too."""
-    lo, hi, found = width * b, width * (b + 1), rows[0]
-    wanted = bits.size > 0
-    if wanted:
-        bits[:, lo:hi] = 0
-    for t in range(s.shape[1]):
-        one = np.uint64(1) << np.uint64(t % WORD)
-        for first in range(0, width, LANES):
-            spikes = mask(s[first // BLOCK], t, first % BLOCK)
-            if first + LANES > width:
-                spikes &= (np.uint64(1) << np.uint64(width - first)) - np.uint64(1)
-            while spikes:
-                site = first + lowest(spikes)
-                spikes &= spikes - np.uint64(1)
-                places[found] = site
-                found += 1
-                if wanted:
-                    bits[t // WORD, lo + site] |= one
-        rows[t + 1] = found
-    if wanted:
-        list_times(lo, hi, s.shape[1], bits, times[rows[0] :])
+    """Currents ``x`` [T, BLOCK], ``states`` [variables, T, BLOCK] and spikes ``marks`` [T, .] of a
+    block of neurons in sample ``b`` up to step ``end``; ``local`` [F, PART] and ``line`` are
+    scratch for weights and places of the sample."""
+    lo, hi, rows = source.offsets[b], source.offsets[b + 1], source.rows[b]
+    spikes = rows[end] - rows[0]
+    places = source.places[rows[0] :]
+    first = BLOCK * block
+    stop = min(BLOCK, source.weight.shape[1] - first)
+    # Weights that are taken often are worth a copy of them side by side, which stays in cache.
+    often = spikes > OFTEN * (hi - lo)
+    if not often:
+        for e in range(spikes):
+            line[e] = source.sites[lo + places[e]]
+    for part in range(0, stop, PART):
+        width = min(PART, stop - part)
+        at = first + part
+        if often:
+            gather(lo, hi, at, width, source, local)
+            run_tile(local, 0, places, rows, end, x, bias, first, part, width, states, marks, cell)
+        else:
+            run_tile(
+                *(source.weight, at, line, rows, end, x, bias, first, part, width),
+                *(states, marks, cell),
+            )
 
 
 @kernel
@@ -108,12 +114,13 @@ def _forward(
     workers: int,
     stored: Stored,
     source: Source,
+    bias: NDArray[Any],
     local: NDArray[Any],
     lines: NDArray[Any],
     x: NDArray[Any],
     states: NDArray[Any],
-    running: NDArray[Any],
-    s: NDArray[Any],
+    marks: NDArray[Any],
+    spikes: NDArray[Any],
     rows: NDArray[Any],
     places: NDArray[Any],
     bits: NDArray[Any],
@@ -123,21 +130,21 @@ def _forward(
 ) -> None:
     """Workers ``start ... stop``, each with its share of the samples.
 
-    ``local`` [workers, F, PART], ``lines`` [workers, LINE], ``running`` [workers, variables, BLOCK]
-    and ``s`` [workers, blocks, T, BLOCK] are scratch; the spikes go to ``rows``, ``places``,
-    ``bits`` and ``times``.
+    ``local`` [workers, F, PART], ``lines`` [workers, .] and ``marks`` [workers, T, .], which is the
+    same memory as ``spikes``, are scratch; the spikes go to ``rows``, ``places``, ``bits`` and
+    ``times``.
     """
-    batch, size, steps = len(rows), source.weight.shape[1], rows.shape[1] - 1
+    batch, steps = len(rows), rows.shape[1] - 1
     for worker in range(start, stop):
         for b in range(batch * worker // workers, batch * (worker + 1) // workers):
-            for block in range(s.shape[1]):
-                first = BLOCK * block
-                part = min(BLOCK, size - first)
-                currents = x[b if stored.x else worker, block]
-                h = states[b if stored.states else worker, block]
-                drive(b, steps, first, part, source, local[worker], lines[worker], currents)
-                forward_tile(part, steps, currents, running[worker], s[worker, block], h, cell)
-            emit(b, width, s[worker], rows[b], places, bits, times)
+            for block in range(-(-source.weight.shape[1] // BLOCK)):
+                currents = x[b if stored.x else worker, block if stored.x else 0]
+                h = states[b if stored.states else worker, block if stored.states else 0]
+                _run(
+                    *(b, steps, block, source, bias, local[worker], lines[worker]),
+                    *(currents, h, marks[worker], cell),
+                )
+            emit(b, width, spikes[worker], rows[b], places, bits, times)
 
 
 @kernel
@@ -150,13 +157,23 @@ def _pull(
     gradient: NDArray[Any],
     weight: NDArray[Any],
     g_s: NDArray[Any],
+    origins: NDArray[Any],
 ) -> None:
-    """Gradients ``g_s`` [T, BLOCK] of the spikes, from those of the currents they gave the next
-    layer, ``gradient`` [T, B, C], and its ``weight`` [C, O]."""
+    """Gradients ``g_s`` [., BLOCK] of the spikes, from those of the currents they gave the next
+    layer, ``gradient`` [T, B, C], and its ``weight`` [C, O].
+
+    ``origins[t]`` says where in it those of step t lie; the first row are the zeros of all steps at
+    which there is no gradient.
+    """
+    g_s[0] = 0
+    rows = 1
     for t in range(end):
-        row = g_s[t]
-        row[:] = 0
+        origins[t] = 0
         if alive[t // WORD, b] >> np.uint64(t % WORD) & np.uint64(1):
+            row = g_s[rows]
+            origins[t] = BLOCK * rows
+            rows += 1
+            row[:] = 0
             for c in range(len(weight)):
                 g = gradient[t, b, c]
                 if g != 0:
@@ -197,11 +214,12 @@ def _backward(
     workers: int,
     stored: Stored,
     source: Source,
+    bias: NDArray[Any],
     local: NDArray[Any],
     lines: NDArray[Any],
     x: NDArray[Any],
     states: NDArray[Any],
-    s: NDArray[Any],
+    marks: NDArray[Any],
     ends: NDArray[Any],
     alive: NDArray[Any],
     gradient: NDArray[Any],
@@ -210,6 +228,7 @@ def _backward(
     next_places: NDArray[Any],
     given: NDArray[Any],
     g_s: NDArray[Any],
+    origins: NDArray[Any],
     g_x: NDArray[Any],
     table: NDArray[Any],
     g_out: NDArray[Any],
@@ -223,10 +242,10 @@ def _backward(
     """Workers ``start ... stop``, each with its share of the blocks of neurons.
 
     Divided by neurons, so that every number is a sum in the same order for any number of workers.
-    The gradient of the spikes is ``given`` [B, T, O], or computed from that of the next layer; that
-    of the currents is written to ``g_out`` [B, T, O] if it has room.
+    The gradient of the spikes is ``given`` [B * T, O], or computed from that of the next layer;
+    that of the currents is written to ``g_out`` [B, T, O] if it has room.
     """
-    batch, size = len(source.rows), source.weight.shape[1]
+    batch, size, steps = len(source.rows), source.weight.shape[1], source.rows.shape[1] - 1
     blocks = -(-size // BLOCK)
     for worker in range(start, stop):
         here, g_here, g_spike = running[worker], g_x[worker], g_s[worker]
@@ -245,31 +264,37 @@ def _backward(
                 currents = x[b if stored.x else worker, block if stored.x else 0]
                 h = states[b if stored.states else worker, block if stored.states else 0]
                 if not stored.states:
-                    drive(b, end, first, width, source, local[worker], lines[worker], currents)
-                    forward_tile(width, end, currents, here, s[worker], h, cell)
-                if given.size:
-                    for t in range(end):
-                        for o in range(width):
-                            g_spike[t, o] = given[b, t, first + o]
-                else:
-                    _pull(b, end, first, width, alive, gradient, next_weight, g_spike)
-                    _scatter_next(
-                        b,
-                        end,
-                        first,
-                        width,
-                        alive,
-                        next_rows[b],
-                        next_places,
-                        gradient,
-                        g_next,
+                    _run(
+                        *(b, end, block, source, bias, local[worker], lines[worker]),
+                        *(currents, h, marks[worker], cell),
                     )
-                backward_tile(width, end, currents, h, g_spike, here, g_here, back)
+                upstream = g_spike
+                if given.size:
+                    upstream = given
+                    for t in range(end):
+                        origins[worker, t] = size * (steps * b + t) + first
+                else:
+                    _pull(
+                        *(b, end, first, width, alive, gradient, next_weight),
+                        *(g_spike, origins[worker]),
+                    )
+                    _scatter_next(
+                        *(b, end, first, width, alive, next_rows[b], next_places),
+                        *(gradient, g_next),
+                    )
+                backward_tile(
+                    *(width, end, currents, h, upstream, origins[worker], here, g_here, back)
+                )
                 if g_out.size:
                     for t in range(end):
                         for o in range(width):
                             g_out[b, t, first + o] = g_here[t, o]
                 weigh(b, end, first, width, source, g_here, table[worker], g_weight, g_bias)
+
+
+def _bias(source: Source) -> NDArray[np.float32]:
+    """The bias, also where there is none."""
+    return source.bias if len(source.bias) else np.zeros(source.weight.shape[1], np.float32)
 
 
 def forward(
@@ -296,9 +321,17 @@ def forward(
     store = keep and stage.memory == "store"
     stored = Stored(x=store and cell.needs_currents, states=store)
     kept, scratch, emitted = Loan(), Loan(), Loan()
-    x = (kept if stored.x else scratch).array(batch if stored.x else workers, blocks, steps, BLOCK)
-    entries = (batch if store else workers, blocks, variables, steps)
-    states = (kept if store else scratch).array(*entries, BLOCK)
+    x = (
+        kept.array(batch, blocks, steps, BLOCK)
+        if stored.x
+        else scratch.array(workers, 1, steps, BLOCK)
+    )
+    states = (
+        kept.array(batch, blocks, variables, steps, BLOCK)
+        if store
+        else scratch.array(workers, 1, variables, steps, BLOCK)
+    )
+    marks = scratch.array(workers, steps, blocks * BLOCK // LANES, dtype=torch.uint16)
     rows = np.empty((batch, steps + 1), np.int64)
     rows[:, 0] = np.arange(batch) * (steps * width)
     places = emitted.array(batch * steps * width, dtype=torch.int32)
@@ -310,12 +343,13 @@ def forward(
         workers,
         stored,
         source,
+        _bias(source),
         scratch.array(workers, sites, PART),
-        scratch.array(workers, LINE, dtype=torch.int32),
+        scratch.array(workers, OFTEN * sites, dtype=torch.int32),
         x,
         states,
-        scratch.array(workers, variables, BLOCK),
-        scratch.array(workers, blocks, steps, BLOCK),
+        marks,
+        marks.view(np.uint64),
         rows,
         places,
         bits,
@@ -374,9 +408,13 @@ def backward(
     none = np.empty((0, 0, 0), np.float32)
     if isinstance(upstream, Upstream):
         gradient, alive, following, spikes = upstream
-        next_rows, next_places, given = spikes.rows, spikes.places, none
+        next_rows, next_places, given = spikes.rows, spikes.places, np.empty((0, 0), np.float32)
     else:
-        gradient, following, given = none, np.empty((0, 0), np.float32), upstream.numpy()
+        gradient, following, given = (
+            none,
+            np.empty((0, 0), np.float32),
+            upstream.flatten(0, 1).numpy(),
+        )
         alive, next_rows = np.empty((0, 0), np.uint64), np.empty((0, 0), np.int64)
         next_places = np.empty(0, np.int32)
     g_weight = torch.empty(sites, size)
@@ -389,11 +427,12 @@ def backward(
         workers,
         kept.stored,
         source,
+        _bias(source),
         scratch.array(workers, sites if again else 0, PART),
-        scratch.array(workers, LINE, dtype=torch.int32),
+        scratch.array(workers, OFTEN * sites if again else 0, dtype=torch.int32),
         kept.x if kept.stored.x else scratch.array(workers, 1, steps, BLOCK),
         scratch.array(workers, 1, variables, steps, BLOCK) if again else kept.states,
-        scratch.array(workers, steps, BLOCK),
+        scratch.array(workers, steps, -(-size // BLOCK) * BLOCK // LANES, dtype=torch.uint16),
         ends,
         alive,
         gradient,
@@ -401,7 +440,8 @@ def backward(
         next_rows,
         next_places,
         given,
-        scratch.array(workers, steps, BLOCK),
+        scratch.array(workers, steps + 1, BLOCK),
+        scratch.array(workers, steps, dtype=torch.int64),
         scratch.array(workers, whole_groups(steps), BLOCK),
         tables(scratch, workers),
         none if g_out is None else g_out.numpy(),

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.buffers import Loan
-from saltation.kernels.cpu.driven import emit
 from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.product import BLOCK, PART, Source, sourced
-from saltation.kernels.cpu.simd import add_rows, copy_row, ones
+from saltation.kernels.cpu.simd import LANES, add_rows, copy_row, ones
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.tile import cell_of, forward_tile
-from saltation.kernels.cpu.trains import WORD, list_events, words
+from saltation.kernels.cpu.trains import WORD, emit, list_events, mark, words
 from saltation.kernels.events import Events, SpikeTensor
 from saltation.kernels.reference import Stage
 
@@ -112,6 +111,8 @@ def _forward(
     states: NDArray[Any],
     running: NDArray[Any],
     s: NDArray[Any],
+    marks: NDArray[Any],
+    spikes: NDArray[Any],
     out_rows: NDArray[Any],
     out_places: NDArray[Any],
     no_bits: NDArray[Any],
@@ -120,28 +121,30 @@ def _forward(
     cell: Any,
 ) -> None:
     """Workers ``start ... stop``, each with its share of the samples and with scratch of its own;
-    spikes go to ``out_rows`` and ``out_places``, their number to ``counts`` [B, O]."""
+    ``marks`` [workers, T, .] is the same memory as ``spikes``, which go to ``out_rows`` and
+    ``out_places``, their number to ``counts`` [B, O]."""
     batch, size, width = len(out_rows), source.weight.shape[1], counts.shape[1]
     steps = x.shape[1]
     for w in range(start, stop):
         for b in range(batch * w // workers, batch * (w + 1) // workers):
             _changes(b, steps, source, mostly[w], bits[w], times[w], rows[w], places[w])
-            for block in range(s.shape[1]):
+            for block in range(-(-size // BLOCK)):
                 first = BLOCK * block
                 part = min(BLOCK, size - first)
                 _drive(
                     *(b, first, part, source, mostly[w], rows[w], places[w]),
                     *(local[w], base[w], x[w]),
                 )
-                here = s[w, block]
+                here = s[w]
                 forward_tile(part, steps, x[w], running[w], here, states[w], cell)
+                mark(here, part, marks[w], first)
                 known = min(part, width - first)
                 total = counts[b, first : first + known]
                 total[:] = 0
                 for t in range(steps):
                     for o in range(known):
                         total[o] += here[t, o]
-            emit(b, width, s[w], out_rows[b], out_places, no_bits, no_times)
+            emit(b, width, spikes[w], out_rows[b], out_places, no_bits, no_times)
 
 
 def forward(events: Events, stage: Stage) -> Emitted:
@@ -160,6 +163,7 @@ def forward(events: Events, stage: Stage) -> Emitted:
     places = kept.array(batch * steps * width, dtype=torch.int32)
     bits, times = np.empty((words(steps), 0), np.uint64), np.empty(0, np.int16)
     counts = torch.empty(batch, width)
+    marks = scratch.array(workers, steps, blocks * BLOCK // LANES, dtype=torch.uint16)
     spread(
         _forward,
         workers,
@@ -175,7 +179,9 @@ def forward(events: Events, stage: Stage) -> Emitted:
         scratch.array(workers, steps, BLOCK),
         scratch.array(workers, variables, steps, BLOCK),
         scratch.array(workers, variables, BLOCK),
-        scratch.array(workers, blocks, steps, BLOCK),
+        scratch.array(workers, steps, BLOCK),
+        marks,
+        marks.view(np.uint64),
         rows,
         places,
         bits,

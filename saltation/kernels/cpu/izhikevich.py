@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan, fresh
+from saltation.kernels.cpu.fused import fused
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
 from saltation.kernels.cpu.slope import slope, slope_numbers
@@ -149,6 +150,7 @@ def _back_again(
 
 
 _step_row = rowwise(_step, 3)
+fused_4, fused_2, fused_1 = (fused(_step, 2, vectors) for vectors in (4, 2, 1))
 _spike_row = rowwise(lambda x, v, w, n: _step(x, v, w, n)[2:], 3)
 _state_row = rowwise(lambda x, v, w, n: _without_spike(*_step(x, v, w, n)), 3)
 _back_row, _back_again_row = rowwise(_back, 7), rowwise(_back_again, 7)
@@ -184,22 +186,24 @@ def backward_loop(
     h_v: NDArray[Any],
     h_w: NDArray[Any],
     g_s: NDArray[Any],
+    spikes: NDArray[Any] | tuple[int, ...],
     g_v: NDArray[Any],
     g_w: NDArray[Any],
     g_x: NDArray[Any],
     n: Back,
 ) -> None:
     """``g_v``, ``g_w`` [N] go from the gradient of the last state to that of the first; ``first``
-    is the state before the first step."""
+    is the state before the first step. The gradients of the spikes of step t lie at ``spikes[t]``
+    of the flat ``g_s``."""
     size = h_v.shape[1]
     for back in range(1, len(h_v)):
-        here = (len(h_v) - back) * size
-        before = here - size
+        t = len(h_v) - back
+        here, before = t * size, (t - 1) * size
         arrays = (g_s, h_v, g_v, g_w, x, h_v, h_w, g_x, g_v, g_w)
-        origins = (here, here, 0, 0, here, before, before, here, 0, 0)
+        origins = (spikes[t], here, 0, 0, here, before, before, here, 0, 0)
         _back_again_row(arrays, origins, start, stop, n)
     at_start = (g_s, h_v, g_v, g_w, x, first[0], first[1], g_x, g_v, g_w)
-    _back_row(at_start, (0, 0, 0, 0, 0, 0, 0, 0, 0, 0), start, stop, n)
+    _back_row(at_start, (spikes[0], 0, 0, 0, 0, 0, 0, 0, 0, 0), start, stop, n)
 
 
 @kernel

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan, fresh
+from saltation.kernels.cpu.fused import fused
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
 from saltation.kernels.cpu.slope import slope, slope_numbers
@@ -81,6 +82,7 @@ def _back_late(g_s: Any, h: Any, g_v: Any, g_late: Any, n: Back) -> tuple[Any, A
 
 
 _step_row = rowwise(_step, 2)
+fused_4, fused_2, fused_1 = (fused(_step, 1, vectors) for vectors in (4, 2, 1))
 _spike_row = rowwise(lambda x, v, n: _step(x, v, n)[1:], 2)
 _potential_row = rowwise(lambda x, v, n: _step(x, v, n)[::2], 2)
 _back_row, _back_late_row = rowwise(_back, 3), rowwise(_back_late, 4)
@@ -108,6 +110,7 @@ def backward_loop(
     start: int,
     stop: int,
     g_s: NDArray[Any],
+    origins: NDArray[Any] | tuple[int, ...],
     h: NDArray[Any],
     g_v: NDArray[Any],
     g_late: NDArray[Any],
@@ -115,16 +118,18 @@ def backward_loop(
     n: Back,
 ) -> None:
     """``g_v`` [N] goes from the gradient of the last state to that of the first; ``g_late`` [N]
-    holds that of ``s(v)`` in the following step, where spikes act late."""
+    holds that of ``s(v)`` in the following step, where spikes act late. The gradients of the spikes
+    of step t lie at ``origins[t]`` of the flat ``g_s``."""
     size = h.shape[1]
     for back in range(1, len(h) + 1):
-        here = (len(h) - back) * size
+        t = len(h) - back
+        here, spikes = t * size, origins[t]
         if n.p.late == 0:
             arrays = (g_s, h, g_v, g_x, g_v)
-            _back_row(arrays, (here, here, 0, here, 0), start, stop, n)
+            _back_row(arrays, (spikes, here, 0, here, 0), start, stop, n)
         else:
             late = (g_s, h, g_v, g_late, g_x, g_v, g_late)
-            _back_late_row(late, (here, here, 0, 0, here, 0, 0), start, stop, n)
+            _back_late_row(late, (spikes, here, 0, 0, here, 0, 0), start, stop, n)
 
 
 @kernel

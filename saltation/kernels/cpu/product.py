@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from saltation.kernels.cpu.buffers import Loan, fresh
-from saltation.kernels.cpu.jit import kernel
+from saltation.kernels.cpu.jit import compiled, kernel
 from saltation.kernels.cpu.simd import LANES, add_rows, copy_row, fetch
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import WORD, words
@@ -26,7 +26,7 @@ from saltation.kernels.events import Events
 # Columns of a matrix that are worked on at a time: all steps of them stay in the first cache.
 BLOCK = 128
 LINE = 256  # places that are looked up at a time
-_OFTEN = 3
+OFTEN = 3  # times that a sample's weights are taken, from which on they are copied
 PART = 64
 _AHEAD = 4  # sites ahead of the one that is worked on, whose rows are fetched into cache
 
@@ -68,6 +68,15 @@ def sourced(events: Events, weight: Tensor, bias: Tensor | None) -> Source:
     return Source(e.offsets, e.sites, e.rows, e.places, e.bits, turned.numpy(), added)
 
 
+@compiled
+def gather(lo: int, hi: int, first: int, width: int, source: Source, local: NDArray[Any]) -> None:
+    """The weights of sites ``lo ... hi`` and neurons ``first ... first + width``, side by side."""
+    for i in range(lo, hi):
+        if i + _AHEAD < hi:
+            fetch(source.weight, int(source.sites[i + _AHEAD]), first, width)
+        copy_row(local, i - lo, 0, source.weight, int(source.sites[i]), first, width)
+
+
 @kernel
 def drive(
     b: int,
@@ -84,17 +93,12 @@ def drive(
     lo, hi = source.offsets[b], source.offsets[b + 1]
     rows = source.rows[b]
     # Weights that are taken often are worth a copy of them side by side, which stays in cache.
-    often = rows[end] - rows[0] > _OFTEN * (hi - lo)
+    often = rows[end] - rows[0] > OFTEN * (hi - lo)
     x[:end] = 0
     if often:
         for part in range(0, width, PART):
             size = min(PART, width - part)
-            for i in range(lo, hi):
-                if i + _AHEAD < hi:
-                    ahead = int(source.sites[i + _AHEAD])
-                    fetch(source.weight, ahead, first + part, size)
-                site = int(source.sites[i])
-                copy_row(local, i - lo, 0, source.weight, site, first + part, size)
+            gather(lo, hi, first + part, size, source, local)
             for t in range(end):
                 add_rows(x, t, part, local, 0, source.places, rows[t], rows[t + 1], size)
     else:

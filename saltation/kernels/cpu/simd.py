@@ -57,30 +57,36 @@ def every_bit(builder: Any, bits: Any) -> Iterator[Any]:
 
 
 class Matrix:
-    """A C-ordered array [R, N] of float32 numbers in code that is being generated."""
+    """A C-ordered array in code that is being generated, as rows of its last axis."""
 
     def __init__(
         self, context: Any, builder: Any, kind: Any, array: Any, width: int | None = None
     ) -> None:
-        """``width`` is N where it is known."""
+        """``width`` is the length of the last axis, where it is known."""
         if not isinstance(kind, types.Array) or kind.layout != "C":
             raise TypeError(f"vectors are read from C-ordered arrays, not from {kind}")
         self.builder = builder
-        self.data, self.width = data_of(context, builder, kind, array)
-        if width is not None:
-            self.width = constant(width)
+        struct = context.make_array(kind)(context, builder, array)
+        self.data, self._shape = struct.data, cgutils.unpack_tuple(builder, struct.shape)
+        self.width = self._shape[-1] if width is None else constant(width)
 
-    def _at(self, row: Any, column: Any) -> Any:
+    def length(self, axis: int) -> Any:
+        """Of that axis."""
+        return self._shape[axis]
+
+    def at(self, row: Any, column: Any) -> Any:
+        """Pointer to a number."""
         place = self.builder.add(self.builder.mul(row, self.width), column)
-        return vector_at(self.builder, self.builder.gep(self.data, [place]), 0)
+        return self.builder.gep(self.data, [place])
 
     def load(self, row: Any, column: Any) -> Any:
         """The vector from ``column`` on."""
-        return self.builder.load(self._at(row, column), align=4)
+        return self.builder.load(vector_at(self.builder, self.at(row, column), 0), align=4)
 
     def store(self, vector: Any, row: Any, column: Any) -> None:
         """Put ``vector`` there."""
-        self.builder.store(vector, self._at(row, column), align=4)
+        at = vector_at(self.builder, self.at(row, column), 0)
+        self.builder.store(vector, at, align=4)
 
 
 def _adder(vectors: int) -> Any:

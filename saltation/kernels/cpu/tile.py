@@ -96,17 +96,96 @@ def _forward_tile(
     return of_lif if cell.instance_class is LIFCell else of_izhikevich
 
 
+def run_tile(
+    weight: Any,
+    from_: int,
+    places: Any,
+    rows: Any,
+    end: int,
+    x: Any,
+    bias: Any,
+    first: int,
+    column: int,
+    width: int,
+    states: Any,
+    marks: Any,
+    cell: Any,
+) -> None:
+    """`fused.fused` for ``width`` neurons, a multiple of 16 and at most 64. For compiled code
+    only."""
+    raise NotImplementedError
+
+
+@overload(run_tile, strict=False, jit_options=INLINE)
+def _run_tile(
+    weight: Any,
+    from_: Any,
+    places: Any,
+    rows: Any,
+    end: Any,
+    x: Any,
+    bias: Any,
+    first: Any,
+    column: Any,
+    width: Any,
+    states: Any,
+    marks: Any,
+    cell: Any,
+) -> Callable[..., None]:
+    is_lif = cell.instance_class is LIFCell
+    model: Any = lif if is_lif else izhikevich
+    fused_4, fused_2, fused_1 = model.fused_4, model.fused_2, model.fused_1
+
+    def run(
+        weight: Any,
+        from_: int,
+        places: Any,
+        rows: Any,
+        end: int,
+        x: Any,
+        bias: Any,
+        first: int,
+        column: int,
+        width: int,
+        states: Any,
+        marks: Any,
+        cell: Any,
+    ) -> None:
+        rest, n, done = cell[1:], cell.n, 0
+        if width == 64:
+            fused_4(
+                *(weight, from_, places, rows, end, x, bias, first, column),
+                *(rest, states, marks, n),
+            )
+            done = 64
+        if done + 32 <= width:
+            fused_2(
+                *(weight, from_ + done, places, rows, end, x, bias, first, column + done),
+                *(rest, states, marks, n),
+            )
+            done += 32
+        if done < width:
+            fused_1(
+                *(weight, from_ + done, places, rows, end, x, bias, first, column + done),
+                *(rest, states, marks, n),
+            )
+
+    return run
+
+
 def backward_tile(
     width: int,
     end: int,
     x: Any,
     states: Any,
     g_s: Any,
+    origins: Any,
     running: Any,
     g_x: Any,
     cell: Any,
 ) -> None:
-    """Gradients ``g_x`` [T, N] of currents up to step ``end`` from those of the spikes, ``g_s``.
+    """Gradients ``g_x`` [T, N] of currents up to step ``end`` from those of the spikes, which for
+    step t lie at ``origins[t]`` of the flat ``g_s``.
 
     ``running`` [4, N] is scratch. For compiled code only.
     """
@@ -115,23 +194,47 @@ def backward_tile(
 
 @overload(backward_tile, strict=False, jit_options=INLINE)
 def _backward_tile(
-    width: Any, end: Any, x: Any, states: Any, g_s: Any, running: Any, g_x: Any, cell: Any
+    width: Any,
+    end: Any,
+    x: Any,
+    states: Any,
+    g_s: Any,
+    origins: Any,
+    running: Any,
+    g_x: Any,
+    cell: Any,
 ) -> Callable[..., None]:
     def of_lif(
-        width: int, end: int, x: Any, states: Any, g_s: Any, running: Any, g_x: Any, cell: Any
+        width: int,
+        end: int,
+        x: Any,
+        states: Any,
+        g_s: Any,
+        origins: Any,
+        running: Any,
+        g_x: Any,
+        cell: Any,
     ) -> None:
         running[:2, :width] = 0
         h, g_v, g_late = states[0][:end], running[0], running[1]
-        lif.backward_loop(0, width, g_s, h, g_v, g_late, g_x, cell.n)
+        lif.backward_loop(0, width, g_s, origins, h, g_v, g_late, g_x, cell.n)
 
     def of_izhikevich(
-        width: int, end: int, x: Any, states: Any, g_s: Any, running: Any, g_x: Any, cell: Any
+        width: int,
+        end: int,
+        x: Any,
+        states: Any,
+        g_s: Any,
+        origins: Any,
+        running: Any,
+        g_x: Any,
+        cell: Any,
     ) -> None:
         running[:2, :width] = 0
         running[2, :width] = cell.v
         running[3, :width] = cell.w
         h_v, h_w, g_v, g_w = states[0][:end], states[1][:end], running[0], running[1]
         first = running[2], running[3]
-        izhikevich.backward_loop(0, width, x, first, h_v, h_w, g_s, g_v, g_w, g_x, cell.n)
+        izhikevich.backward_loop(0, width, x, first, h_v, h_w, g_s, origins, g_v, g_w, g_x, cell.n)
 
     return of_lif if cell.instance_class is LIFBack else of_izhikevich

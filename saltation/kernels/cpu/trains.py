@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.jit import compiled, kernel
-from saltation.kernels.cpu.simd import lowest, ones
+from saltation.kernels.cpu.simd import LANES, lowest, mask, ones
 
 WORD = 64  # steps per word of bits
 # One spike in so many bits: with more, a write for every bit costs less than a branch per spike.
@@ -42,6 +42,49 @@ def list_events(
     else:
         list_times(lo, hi, steps, bits, times[rows[0] :])
         _list_places(lo, hi, bits, rows, places[rows[0] :])
+
+
+@kernel
+def emit(
+    b: int,
+    width: int,
+    spikes: NDArray[Any],
+    rows: NDArray[Any],
+    places: NDArray[Any],
+    bits: NDArray[Any],
+    times: NDArray[Any],
+) -> None:
+    """The spikes of sample ``b``, a bit per neuron in ``spikes`` [T, .], as places, and if there is
+    room for them as bits and times too."""
+    lo, hi, found = width * b, width * (b + 1), rows[0]
+    wanted = bits.size > 0
+    if wanted:
+        bits[:, lo:hi] = 0
+    for t in range(len(spikes)):
+        one = np.uint64(1) << np.uint64(t % WORD)
+        for first in range(0, width, WORD):
+            word = spikes[t, first // WORD]
+            if first + WORD > width:
+                word &= (np.uint64(1) << np.uint64(width - first)) - np.uint64(1)
+            while word:
+                site = first + lowest(word)
+                word &= word - np.uint64(1)
+                places[found] = site
+                found += 1
+                if wanted:
+                    bits[t // WORD, lo + site] |= one
+        rows[t + 1] = found
+    if wanted:
+        list_times(lo, hi, len(spikes), bits, times[rows[0] :])
+
+
+@compiled
+def mark(s: NDArray[Any], width: int, marks: NDArray[Any], first: int) -> None:
+    """Spikes ``s`` [T, N], zeros and ones, of ``width`` neurons as bits of ``marks`` [T, .],
+    uint16, from neuron ``first`` on."""
+    for t in range(len(s)):
+        for o in range(0, width, LANES):
+            marks[t, (first + o) // LANES] = mask(s, t, o)
 
 
 @kernel
