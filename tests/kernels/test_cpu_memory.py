@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from saltation.kernels.cpu import threads
 from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.threads import spread
 
 
@@ -54,50 +57,41 @@ def test_buffers_are_aligned() -> None:
     assert Loan().array(3, 1000).ctypes.data % 64 == 0
 
 
-def fill(start: int, stop: int, into: list[int]) -> None:
-    """A loop that notes what it was given."""
-    into.extend(range(start, stop))
+@kernel
+def count(start: int, stop: int, into: NDArray[Any], step: float) -> None:
+    """A loop that notes what it was given, as 1 more for each ``step`` of 1."""
+    for i in range(start, stop):
+        into[i] += step
 
 
 @pytest.mark.parametrize("library", [True, False])
 @pytest.mark.parametrize("number", [1, 2, 3, 8])
+@pytest.mark.parametrize("size", [0, 1, 9, 100])
 def test_every_piece_runs_once(
-    library: bool, number: int, threads: None, monkeypatch: pytest.MonkeyPatch
+    library: bool, number: int, size: int, threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On torch's threads and on our own."""
     if not library:
         monkeypatch.setattr("saltation.kernels.cpu.threads._openmp", lambda: None)
     torch.set_num_threads(number)
-    seen: list[int] = []
-    spread(fill, 100, seen, least=3)
-    assert sorted(seen) == list(range(100))
-
-
-@pytest.mark.parametrize("library", [True, False])
-def test_errors_come_back(library: bool, threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception in any piece is raised where the loop was called."""
-    if not library:
-        monkeypatch.setattr("saltation.kernels.cpu.threads._openmp", lambda: None)
-    torch.set_num_threads(2)
-
-    def fails(start: int, stop: int) -> None:
-        if start:
-            raise ValueError("in a thread")
-
-    with pytest.raises(ValueError, match="in a thread"):
-        spread(fails, 10, least=1)
+    seen = np.zeros(size, np.int64)
+    spread(count, size, seen, 1, least=3)
+    assert (seen == 1).all()
+    halves = np.zeros(size, np.float32)
+    spread(count, size, halves, 0.5, least=3)  # other types than before
+    assert (halves == 0.5).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_can_run_loops(threads: None) -> None:
     """Though the threads of its parent are not there any more."""
     torch.set_num_threads(2)
-    spread(fill, 100, [], least=1)
+    seen = np.zeros(100, np.int64)
+    spread(count, 100, seen, 1, least=1)
     child = os.fork()
     if child == 0:
-        seen: list[int] = []
-        spread(fill, 100, seen, least=1)
-        os._exit(0 if sorted(seen) == list(range(100)) else 1)
+        spread(count, 100, seen, 1, least=1)
+        os._exit(0 if (seen == 2).all() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

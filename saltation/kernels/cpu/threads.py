@@ -14,45 +14,28 @@ import ctypes
 import functools
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from numba.core.dispatcher import Dispatcher
+
+from saltation.kernels.cpu import region
 
 _HOME = os.getpid()
 
 
 @functools.cache
 def _openmp() -> Any:
-    """torch's GNU OpenMP library, or None."""
+    """torch's GNU OpenMP library, which compiled code can then call, or None."""
     for path in (Path(torch.__file__).parent / "lib").glob("libgomp*.so*"):
         library = ctypes.CDLL(str(path))
         if hasattr(library, "GOMP_parallel"):
+            region.link(library)
             return library
     return None
-
-
-_REGION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-
-def _in_region(library: Any, pieces: Sequence[Callable[[], None]]) -> None:
-    """Run the pieces in a parallel region of as many threads."""
-    errors: list[BaseException] = []
-
-    def body(_: Any) -> None:
-        try:
-            # Fewer threads than asked for come where the user's settings limit them.
-            mine, team = library.omp_get_thread_num(), library.omp_get_num_threads()
-            for piece in pieces[mine::team]:
-                piece()
-        except BaseException as error:
-            errors.append(error)
-
-    library.GOMP_parallel(_REGION(body), None, len(pieces), 0)
-    if errors:
-        raise errors[0]
 
 
 @functools.cache
@@ -61,10 +44,12 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="saltation")
 
 
-def _in_pool(pieces: Sequence[Callable[[], None]]) -> None:
-    others = [_pool(os.getpid()).submit(piece) for piece in pieces[1:]]
-    pieces[0]()
-    for other in others:
+def _in_pool(loop: Callable[..., None], size: int, count: int, arguments: Any) -> None:
+    bounds = [size * i // count for i in range(count + 1)]
+    first, *others = itertools.pairwise(bounds)
+    waited_for = [_pool(os.getpid()).submit(loop, *piece, *arguments) for piece in others]
+    loop(*first, *arguments)
+    for other in waited_for:
         other.result()
 
 
@@ -76,14 +61,7 @@ def spread(loop: Callable[..., None], size: int, *arguments: Any, least: int) ->
     count = max(1, min(torch.get_num_threads(), size // least))
     if count == 1:
         loop(0, size, *arguments)
-        return
-    bounds = [size * i // count for i in range(count + 1)]
-    pieces = [
-        functools.partial(loop, start, stop, *arguments)
-        for start, stop in itertools.pairwise(bounds)
-    ]
-    library = _openmp() if os.getpid() == _HOME else None
-    if library is None:
-        _in_pool(pieces)
+    elif isinstance(loop, Dispatcher) and os.getpid() == _HOME and _openmp() is not None:
+        region.team_of(loop)(size, count, *arguments)
     else:
-        _in_region(library, pieces)
+        _in_pool(loop, size, count, arguments)
