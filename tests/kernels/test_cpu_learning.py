@@ -14,7 +14,7 @@ from saltation.kernels import competition, dispatch, plasticity, reference
 from saltation.kernels.events import SpikeTensor, events_of
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.reference import Stage
-from tests.kernels.test_cpu_chain import in_order
+from tests.kernels.test_cpu_chain import added_up
 
 SCHEMES = st.NEURONS["lif"].schemes
 
@@ -75,7 +75,7 @@ def test_both_layers_equal_plain_torch(
     plain = competition.fixed(x.clone(), first)
     assert torch.equal(ours.spikes.clone(), plain.spikes)
     assert torch.equal(ours.counts, plain.counts)
-    currents = in_order(plain.spikes, second.weight, None) + taught
+    currents = added_up(plain.spikes, second.weight, None, None) + taught
     start = second.neuron.rest(currents[0])
     spikes = reference.run(second.neuron, second.spike, currents, start).spikes
     expected = competition.winners(currents, spikes)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import saltation as st
 from saltation.kernels.cpu import product
+from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.currents import scratch_of, turn
+from saltation.kernels.cpu.source import sourced
 from saltation.kernels.events import Events, events_of
 from saltation.layers import SpikeLinear
 
@@ -155,3 +159,23 @@ def test_weights_from_few_and_from_many_spikes(steps: int, density: float) -> No
     exact = g.flatten(0, 1).double().T @ x.flatten(0, 1).double()
     assert (found - exact).norm() < 1e-6 * exact.norm()
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-6 * float(exact.abs().max()))
+
+
+@pytest.mark.parametrize("density", [0.02, 0.6])
+@pytest.mark.parametrize(("steps", "sites"), [(3, 5), (64, 64), (70, 130)])
+def test_spikes_turned(density: float, steps: int, sites: int) -> None:
+    """A bit per site in words of every step, from the words of every site or from places."""
+    x = st.poisson(density * torch.ones(3, sites), steps, 2.0)
+    events = events_of(x)
+    assert events is not None
+    source = sourced(events, torch.zeros(1, sites), None)
+    bits = (x * 1).numpy().astype(bool)
+    scratch = scratch_of(Loan(), 1, steps, sites).by_step[0]
+    for known in (source, source._replace(bits=np.empty((0, 0), np.uint64))):
+        for b in range(3):
+            turn(b, known, scratch)
+            found = np.unpackbits(
+                scratch[:, :steps].T.copy().view(np.uint8), bitorder="little", axis=1
+            )
+            assert (found[:, :sites] == bits[:, b]).all()
+            assert not found[:, sites:].any()

@@ -14,7 +14,8 @@ from torch.nn import functional
 from saltation.kernels import reference
 from saltation.kernels.cpu import driven, product
 from saltation.kernels.cpu.driven import Kept, Upstream
-from saltation.kernels.cpu.product import alive_steps, padded
+from saltation.kernels.cpu.product import alive_steps
+from saltation.kernels.cpu.source import padded
 from saltation.kernels.events import Events
 from saltation.kernels.reference import Stage
 

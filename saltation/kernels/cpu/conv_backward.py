@@ -206,7 +206,9 @@ def _map(
             if y < 0 or y >= height:
                 into[at : at + width] = 0
             else:
-                into[at : at + width] = turned[(y - above) * width : (y - above + 1) * width]
+                for i in range(width):
+                    for o in range(fan):
+                        into[at + i, o] = turned[(y - above) * width + i, o]
 
 
 def backward(spikes: Marks, gradient: Tensor) -> Tensor:

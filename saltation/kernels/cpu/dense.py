@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from saltation.kernels.cpu.jit import compiled
-from saltation.kernels.cpu.product import padded
 from saltation.kernels.cpu.simd import LANES
+from saltation.kernels.cpu.source import padded
 
 # So many sums fit in the registers of any machine with vectors of 8 or more numbers.
 GROUP = 6

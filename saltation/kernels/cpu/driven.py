@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.currents import Scratch, crowded, scratch_of, sum_tables, turn
 from saltation.kernels.cpu.jit import kernel
-from saltation.kernels.cpu.product import BLOCK, OFTEN, PART, Source, gather, sourced
 from saltation.kernels.cpu.simd import LANES
+from saltation.kernels.cpu.source import BLOCK, OFTEN, PART, Source, gather, sourced
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.tile import RUNNING, backward_tile, cell_of, run_tile
 from saltation.kernels.cpu.trains import WORD, emit, words
@@ -74,37 +75,43 @@ def _run(
     block: int,
     source: Source,
     bias: NDArray[Any],
-    local: NDArray[Any],
-    line: NDArray[Any],
+    worker: int,
+    scratch: Scratch,
     x: NDArray[Any],
     states: NDArray[Any],
     marks: NDArray[Any],
     cell: Any,
 ) -> None:
     """Currents ``x`` [T, BLOCK], ``states`` [variables, T, BLOCK] and spikes ``marks`` [T, .] of a
-    block of neurons in sample ``b`` up to step ``end``; ``local`` [F, PART] and ``line`` are
-    scratch for weights and places of the sample."""
+    block of neurons in sample ``b`` up to step ``end``."""
     lo, hi, rows = source.offsets[b], source.offsets[b + 1], source.rows[b]
+    local, line = scratch.local[worker], scratch.line[worker]
     spikes = rows[end] - rows[0]
     places = source.places[rows[0] :]
     first = BLOCK * block
     stop = min(BLOCK, source.weight.shape[1] - first)
+    summed = crowded(b, source)
     # Weights that are taken often are worth a copy of them side by side, which stays in cache.
-    often = spikes > OFTEN * (hi - lo)
-    if not often:
+    often = summed or spikes > OFTEN * (hi - lo)
+    weight, found = (local, places) if often else (source.weight, line)
+    if summed:
+        x[:end] = 0
+    elif not often:
         for e in range(spikes):
             line[e] = source.sites[lo + places[e]]
     for part in range(0, stop, PART):
         width = min(PART, stop - part)
         at = first + part
-        if often:
+        if summed:
+            sum_tables(b, end, at, width, source, worker, scratch, x, part)
+        elif often:
             gather(lo, hi, at, width, source, local)
-            run_tile(local, 0, places, rows, end, x, bias, first, part, width, states, marks, cell)
-        else:
-            run_tile(
-                *(source.weight, at, line, rows, end, x, bias, first, part, width),
-                *(states, marks, cell),
-            )
+        if often:
+            at = 0
+        run_tile(
+            *(summed, weight, at, found, rows, end, x, bias, first, part, width),
+            *(states, marks, cell),
+        )
 
 
 @kernel
@@ -115,8 +122,7 @@ def _forward(
     stored: Stored,
     source: Source,
     bias: NDArray[Any],
-    local: NDArray[Any],
-    lines: NDArray[Any],
+    scratch: Scratch,
     x: NDArray[Any],
     states: NDArray[Any],
     marks: NDArray[Any],
@@ -130,18 +136,20 @@ def _forward(
 ) -> None:
     """Workers ``start ... stop``, each with its share of the samples.
 
-    ``local`` [workers, F, PART], ``lines`` [workers, .] and ``marks`` [workers, T, .], which is the
-    same memory as ``spikes``, are scratch; the spikes go to ``rows``, ``places``, ``bits`` and
+    ``marks`` [workers, T, .], which is the same memory as ``spikes``, is scratch; the spikes go to
+    ``rows``, ``places``, ``bits`` and
     ``times``.
     """
     batch, steps = len(rows), rows.shape[1] - 1
     for worker in range(start, stop):
         for b in range(batch * worker // workers, batch * (worker + 1) // workers):
+            if crowded(b, source):
+                turn(b, source, scratch.by_step[worker])
             for block in range(-(-source.weight.shape[1] // BLOCK)):
                 currents = x[b if stored.x else worker, block if stored.x else 0]
                 h = states[b if stored.states else worker, block if stored.states else 0]
                 _run(
-                    *(b, steps, block, source, bias, local[worker], lines[worker]),
+                    *(b, steps, block, source, bias, worker, scratch),
                     *(currents, h, marks[worker], cell),
                 )
             emit(b, width, spikes[worker], rows[b], places, bits, times)
@@ -215,8 +223,7 @@ def _backward(
     stored: Stored,
     source: Source,
     bias: NDArray[Any],
-    local: NDArray[Any],
-    lines: NDArray[Any],
+    scratch: Scratch,
     x: NDArray[Any],
     states: NDArray[Any],
     marks: NDArray[Any],
@@ -264,8 +271,10 @@ def _backward(
                 currents = x[b if stored.x else worker, block if stored.x else 0]
                 h = states[b if stored.states else worker, block if stored.states else 0]
                 if not stored.states:
+                    if crowded(b, source):
+                        turn(b, source, scratch.by_step[worker])
                     _run(
-                        *(b, end, block, source, bias, local[worker], lines[worker]),
+                        *(b, end, block, source, bias, worker, scratch),
                         *(currents, h, marks[worker], cell),
                     )
                 upstream = g_spike
@@ -344,8 +353,7 @@ def forward(
         stored,
         source,
         _bias(source),
-        scratch.array(workers, sites, PART),
-        scratch.array(workers, OFTEN * sites, dtype=torch.int32),
+        scratch_of(scratch, workers, steps, sites),
         x,
         states,
         marks,
@@ -428,8 +436,7 @@ def backward(
         kept.stored,
         source,
         _bias(source),
-        scratch.array(workers, sites if again else 0, PART),
-        scratch.array(workers, OFTEN * sites if again else 0, dtype=torch.int32),
+        scratch_of(scratch, workers, steps, sites if again else 0),
         kept.x if kept.stored.x else scratch.array(workers, 1, steps, BLOCK),
         scratch.array(workers, 1, variables, steps, BLOCK) if again else kept.states,
         scratch.array(workers, steps, -(-size // BLOCK) * BLOCK // LANES, dtype=torch.uint16),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from saltation.kernels.cpu import izhikevich, lif
 from saltation.kernels.cpu.dense import GROUP, multiply
-from saltation.kernels.cpu.jit import INLINE, SOURCE, compiled, kernel
+from saltation.kernels.cpu.jit import INLINE, compiled, kernel
 from saltation.kernels.cpu.simd import LANES, add_rows, lowest, mask
 from saltation.kernels.cpu.trains import WORD, list_events
 
@@ -123,7 +123,6 @@ def forward_loop(
     places: NDArray[Any],
     rows: NDArray[Any],
     n: Any,
-    source: int = SOURCE,
 ) -> None:
     """Groups ``start ... stop`` of samples, with ``V.T`` in rows and in panels.
 
@@ -161,7 +160,8 @@ def forward_loop(
                         if bits.size:
                             bits[t // WORD, width * b + site] |= np.uint64(1) << np.uint64(t % WORD)
                 found[b] = count
-                s[row] = spikes[b, :width]
+                for i in range(width):
+                    s[row, i] = spikes[b, i]
         if bits.size:
             for b in range(low, high):
                 list_events(width * b, width * (b + 1), bits, times, rows[b], places)
@@ -180,7 +180,6 @@ def backward_loop(
     g: NDArray[Any],
     g_x: NDArray[Any],
     n: Any,
-    source: int = SOURCE,
 ) -> None:
     """Groups ``start ... stop`` of samples, with V in panels.
 
@@ -202,7 +201,8 @@ def backward_loop(
                 for i in range(width):
                     into[i] = one[i] + other[i]
                 _return(b, row, g_s, kept, g, now, n)
-                g_x[row] = now[b, :width]
+                for i in range(width):
+                    g_x[row, i] = now[b, i]
             if _any(now, low):
                 multiply(pulled, low, now, panels)
             else:

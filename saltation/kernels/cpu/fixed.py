@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import kernel
-from saltation.kernels.cpu.product import BLOCK, PART, Source, sourced
 from saltation.kernels.cpu.simd import LANES, add_rows, copy_row, ones
+from saltation.kernels.cpu.source import BLOCK, PART, Source, sourced
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.tile import cell_of, forward_tile
 from saltation.kernels.cpu.trains import WORD, emit, list_events, mark, words
@@ -78,7 +78,8 @@ def _drive(
         usual = base[0, :size]
         usual[:] = 0
         if len(source.bias):
-            usual[:] = source.bias[at : at + size]
+            for o in range(size):
+                usual[o] = source.bias[at + o]
         for i in range(count):
             site = int(source.sites[lo + i])
             if mostly[i]:

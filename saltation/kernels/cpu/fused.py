@@ -24,16 +24,18 @@ def fused(function: Callable[..., Any], variables: int, vectors: int) -> Any:
     """A time loop over that many vectors of neurons, for compiled code.
 
     ``function(current, *state, numbers)`` gives the state before the jump, spike, and state after.
-    The result is called as ``loop(weight, from_, places, rows, end, x, bias, first, column, rest,
-    states, marks, numbers)``: the current of neuron o at step t is the sum of ``weight[p, from_ +
-    o]`` over ``places[rows[t] - rows[0]:rows[t + 1] - rows[0]]``, in their order, plus ``bias[first
-    + column + o]``; ``rest`` is a tuple of the state before the first step. Currents go to ``x``
-    [T, N] from ``column`` on, states before the jump to ``states`` [variables, T, N], and spikes to
-    ``marks`` [T, .], uint16, a bit per neuron, from neuron ``first + column`` on.
+    The result is called as ``loop(summed, weight, from_, places, rows, end, x, bias, first, column,
+    rest, states, marks, numbers)``: the current of neuron o at step t is the sum of ``weight[p,
+    from_ + o]`` over ``places[rows[t] - rows[0]:rows[t + 1] - rows[0]]``, in their order, plus
+    ``bias[first + column + o]``; ``rest`` is a tuple of the state before the first step. If
+    ``summed``, the sums are in ``x`` [T, N] from ``column`` on instead. Currents go there, states
+    before the jump to ``states`` [variables, T, N], and spikes to ``marks`` [T, .], uint16, a bit
+    per neuron, from neuron ``first + column`` on.
     """
 
     def loop(
         typing: Any,
+        summed: Any,
         weight: Any,
         from_: Any,
         places: Any,
@@ -50,19 +52,19 @@ def fused(function: Callable[..., Any], variables: int, vectors: int) -> Any:
     ) -> Any:
         i64 = types.int64
         arrays = (x, bias, i64, i64, rest, states, marks, numbers)
-        signature = types.void(weight, i64, places, rows, i64, *arrays)
+        signature = types.void(types.boolean, weight, i64, places, rows, i64, *arrays)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             def matrix(number: int) -> Matrix:
                 return Matrix(context, builder, signature.args[number], arguments[number])
 
-            weight, places, rows, x, bias, states, marks = map(matrix, (0, 2, 3, 5, 6, 10, 11))
-            _, from_, _, _, end, _, _, first, column, rest, _, _, numbers = arguments
+            weight, places, rows, x, bias, states, marks = map(matrix, (1, 3, 4, 6, 7, 11, 12))
+            summed, _, from_, _, _, end, _, _, first, column, rest, _, _, numbers = arguments
             offsets = [constant(LANES * k) for k in range(vectors)]
             columns = [builder.add(column, offset) for offset in offsets]
             neuron = builder.add(first, column)
             biases = [bias.load(constant(0), builder.add(neuron, offset)) for offset in offsets]
-            known = numbers_of(builder, signature.args[12], numbers, _VECTOR)
+            known = numbers_of(builder, signature.args[13], numbers, _VECTOR)
             start = [
                 splat(builder, builder.extract_value(rest, n), _VECTOR) for n in range(variables)
             ]
@@ -72,18 +74,23 @@ def fused(function: Callable[..., Any], variables: int, vectors: int) -> Any:
             steps = states.length(1)
             origin = builder.load(rows.at(constant(0), constant(0)))
             mark = builder.udiv(neuron, constant(LANES))
-            with cgutils.for_range(builder, end, intp=_I64) as at:
-                t = at.index
-                for total in sums:
-                    builder.store(zero, total)
-                one = builder.load(rows.at(constant(0), t))
-                two = builder.load(rows.at(constant(0), builder.add(t, constant(1))))
-                bounds = builder.sub(one, origin), builder.sub(two, origin), constant(1)
-                with cgutils.for_range_slice(builder, *bounds) as (e, _):
-                    place = builder.sext(builder.load(places.at(constant(0), e)), _I64)
-                    for offset, total in zip(offsets, sums, strict=True):
-                        row = weight.load(place, builder.add(from_, offset))
-                        builder.store(builder.fadd(builder.load(total), row), total)
+            with cgutils.for_range(builder, end, intp=_I64) as loop_:
+                t = loop_.index
+                with builder.if_else(summed) as (there, here):
+                    with there:
+                        for total, at in zip(sums, columns, strict=True):
+                            builder.store(x.load(t, at), total)
+                    with here:
+                        for total in sums:
+                            builder.store(zero, total)
+                        one = builder.load(rows.at(constant(0), t))
+                        two = builder.load(rows.at(constant(0), builder.add(t, constant(1))))
+                        bounds = builder.sub(one, origin), builder.sub(two, origin), constant(1)
+                        with cgutils.for_range_slice(builder, *bounds) as (e, _):
+                            place = builder.sext(builder.load(places.at(constant(0), e)), _I64)
+                            for offset, total in zip(offsets, sums, strict=True):
+                                row = weight.load(place, builder.add(from_, offset))
+                                builder.store(builder.fadd(builder.load(total), row), total)
                 for k, (total, mine) in enumerate(zip(sums, state, strict=True)):
                     current = builder.fadd(builder.load(total), biases[k])
                     x.store(current, t, columns[k])

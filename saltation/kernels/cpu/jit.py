@@ -112,8 +112,7 @@ def _texts() -> list[Path]:
     ]
 
 
-# The cache on disk watches only the file of the kernel itself. As the default of an argument this
-# number is part of the compiled signature, so that changed equations are compiled anew.
+# Part of every key of the cache on disk, so that changed equations are compiled anew.
 SOURCE = source_of(*_texts())
 
 

@@ -70,7 +70,8 @@ def _mark(
             into[:] = 0
             for y in range(size // width):
                 at = (y + 1) * (width + 2) + 1
-                into[at : at + width] = pixels[y * width : (y + 1) * width]
+                for i in range(width):
+                    into[at + i] = pixels[y * width + i]
 
 
 def mark(x: Tensor) -> tuple[Marks, int] | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import f32, kernel
-from saltation.kernels.cpu.product import padded
+from saltation.kernels.cpu.source import padded
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.events import Events
 from saltation.kernels.plasticity import Pair

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saltation.kernels import recurrent
-from saltation.kernels.cpu import izhikevich, lif, product
+from saltation.kernels.cpu import izhikevich, lif, product, source
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.dense import GROUP, panels
 from saltation.kernels.cpu.feedback import Kept, backward_loop, forward_loop
@@ -95,7 +95,7 @@ def _numbers(neuron: Any) -> Any:
 def _padded(rows: Tensor) -> Tensor:
     """``[B, F]`` in a matrix of whole groups and full vectors, the rest 0."""
     batch, width = rows.shape
-    whole = torch.zeros(-(-batch // GROUP) * GROUP, product.padded(width))
+    whole = torch.zeros(-(-batch // GROUP) * GROUP, source.padded(width))
     whole[:batch, :width] = rows
     return whole
 
@@ -121,7 +121,7 @@ def _forward(
     given: list[Any] = [p if p is None else p.detach() for p in parts]
     x, weight, bias, first, *state = given
     steps, batch, width = x.shape
-    turned, spikes = product.columns(weight), _padded(first)
+    turned, spikes = source.columns(weight), _padded(first)
     added = torch.zeros(width) if bias is None else bias.contiguous()
     running = torch.stack(state)
     whole, currents = steps * batch, keep and not isinstance(neuron, LIFNeuron)

@@ -2,7 +2,7 @@
 
 A piece that is called from Python has to wait for its lock first, and to be woken when that is
 free: some 50 us, which is as long as a small loop takes. Here compiled code opens the parallel
-region, and its threads call the compiled loop.
+region, and its threads run the loop, which is compiled as a part of it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import binding, ir
 from numba.core import cgutils, types
+from numba.core.targetconfig import ConfigStack
 from numba.extending import intrinsic
 
 from saltation.kernels.cpu.jit import kernel
@@ -69,12 +70,13 @@ def _team(size: int, pieces: int, *arguments: Any) -> None:
 
 def _generate_region(typing: Any, loop: Any, size: Any, pieces: Any, arguments: Any) -> Any:
     i64 = types.int64
-    inner = loop.get_call_type(typing, (i64, i64, *arguments), {})
+    inner = types.void(i64, i64, *arguments)
     signature = types.void(loop, i64, i64, arguments)
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        compiled = loop.dispatcher.get_compile_result(inner)
-        context.active_code_library.add_linking_library(compiled.library)
+        flags = ConfigStack().top().copy()
+        source = loop.dispatcher.py_func
+        compiled = context.compile_subroutine(builder, source, inner, flags=flags, caching=False)
         module = builder.module
 
         def call(builder: Any, name: str, arguments: Any) -> Any:
@@ -96,15 +98,14 @@ def _generate_region(typing: Any, loop: Any, size: Any, pieces: Any, arguments: 
         with cgutils.for_range_slice(inside, mine, pieces, team) as (number, _):
             ends = (number, inside.add(number, constant(1)))
             bounds = [inside.sdiv(inside.mul(size, end), pieces) for end in ends]
-            kinds = zip(
-                cgutils.unpack_tuple(inside, packed), arguments, inner.args[2:], strict=True
-            )
-            passed = [context.cast(inside, *kind) for kind in kinds]
+            passed = [*bounds, *cgutils.unpack_tuple(inside, packed)]
             # Kernels raise nothing, so that what they return is not looked at.
-            context.call_internal_no_propagate(inside, compiled.fndesc, inner, [*bounds, *passed])
+            context.call_internal_no_propagate(inside, compiled.fndesc, inner, passed)
+            [called] = [i for i in inside.block.instructions if isinstance(i, ir.CallInstr)]
+            called.attributes.add("noinline")  # a second copy would only take time to compile
         inside.ret_void()
-        count, flags = builder.trunc(given[2], _I32), ir.Constant(_I32, 0)
-        call(builder, "GOMP_parallel", [body, builder.bitcast(shared, _POINTER), count, flags])
+        count, none = builder.trunc(given[2], _I32), ir.Constant(_I32, 0)
+        call(builder, "GOMP_parallel", [body, builder.bitcast(shared, _POINTER), count, none])
         return context.get_dummy_value()
 
     return signature, generate

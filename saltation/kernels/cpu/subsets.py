@@ -2,7 +2,7 @@
 
 With a table of the sums of every subset of four rows, a site costs one row for four steps, however
 many of its spikes are there (the method of the four Russians: Arlazarov, Dinic, Kronrod & Faradzev,
-1970). The table of `PART` columns stays in the first cache.
+1970). The table of `COLUMNS` columns stays in the first cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from saltation.kernels.cpu.trains import WORD
 GROUP = 4  # rows of a group
 SUBSETS = 1 << GROUP
 MOST_GROUPS = WORD // GROUP
-PART = 32  # columns of a table
+COLUMNS = 32  # of a table
+FOURS = 4  # groups that `add_fours` takes a sum of
 
 _I64 = ir.IntType(64)
 
@@ -32,7 +33,7 @@ def _filler(vectors: int) -> Any:
         signature = types.void(table, types.int64, source, types.int64, types.int64)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            into = Matrix(context, builder, signature.args[0], arguments[0], PART)
+            into = Matrix(context, builder, signature.args[0], arguments[0], COLUMNS)
             source = Matrix(context, builder, signature.args[2], arguments[2])
             _, group, _, row, column = arguments
             first = builder.mul(group, constant(SUBSETS))
@@ -64,7 +65,7 @@ def _from_table(vectors: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             into = Matrix(context, builder, signature.args[0], arguments[0])
-            table = Matrix(context, builder, signature.args[3], arguments[3], PART)
+            table = Matrix(context, builder, signature.args[3], arguments[3], COLUMNS)
             _, row, column, _, word, groups = arguments
             places = [builder.add(column, constant(LANES * k)) for k in range(vectors)]
             sums = [cgutils.alloca_once_value(builder, into.load(row, at)) for at in places]
@@ -86,6 +87,34 @@ def _from_table(vectors: int) -> Any:
             builder.position_at_end(end)
             for at, total in zip(places, sums, strict=True):
                 into.store(builder.load(total), row, at)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return intrinsic(add)
+
+
+def _from_fours(vectors: int) -> Any:
+    """Adds a row of each of `FOURS` groups over that many vectors of columns."""
+
+    def add(typing: Any, into: Any, row: Any, column: Any, table: Any, word: Any) -> Any:
+        i64 = types.int64
+        signature = types.void(into, i64, i64, table, types.uint64)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            into = Matrix(context, builder, signature.args[0], arguments[0])
+            table = Matrix(context, builder, signature.args[3], arguments[3], COLUMNS)
+            _, row, column, _, word = arguments
+            places = [builder.add(column, constant(LANES * k)) for k in range(vectors)]
+            sums = [into.load(row, at) for at in places]
+            for g in range(FOURS):
+                bits = builder.lshr(word, constant(GROUP * g))
+                subset = builder.and_(bits, constant(SUBSETS - 1))
+                at = builder.add(subset, constant(SUBSETS * g))
+                rows = [table.load(at, constant(LANES * k)) for k in range(vectors)]
+                sums = [builder.fadd(*pair) for pair in zip(sums, rows, strict=True)]
+            for at, total in zip(places, sums, strict=True):
+                into.store(total, row, at)
             return context.get_dummy_value()
 
         return signature, generate
@@ -131,14 +160,15 @@ def _from_rows(vectors: int) -> Any:
 
 _fill_2, _fill_1 = _filler(2), _filler(1)
 _from_table_2, _from_table_1 = _from_table(2), _from_table(1)
+_fours_2, _fours_1 = _from_fours(2), _from_fours(1)
 _rows_8, _rows_4, _rows_2, _rows_1 = map(_from_rows, (8, 4, 2, 1))
 
 
 @compiled
 def fill_table(table: Any, group: int, source: Any, row: int, column: int, width: int) -> None:
     """The sums of all subsets of the rows ``source[row:row + GROUP, column:column + width]`` as
-    rows of ``table`` [., PART], those of group number ``group``."""
-    if width == PART:
+    rows of ``table`` [., COLUMNS], those of group number ``group``."""
+    if width == COLUMNS:
         _fill_2(table, group, source, row, column)
     else:
         _fill_1(table, group, source, row, column)
@@ -150,10 +180,20 @@ def add_subsets(
 ) -> None:
     """Adds to ``into[row, column:column + width]`` the sums of the rows that the bits of ``word``
     name, a sum of each of ``groups`` groups of ``table``."""
-    if width == PART:
+    if width == COLUMNS:
         _from_table_2(into, row, column, table, word, groups)
     else:
         _from_table_1(into, row, column, table, word, groups)
+
+
+@compiled
+def add_fours(into: Any, row: int, column: int, table: Any, word: Any, width: int) -> None:
+    """Adds to ``into[row, column:column + width]`` the sums of the rows that the lowest bits of
+    ``word`` name, a sum of each of `FOURS` groups of ``table``, the first group first."""
+    if width == COLUMNS:
+        _fours_2(into, row, column, table, word)
+    else:
+        _fours_1(into, row, column, table, word)
 
 
 @compiled

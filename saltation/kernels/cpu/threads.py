@@ -59,9 +59,10 @@ def spread(loop: Callable[..., None], size: int, *arguments: Any, least: int) ->
     Pieces shorter than ``least`` are not worth a thread. Results must not depend on the pieces.
     """
     count = max(1, min(torch.get_num_threads(), size // least))
-    if count == 1:
-        loop(0, size, *arguments)
-    elif isinstance(loop, Dispatcher) and os.getpid() == _HOME and _openmp() is not None:
+    if isinstance(loop, Dispatcher) and os.getpid() == _HOME and _openmp() is not None:
+        # Also for one piece, so that the loop is compiled once.
         region.team_of(loop)(size, count, *arguments)
+    elif count == 1:
+        loop(0, size, *arguments)
     else:
         _in_pool(loop, size, count, arguments)

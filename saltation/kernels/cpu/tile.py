@@ -97,6 +97,7 @@ def _forward_tile(
 
 
 def run_tile(
+    summed: bool,
     weight: Any,
     from_: int,
     places: Any,
@@ -118,6 +119,7 @@ def run_tile(
 
 @overload(run_tile, strict=False, jit_options=INLINE)
 def _run_tile(
+    summed: Any,
     weight: Any,
     from_: Any,
     places: Any,
@@ -137,6 +139,7 @@ def _run_tile(
     fused_4, fused_2, fused_1 = model.fused_4, model.fused_2, model.fused_1
 
     def run(
+        summed: bool,
         weight: Any,
         from_: int,
         places: Any,
@@ -154,19 +157,19 @@ def _run_tile(
         rest, n, done = cell[1:], cell.n, 0
         if width == 64:
             fused_4(
-                *(weight, from_, places, rows, end, x, bias, first, column),
+                *(summed, weight, from_, places, rows, end, x, bias, first, column),
                 *(rest, states, marks, n),
             )
             done = 64
         if done + 32 <= width:
             fused_2(
-                *(weight, from_ + done, places, rows, end, x, bias, first, column + done),
+                *(summed, weight, from_ + done, places, rows, end, x, bias, first, column + done),
                 *(rest, states, marks, n),
             )
             done += 32
         if done < width:
             fused_1(
-                *(weight, from_ + done, places, rows, end, x, bias, first, column + done),
+                *(summed, weight, from_ + done, places, rows, end, x, bias, first, column + done),
                 *(rest, states, marks, n),
             )
 

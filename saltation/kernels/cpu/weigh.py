@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +10,16 @@ from numpy.typing import NDArray
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import compiled, kernel
 from saltation.kernels.cpu.simd import LANES, mask
+from saltation.kernels.cpu.source import Source
 from saltation.kernels.cpu.subsets import (
+    COLUMNS,
     GROUP,
-    PART,
     SUBSETS,
     add_bits,
     add_subsets,
     fill_table,
 )
 from saltation.kernels.cpu.trains import WORD
-
-if TYPE_CHECKING:
-    from saltation.kernels.cpu.product import Source
 
 # Measured: a sum from a table costs as much as 5 / 4 rows, because its part of a weight's row is
 # short, and all sums of a group cost as much to make as so many to take.
@@ -35,7 +33,7 @@ def whole_groups(steps: int) -> int:
 
 def tables(loan: Loan, workers: int) -> NDArray[np.float32]:
     """Scratch for `weigh`, for each worker."""
-    return loan.array(workers, WORD // GROUP * SUBSETS, PART)
+    return loan.array(workers, WORD // GROUP * SUBSETS, COLUMNS)
 
 
 @compiled
@@ -108,8 +106,8 @@ def _from_tables(
     group = before // GROUP
     groups = -(-after // GROUP) - group
     shift = np.uint64(GROUP * group)
-    for part in range(0, width, PART):
-        size = min(PART, width - part)
+    for part in range(0, width, COLUMNS):
+        size = min(COLUMNS, width - part)
         for g in range(groups):
             fill_table(table, g, g_x, WORD * k + GROUP * (group + g), part, size)
         for i in range(source.offsets[b], source.offsets[b + 1]):

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.currents import Scratch, drive, scratch_of
 from saltation.kernels.cpu.jit import compiled, kernel
-from saltation.kernels.cpu.product import BLOCK, LINE, PART, Source, drive, sourced
+from saltation.kernels.cpu.source import BLOCK, Source, sourced
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.tile import cell_of, forward_tile
 from saltation.kernels.events import Events
@@ -40,8 +41,7 @@ def _compete(
     workers: int,
     source: Source,
     teach: NDArray[Any],
-    local: NDArray[Any],
-    lines: NDArray[Any],
+    scratch: Scratch,
     x: NDArray[Any],
     states: NDArray[Any],
     running: NDArray[Any],
@@ -57,7 +57,7 @@ def _compete(
     for w in range(start, stop):
         currents, spikes = x[w], s[w]
         for b in range(batch * w // workers, batch * (w + 1) // workers):
-            drive(b, steps, 0, size, source, local[w], lines[w], currents)
+            drive(b, steps, 0, size, source, w, scratch, currents)
             for t in range(steps):
                 for o in range(width):
                     currents[t, o] += teach[b, o]
@@ -72,15 +72,15 @@ def _compete(
 
 
 def forward(events: Events, stage: Stage, teach: Tensor) -> Emitted:
-    """As `competition.compete` for the spikes ``events``, whose weights are added up in their
-    order; at most `MOST` neurons."""
+    """As `competition.compete` for the spikes ``events``, whose weights are added up as in
+    `currents`; at most `MOST` neurons."""
     steps, batch, sites = events.shape
     width = len(stage.weight)
     cell = cell_of(stage.neuron, stage.spike)
     source = sourced(events, stage.weight, stage.bias)
     variables = len(stage.neuron.State._fields)
     workers = max(1, min(torch.get_num_threads(), batch))
-    scratch = Loan()
+    loan = Loan()
     out, counts = torch.empty(steps, batch, width), torch.empty(batch, width)
     spread(
         _compete,
@@ -88,12 +88,11 @@ def forward(events: Events, stage: Stage, teach: Tensor) -> Emitted:
         workers,
         source,
         np.ascontiguousarray(teach.detach().numpy()),
-        scratch.array(workers, sites, PART),
-        scratch.array(workers, LINE, dtype=torch.int32),
-        scratch.array(workers, steps, BLOCK),
-        scratch.array(workers, variables, steps, BLOCK),
-        scratch.array(workers, variables, BLOCK),
-        scratch.array(workers, steps, BLOCK),
+        scratch_of(loan, workers, steps, sites),
+        loan.array(workers, steps, BLOCK),
+        loan.array(workers, variables, steps, BLOCK),
+        loan.array(workers, variables, BLOCK),
+        loan.array(workers, steps, BLOCK),
         out.numpy(),
         counts.numpy(),
         cell.forward,

@@ -1,0 +1,66 @@
+"""Spikes beside the weights that they are multiplied with, for compiled code."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from saltation.kernels.cpu.jit import compiled
+from saltation.kernels.cpu.simd import LANES, copy_row, fetch
+from saltation.kernels.events import Events
+
+# Columns of a matrix that are worked on at a time: all steps of them stay in the first cache.
+BLOCK = 128
+PART = 64  # columns that are copied side by side
+OFTEN = 3  # times that a sample's weights are taken, from which on they are copied
+_AHEAD = 4  # sites ahead of the one that is worked on, whose rows are fetched into cache
+
+
+class Source(NamedTuple):
+    """Spikes and the weights they are multiplied with, for compiled code.
+
+    ``weight`` is ``[F, O]``; ``bias`` is [O], or [0] where there is none.
+    """
+
+    offsets: NDArray[np.int64]
+    sites: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    places: NDArray[np.int32]
+    bits: NDArray[np.uint64]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def padded(width: int) -> int:
+    """The next multiple of a vector's length."""
+    return -(-width // LANES) * LANES
+
+
+def columns(matrix: Tensor) -> Tensor:
+    """``matrix`` [O, F] as its columns ``[F, O]``, contiguous, with zeros up to full vectors."""
+    turned = matrix.detach().T
+    missing = padded(len(matrix)) - len(matrix)
+    return functional.pad(turned, (0, missing)) if missing else turned.contiguous()
+
+
+def sourced(events: Events, weight: Tensor, bias: Tensor | None) -> Source:
+    """Spikes, and weight ``[O, F]`` and bias ``[O]`` or None with O up to full vectors."""
+    turned = columns(weight)
+    added = np.zeros(0 if bias is None else turned.shape[1], np.float32)
+    if bias is not None:
+        added[: len(bias)] = bias.detach().numpy()
+    e = events
+    return Source(e.offsets, e.sites, e.rows, e.places, e.bits, turned.numpy(), added)
+
+
+@compiled
+def gather(lo: int, hi: int, first: int, width: int, source: Source, local: NDArray[Any]) -> None:
+    """The weights of sites ``lo ... hi`` and neurons ``first ... first + width``, side by side."""
+    for i in range(lo, hi):
+        if i + _AHEAD < hi:
+            fetch(source.weight, int(source.sites[i + _AHEAD]), first, width)
+        copy_row(local, i - lo, 0, source.weight, int(source.sites[i]), first, width)
