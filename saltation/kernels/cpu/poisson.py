@@ -84,7 +84,6 @@ def _sample(
     bits: NDArray[Any],
     rows: NDArray[Any],
     places: NDArray[Any],
-    times: NDArray[Any],
     codes: NDArray[Any],
     open_: NDArray[Any],
     epoch: int,
@@ -123,7 +122,7 @@ def _sample(
                             )
                             waiting = 0
             _decide(lo, waiting, waiting_room, limit, site, bits, sample, epoch, k0, k1)
-            list_events(lo, hi, bits, times, rows[b], places)
+            list_events(lo, hi, bits, rows[b], places)
 
 
 @compiled
@@ -178,10 +177,9 @@ def bernoulli_trains(
     workers = max(1, min(torch.get_num_threads(), batch // 4))
     kept, scratch = Loan(), Loan()
     places = kept.array(count * steps, dtype=torch.int32)
-    times = kept.array(count * steps, dtype=torch.int16)
     codes = scratch.array(workers, features + LANES, dtype=torch.int32)
     open_ = scratch.array(workers, 3, _WAITING, dtype=torch.int64)
     numbers = (epoch_word(epoch, stream), *key(seed))
-    arrays = (limit, index.contiguous().numpy(), offsets, site, bits, rows, places, times)
+    arrays = (limit, index.contiguous().numpy(), offsets, site, bits, rows, places)
     spread(_sample, workers, workers, *arrays, codes, open_, *numbers, least=1)
-    return Events(shape, offsets, site[:count], rows, places, bits, times, kept)
+    return Events(shape, offsets, site[:count], rows, places, bits, kept)
