@@ -77,7 +77,7 @@ def scan(x: Tensor, fan_out: int) -> Events | None:
         return None
     ends = rows.sum(1).cumsum()
     rows[:, 0] = ends - rows.sum(1)
-    places = np.empty(ends[-1] + 1, np.int32)
+    places = np.empty(ends[-1], np.int32)
     bits = np.empty((words(steps), batch * sites), np.uint64)
     spread(_find, batch, whole, rows, places, bits, least=4)
     offsets = np.arange(batch + 1) * sites

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.jit import compiled, kernel
+from saltation.kernels.cpu.octets import EIGHT, octet_of, put_octet, turn_octets
 from saltation.kernels.cpu.simd import LANES, lowest, mask, ones
 
 WORD = 64  # steps per word of bits
-# One spike in so many bits: with more, a write for every bit costs less than a branch per spike.
-_FEW = 8
 
 
 def words(steps: int) -> int:
@@ -22,24 +21,38 @@ def words(steps: int) -> int:
 
 @kernel
 def list_events(
-    lo: int,
-    hi: int,
-    bits: NDArray[Any],
-    rows: NDArray[Any],
-    places: NDArray[Any],
+    lo: int, hi: int, bits: NDArray[Any], rows: NDArray[Any], places: NDArray[Any]
 ) -> None:
     """The bits of sites ``lo ... hi``, which are one sample's, as places.
 
     ``rows`` [T + 1] is the sample's and holds its start.
     """
-    steps, found = len(rows) - 1, 0
-    for i in range(lo, hi):
-        for k in range(len(bits)):
-            found += ones(bits[k, i])
-    if _FEW * found < (hi - lo) * steps:
-        _list_few(lo, hi, bits, rows, places)
-    else:
-        _list_places(lo, hi, bits, rows, places[rows[0] :])
+    steps, count, found = len(rows) - 1, hi - lo, rows[0]
+    end = found
+    turned = np.empty(-(-count // EIGHT) * EIGHT, np.uint64)
+    for k in range(len(bits)):
+        column = bits[k, lo:hi]
+        for i in range(count):
+            end += ones(column[i])
+    for k in range(len(bits)):
+        column = bits[k, lo:hi]
+        for i in range(count):
+            turned[i] = column[i]
+        for i in range(count, len(turned)):
+            turned[i] = 0
+        for first in range(0, count, EIGHT):
+            turn_octets(turned, first)
+        for t in range(min(WORD, steps - WORD * k)):
+            for first in range(0, count, EIGHT):
+                octet = octet_of(turned, first, t)
+                if found + EIGHT <= end:
+                    found += put_octet(octet, first, places, found)
+                else:  # what lies behind the end may be another sample's
+                    while octet:
+                        places[found] = first + lowest(octet)
+                        octet &= octet - np.uint64(1)
+                        found += 1
+            rows[WORD * k + t + 1] = found
 
 
 @kernel
@@ -80,43 +93,3 @@ def mark(s: NDArray[Any], width: int, marks: NDArray[Any], first: int) -> None:
     for t in range(len(s)):
         for o in range(0, width, LANES):
             marks[t, (first + o) // LANES] = mask(s, t, o)
-
-
-@compiled
-def _list_places(
-    lo: int, hi: int, bits: NDArray[Any], rows: NDArray[Any], places: NDArray[Any]
-) -> None:
-    last = np.uint64(0)
-    for t in range(len(rows) - 1):
-        column, shift = bits[t // WORD, lo:hi], np.uint64(t % WORD)
-        for i in range(len(column)):
-            places[last] = i
-            last += column[i] >> shift & np.uint64(1)
-        rows[t + 1] = rows[0] + np.int64(last)
-
-
-@compiled
-def _list_few(
-    lo: int, hi: int, bits: NDArray[Any], rows: NDArray[Any], places: NDArray[Any]
-) -> None:
-    rows[1:] = 0
-    for i in range(lo, hi):
-        for k in range(len(bits)):
-            word = bits[k, i]
-            while word:
-                rows[WORD * k + lowest(word) + 1] += 1
-                word &= word - np.uint64(1)
-    end = rows[0]
-    for t in range(1, len(rows)):
-        count = rows[t]
-        rows[t] = end
-        end += count
-    # Each row begins where the one before it ends, and walks up to its own end.
-    for i in range(lo, hi):
-        for k in range(len(bits)):
-            word = bits[k, i]
-            while word:
-                row = WORD * k + lowest(word) + 1
-                word &= word - np.uint64(1)
-                places[rows[row]] = i - lo
-                rows[row] += 1
