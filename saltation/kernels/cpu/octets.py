@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.jit import compiled
-from saltation.kernels.cpu.simd import data_of, ones
+from saltation.kernels.cpu.simd import data_of, lowest, ones
 from saltation.kernels.cpu.words import Words
 
 EIGHT = 8
@@ -107,10 +107,14 @@ _PLACES = np.array(
 
 
 @compiled
-def put_octet(octet: int, base: int, places: NDArray[Any], to: int) -> int:
-    """The places of the ones of a byte, plus ``base``, from ``places[to]`` on; how many they are.
-
-    Eight places are always written: those beyond the ones mean nothing.
-    """
-    _put(_PLACES[octet], base, places, to)
-    return int(ones(octet))
+def put_octet(octet: Any, base: int, places: NDArray[Any], found: int, end: int) -> int:
+    """The places of the ones of a byte, plus ``base``, from ``places[found]`` on; returns the index
+    after the last. Nothing is written from ``end`` on."""
+    if found + EIGHT <= end:  # all eight, of which those beyond the ones are written over
+        _put(_PLACES[octet], base, places, found)
+        return int(found + ones(octet))
+    while octet:
+        places[found] = base + lowest(octet)
+        octet &= octet - np.uint64(1)
+        found += 1
+    return found

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import compiled, kernel
-from saltation.kernels.cpu.simd import LANES, lowest
+from saltation.kernels.cpu.octets import EIGHT, put_octet
+from saltation.kernels.cpu.simd import LANES, lowest, mask
 from saltation.kernels.cpu.support import apart
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import WORD, list_events, words
@@ -50,15 +51,20 @@ def _active(
     rates: NDArray[Any],
 ) -> None:
     """Where the numbers of ``x`` that are not 0 are in their sample, and these."""
+    width = x.shape[1]
+    whole = width - width % LANES
     for b in range(start, stop):
         found, end = offsets[b], offsets[b + 1]
-        for i in range(x.shape[1]):
-            if found == end:
-                break
-            # Written before it is known whether it counts; what does not is written over.
-            sites[found] = i
-            rates[found] = x[b, i]
-            found += x[b, i] != 0
+        for first in range(0, whole, LANES):
+            some = mask(x, b, first)
+            found = put_octet(some & np.uint64(0xFF), first, sites, found, end)
+            found = put_octet(some >> np.uint64(EIGHT), first + EIGHT, sites, found, end)
+        for i in range(whole, width):
+            if x[b, i] != 0:
+                sites[found] = i
+                found += 1
+        for e in range(offsets[b], end):
+            rates[e] = x[b, sites[e]]
 
 
 def active(x: Tensor) -> Sites:
@@ -67,7 +73,7 @@ def active(x: Tensor) -> Sites:
     offsets = np.zeros(len(x) + 1, np.int64)
     spread(_count, len(x), numbers, offsets[1:], least=16)
     np.cumsum(offsets, out=offsets)
-    sites, rates = np.empty(offsets[-1], np.int64), np.empty(offsets[-1])
+    sites, rates = np.empty(offsets[-1], np.int32), np.empty(offsets[-1])
     spread(_active, len(x), numbers, offsets, sites, rates, least=16)
     return Sites(*map(torch.from_numpy, (offsets, sites, rates)))
 

@@ -44,14 +44,8 @@ def list_events(
             turn_octets(turned, first)
         for t in range(min(WORD, steps - WORD * k)):
             for first in range(0, count, EIGHT):
-                octet = octet_of(turned, first, t)
-                if found + EIGHT <= end:
-                    found += put_octet(octet, first, places, found)
-                else:  # what lies behind the end may be another sample's
-                    while octet:
-                        places[found] = first + lowest(octet)
-                        octet &= octet - np.uint64(1)
-                        found += 1
+                # What lies behind the end may be another sample's.
+                found = put_octet(octet_of(turned, first, t), first, places, found, end)
             rows[WORD * k + t + 1] = found
 
 
