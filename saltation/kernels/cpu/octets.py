@@ -118,3 +118,10 @@ def put_octet(octet: Any, base: int, places: NDArray[Any], found: int, end: int)
         octet &= octet - np.uint64(1)
         found += 1
     return found
+
+
+@compiled
+def put_sixteen(bits: Any, base: int, places: NDArray[Any], found: int, end: int) -> int:
+    """As `put_octet`, the ones of two bytes."""
+    found = put_octet(bits & np.uint64(0xFF), base, places, found, end)
+    return put_octet(bits >> np.uint64(EIGHT), base + EIGHT, places, found, end)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import compiled, kernel
-from saltation.kernels.cpu.octets import EIGHT, put_octet
+from saltation.kernels.cpu.octets import put_sixteen
 from saltation.kernels.cpu.simd import LANES, lowest, mask
 from saltation.kernels.cpu.support import apart
 from saltation.kernels.cpu.threads import spread
@@ -56,9 +56,7 @@ def _active(
     for b in range(start, stop):
         found, end = offsets[b], offsets[b + 1]
         for first in range(0, whole, LANES):
-            some = mask(x, b, first)
-            found = put_octet(some & np.uint64(0xFF), first, sites, found, end)
-            found = put_octet(some >> np.uint64(EIGHT), first + EIGHT, sites, found, end)
+            found = put_sixteen(mask(x, b, first), first, sites, found, end)
         for i in range(whole, width):
             if x[b, i] != 0:
                 sites[found] = i
@@ -96,12 +94,12 @@ def _sample(
     k0: int,
     k1: int,
 ) -> None:
-    """Workers ``start ... stop``, each with its share of the samples; ``codes`` [workers, .] and
+    """Workers ``start ... stop``, each with its share of the samples; ``codes`` [workers, 2, .] and
     ``open_`` [workers, 3, .] are scratch. ``threshold`` and ``sites`` are a vector longer than they
     need be."""
     steps, batch = rows.shape[1] - 1, len(rows)
     for worker in range(start, stop):
-        code, waiting_room = codes[worker], open_[worker]
+        code, those, waiting_room = codes[worker, 0], codes[worker, 1], open_[worker]
         for b in range(batch * worker // workers, batch * (worker + 1) // workers):
             lo, hi = offsets[b], offsets[b + 1]
             sample, waiting = index[b], 0
@@ -110,12 +108,17 @@ def _sample(
             for block in range(-(-steps // TOP)):
                 first = TOP * block
                 inside = np.int32((1 << min(TOP, steps - first)) - 1)
+                some = 0
                 for i in range(0, hi - lo, LANES):
-                    draw(sites, threshold, lo + i, block, sample, epoch, k0, k1, code, i)
+                    which = draw(sites, threshold, lo + i, block, sample, epoch, k0, k1, code, i)
+                    some = put_sixteen(which, i, those, some, len(those))
+                while some and those[some - 1] >= hi - lo:  # behind the last site
+                    some -= 1
                 word, shift = bits[first // WORD, lo:hi], np.uint64(first % WORD)
                 for i in range(hi - lo):
                     word[i] |= np.uint64(code[i] & inside) << shift
-                for i in range(hi - lo):
+                for e in range(some):
+                    i = those[e]
                     equal = (code[i] >> TOP) & inside
                     while equal:
                         waiting_room[0, waiting] = i
@@ -183,7 +186,7 @@ def bernoulli_trains(
     workers = max(1, min(torch.get_num_threads(), batch // 4))
     kept, scratch = Loan(), Loan()
     places = kept.array(count * steps, dtype=torch.int32)
-    codes = scratch.array(workers, features + LANES, dtype=torch.int32)
+    codes = scratch.array(workers, 2, features + LANES, dtype=torch.int32)
     open_ = scratch.array(workers, 3, _WAITING, dtype=torch.int64)
     numbers = (epoch_word(epoch, stream), *key(seed))
     arrays = (limit, index.contiguous().numpy(), offsets, site, bits, rows, places)
