@@ -22,7 +22,7 @@ from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu import loop as cpu_loop
 from saltation.kernels.cpu import operator
 from saltation.kernels.cpu.support import lacks
-from saltation.kernels.events import MOST_STEPS, Events, SpikeTensor, events_of
+from saltation.kernels.events import Events, SpikeTensor, events_of
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
@@ -164,8 +164,7 @@ def bernoulli_trains(
 ) -> Tensor:
     """`sampling.bernoulli_trains` as numbers 0 and 1 of ``dtype``; on a CPU a `SpikeTensor`."""
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
-    unsuited = dtype != torch.float32 or 0 in shape or shape[0] > MOST_STEPS
-    if unsuited or lacks(torch.int64, index):
+    if dtype != torch.float32 or 0 in shape or lacks(torch.int64, index):
         return sampling.bernoulli_trains(sites, threshold, shape, index, **draw).to(dtype)
     from saltation.kernels.cpu import poisson  # imports numba
 
@@ -330,8 +329,6 @@ def recurrent(
     if kernel.name == "cpu":
         parts = (feedback.weight, state.spikes, feedback.bias)
         reason = lacks(torch.float32, *(part for part in parts if part is not None))
-        if len(x) > MOST_STEPS:
-            reason = f"it takes {MOST_STEPS} steps at most, not {len(x)}"
         if torch.is_autocast_enabled("cpu"):
             reason = "it takes no part in autocast"
         if reason is None:

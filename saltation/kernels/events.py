@@ -29,9 +29,7 @@ class Events(NamedTuple):
         int32, one flat array: which of the sample's sites spiked, ascending within a row.
     bits
         uint64 ``[T / 64, N]``: bit t % 64 of word t // 64 is 1 where the site spiked at step t.
-    times
-        int16, one flat array: the steps at which each site spiked, ascending, site after site, from
-        ``rows[b, 0]`` on. Bits and times are empty where nobody will ask for them.
+        Empty where nobody will ask for them.
     loan
         Held for as long as the arrays are used, where they are only lent.
     """
@@ -42,7 +40,6 @@ class Events(NamedTuple):
     rows: NDArray[np.int64]
     places: NDArray[np.int32]
     bits: NDArray[np.uint64]
-    times: NDArray[np.int16]
     loan: Any = None
 
     @property
@@ -77,9 +74,6 @@ class Events(NamedTuple):
         # Plain, also where it is first needed within a transform or in inference mode.
         with torch.inference_mode(False):
             return torch.from_numpy(spikes)
-
-
-MOST_STEPS = 2**15 - 1  # that `Events.times` can number
 
 
 class SpikeTensor(Tensor):

@@ -27,7 +27,7 @@ class Sites(NamedTuple):
     offsets
         int64 ``[B + 1]``: those of sample b are from ``offsets[b]`` up to ``offsets[b + 1]``.
     sites
-        int64 ``[N]``: their place in the sample, ascending within it.
+        int32 ``[N]``: their place in the sample, ascending within it.
     rates
         float64 ``[N]``.
     """
@@ -42,7 +42,7 @@ def active(x: Tensor) -> Sites:
     sample, sites = x.nonzero(as_tuple=True)
     offsets = torch.zeros(len(x) + 1, dtype=torch.int64, device=x.device)
     offsets[1:] = (x != 0).sum(1).cumsum(0)
-    return Sites(offsets, sites, x[sample, sites].double())
+    return Sites(offsets, sites.int(), x[sample, sites].double())
 
 
 def draws(
@@ -99,6 +99,7 @@ def bernoulli_trains(
     steps, size, features = shape
     batch = torch.arange(size, device=index.device).repeat_interleave(sites.offsets.diff())
     spikes = torch.zeros(steps, size * features, dtype=torch.bool, device=index.device)
-    drawn = draws(steps, sites.sites, index[batch], seed=seed, epoch=epoch, stream=stream)
-    spikes[:, batch * features + sites.sites] = drawn < threshold
+    site = sites.sites.long()
+    drawn = draws(steps, site, index[batch], seed=seed, epoch=epoch, stream=stream)
+    spikes[:, batch * features + site] = drawn < threshold
     return spikes.view(shape)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import compiled, kernel
+from saltation.kernels.cpu.octets import EIGHT, octet_of, turn_octets
 from saltation.kernels.cpu.simd import add_rows, fetch
 from saltation.kernels.cpu.source import OFTEN, PART, Source, gather
 from saltation.kernels.cpu.subsets import COLUMNS, FOURS, GROUP, SUBSETS, add_fours, fill_table
@@ -41,7 +42,7 @@ def scratch_of(loan: Loan, workers: int, steps: int, sites: int) -> Scratch:
     return Scratch(
         loan.array(workers, sites + _TOGETHER, PART),
         loan.array(workers, OFTEN * sites, dtype=torch.int32),
-        loan.array(workers, words(sites), WORD * words(steps), dtype=torch.uint64),
+        loan.array(workers, words(sites), steps, dtype=torch.uint64),
         loan.array(workers, FOURS * SUBSETS, COLUMNS),
     )
 
@@ -63,38 +64,24 @@ def turn(b: int, source: Source, by_step: NDArray[Any]) -> None:
     """The spikes of sample ``b``, in ``by_step`` [F / 64, T]: bit i % 64 of word i // 64 is 1 where
     its i-th site spikes."""
     lo, hi, rows = source.offsets[b], source.offsets[b + 1], source.rows[b]
+    steps = len(rows) - 1
+    by_step[:] = 0
     if not source.bits.size:
-        by_step[:] = 0
         places = source.places[rows[0] :]
-        for t in range(len(rows) - 1):
+        for t in range(steps):
             for e in range(rows[t] - rows[0], rows[t + 1] - rows[0]):
                 by_step[places[e] // WORD, t] |= np.uint64(1) << np.uint64(places[e] % WORD)
         return
-    for j in range(-(-(hi - lo) // WORD)):
-        first = lo + WORD * j
-        known = min(WORD, hi - first)
+    octets = np.empty(EIGHT, np.uint64)
+    for first in range(0, hi - lo, EIGHT):
+        shift = np.uint64(first % WORD)
         for k in range(len(source.bits)):
-            square = by_step[j, WORD * k : WORD * (k + 1)]
-            square[known:] = 0
-            for i in range(known):
-                square[i] = source.bits[k, first + i]
-            _transpose(square)
-
-
-@compiled
-def _transpose(square: NDArray[Any]) -> None:
-    """A matrix of 64 x 64 bits, a word per row, by exchanging ever smaller quarters (Warren,
-    Hacker's Delight, 2002)."""
-    size, inside = WORD // 2, np.uint64(0xFFFFFFFF)
-    while size:
-        shift = np.uint64(size)
-        for start in range(0, WORD, 2 * size):
-            for i in range(start, start + size):
-                change = (square[i] >> shift ^ square[i + size]) & inside
-                square[i + size] ^= change
-                square[i] ^= change << shift
-        size //= 2
-        inside ^= inside << np.uint64(size)
+            for i in range(EIGHT):
+                known = first + i < hi - lo
+                octets[i] = source.bits[k, lo + first + i] if known else np.uint64(0)
+            turn_octets(octets, 0)
+            for t in range(min(WORD, steps - WORD * k)):
+                by_step[first // WORD, WORD * k + t] |= octet_of(octets, 0, t) << shift
 
 
 @kernel

@@ -130,15 +130,13 @@ def _forward(
     rows: NDArray[Any],
     places: NDArray[Any],
     bits: NDArray[Any],
-    times: NDArray[Any],
     width: int,
     cell: Any,
 ) -> None:
     """Workers ``start ... stop``, each with its share of the samples.
 
     ``marks`` [workers, T, .], which is the same memory as ``spikes``, is scratch; the spikes go to
-    ``rows``, ``places``, ``bits`` and
-    ``times``.
+    ``rows``, ``places`` and ``bits``.
     """
     batch, steps = len(rows), rows.shape[1] - 1
     for worker in range(start, stop):
@@ -152,7 +150,7 @@ def _forward(
                     *(b, steps, block, source, bias, worker, scratch),
                     *(currents, h, marks[worker], cell),
                 )
-            emit(b, width, spikes[worker], rows[b], places, bits, times)
+            emit(b, width, spikes[worker], rows[b], places, bits)
 
 
 @kernel
@@ -345,7 +343,6 @@ def forward(
     rows[:, 0] = np.arange(batch) * (steps * width)
     places = emitted.array(batch * steps * width, dtype=torch.int32)
     bits = emitted.array(words(steps), batch * width if trains else 0, dtype=torch.uint64)
-    times = emitted.array(batch * steps * width if trains else 0, dtype=torch.int16)
     spread(
         _forward,
         workers,
@@ -361,14 +358,13 @@ def forward(
         rows,
         places,
         bits,
-        times,
         width,
         cell.forward,
         least=1,
     )
     offsets = np.arange(batch + 1) * width
     every = np.tile(np.arange(width, dtype=np.int32), batch)
-    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, times, emitted)
+    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, emitted)
     return spikes, Kept(events, x, states, stored, kept) if keep else None
 
 

@@ -119,7 +119,6 @@ def forward_loop(
     here: NDArray[Any],
     found: NDArray[Any],
     bits: NDArray[Any],
-    times: NDArray[Any],
     places: NDArray[Any],
     rows: NDArray[Any],
     n: Any,
@@ -164,7 +163,7 @@ def forward_loop(
                     s[row, i] = spikes[b, i]
         if bits.size:
             for b in range(low, high):
-                list_events(width * b, width * (b + 1), bits, times, rows[b], places)
+                list_events(width * b, width * (b + 1), bits, rows[b], places)
 
 
 @kernel

@@ -32,7 +32,6 @@ def _changes(
     source: Source,
     mostly: NDArray[Any],
     bits: NDArray[Any],
-    times: NDArray[Any],
     rows: NDArray[Any],
     places: NDArray[Any],
 ) -> None:
@@ -53,7 +52,7 @@ def _changes(
                     word &= (np.uint64(1) << np.uint64(inside)) - np.uint64(1)
             bits[k, i] = word
     rows[0] = 0
-    list_events(0, count, bits, times, rows, places)
+    list_events(0, count, bits, rows, places)
 
 
 @kernel
@@ -103,7 +102,6 @@ def _forward(
     source: Source,
     mostly: NDArray[Any],
     bits: NDArray[Any],
-    times: NDArray[Any],
     rows: NDArray[Any],
     places: NDArray[Any],
     local: NDArray[Any],
@@ -117,7 +115,6 @@ def _forward(
     out_rows: NDArray[Any],
     out_places: NDArray[Any],
     no_bits: NDArray[Any],
-    no_times: NDArray[Any],
     counts: NDArray[Any],
     cell: Any,
 ) -> None:
@@ -128,7 +125,7 @@ def _forward(
     steps = x.shape[1]
     for w in range(start, stop):
         for b in range(batch * w // workers, batch * (w + 1) // workers):
-            _changes(b, steps, source, mostly[w], bits[w], times[w], rows[w], places[w])
+            _changes(b, steps, source, mostly[w], bits[w], rows[w], places[w])
             for block in range(-(-size // BLOCK)):
                 first = BLOCK * block
                 part = min(BLOCK, size - first)
@@ -145,12 +142,12 @@ def _forward(
                 for t in range(steps):
                     for o in range(known):
                         total[o] += here[t, o]
-            emit(b, width, spikes[w], out_rows[b], out_places, no_bits, no_times)
+            emit(b, width, spikes[w], out_rows[b], out_places, no_bits)
 
 
 def forward(events: Events, stage: Stage) -> Emitted:
     """As `competition.fixed` for the spikes ``events``, to the rounding of sums; the spikes have
-    neither bits nor times."""
+    no bits."""
     steps, batch, sites = events.shape
     width = len(stage.weight)
     cell = cell_of(stage.neuron, stage.spike)
@@ -162,7 +159,7 @@ def forward(events: Events, stage: Stage) -> Emitted:
     rows = np.empty((batch, steps + 1), np.int64)
     rows[:, 0] = np.arange(batch) * (steps * width)
     places = kept.array(batch * steps * width, dtype=torch.int32)
-    bits, times = np.empty((words(steps), 0), np.uint64), np.empty(0, np.int16)
+    bits = np.empty((words(steps), 0), np.uint64)
     counts = torch.empty(batch, width)
     marks = scratch.array(workers, steps, blocks * BLOCK // LANES, dtype=torch.uint16)
     spread(
@@ -172,7 +169,6 @@ def forward(events: Events, stage: Stage) -> Emitted:
         source,
         scratch.array(workers, sites, dtype=torch.uint8),
         scratch.array(workers, words(steps), sites, dtype=torch.uint64),
-        scratch.array(workers, steps * sites, dtype=torch.int16),
         scratch.array(workers, steps + 1, dtype=torch.int64),
         scratch.array(workers, steps * sites, dtype=torch.int32),
         scratch.array(workers, sites, PART),
@@ -186,12 +182,11 @@ def forward(events: Events, stage: Stage) -> Emitted:
         rows,
         places,
         bits,
-        times,
         counts.numpy(),
         cell.forward,
         least=1,
     )
     offsets = np.arange(batch + 1) * width
     every = np.tile(np.arange(width, dtype=np.int32), batch)
-    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, times, kept)
+    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, kept)
     return Emitted(SpikeTensor(spikes), counts)

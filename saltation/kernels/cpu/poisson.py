@@ -16,7 +16,8 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.jit import compiled, kernel
-from saltation.kernels.cpu.simd import LANES, lowest
+from saltation.kernels.cpu.octets import put_sixteen
+from saltation.kernels.cpu.simd import LANES, lowest, mask
 from saltation.kernels.cpu.support import apart
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import WORD, list_events, words
@@ -50,15 +51,18 @@ def _active(
     rates: NDArray[Any],
 ) -> None:
     """Where the numbers of ``x`` that are not 0 are in their sample, and these."""
+    width = x.shape[1]
+    whole = width - width % LANES
     for b in range(start, stop):
         found, end = offsets[b], offsets[b + 1]
-        for i in range(x.shape[1]):
-            if found == end:
-                break
-            # Written before it is known whether it counts; what does not is written over.
-            sites[found] = i
-            rates[found] = x[b, i]
-            found += x[b, i] != 0
+        for first in range(0, whole, LANES):
+            found = put_sixteen(mask(x, b, first), first, sites, found, end)
+        for i in range(whole, width):
+            if x[b, i] != 0:
+                sites[found] = i
+                found += 1
+        for e in range(offsets[b], end):
+            rates[e] = x[b, sites[e]]
 
 
 def active(x: Tensor) -> Sites:
@@ -67,7 +71,7 @@ def active(x: Tensor) -> Sites:
     offsets = np.zeros(len(x) + 1, np.int64)
     spread(_count, len(x), numbers, offsets[1:], least=16)
     np.cumsum(offsets, out=offsets)
-    sites, rates = np.empty(offsets[-1], np.int64), np.empty(offsets[-1])
+    sites, rates = np.empty(offsets[-1], np.int32), np.empty(offsets[-1])
     spread(_active, len(x), numbers, offsets, sites, rates, least=16)
     return Sites(*map(torch.from_numpy, (offsets, sites, rates)))
 
@@ -84,19 +88,18 @@ def _sample(
     bits: NDArray[Any],
     rows: NDArray[Any],
     places: NDArray[Any],
-    times: NDArray[Any],
     codes: NDArray[Any],
     open_: NDArray[Any],
     epoch: int,
     k0: int,
     k1: int,
 ) -> None:
-    """Workers ``start ... stop``, each with its share of the samples; ``codes`` [workers, .] and
+    """Workers ``start ... stop``, each with its share of the samples; ``codes`` [workers, 2, .] and
     ``open_`` [workers, 3, .] are scratch. ``threshold`` and ``sites`` are a vector longer than they
     need be."""
     steps, batch = rows.shape[1] - 1, len(rows)
     for worker in range(start, stop):
-        code, waiting_room = codes[worker], open_[worker]
+        code, those, waiting_room = codes[worker, 0], codes[worker, 1], open_[worker]
         for b in range(batch * worker // workers, batch * (worker + 1) // workers):
             lo, hi = offsets[b], offsets[b + 1]
             sample, waiting = index[b], 0
@@ -105,12 +108,17 @@ def _sample(
             for block in range(-(-steps // TOP)):
                 first = TOP * block
                 inside = np.int32((1 << min(TOP, steps - first)) - 1)
+                some = 0
                 for i in range(0, hi - lo, LANES):
-                    draw(sites, threshold, lo + i, block, sample, epoch, k0, k1, code, i)
+                    which = draw(sites, threshold, lo + i, block, sample, epoch, k0, k1, code, i)
+                    some = put_sixteen(which, i, those, some, len(those))
+                while some and those[some - 1] >= hi - lo:  # behind the last site
+                    some -= 1
                 word, shift = bits[first // WORD, lo:hi], np.uint64(first % WORD)
                 for i in range(hi - lo):
                     word[i] |= np.uint64(code[i] & inside) << shift
-                for i in range(hi - lo):
+                for e in range(some):
+                    i = those[e]
                     equal = (code[i] >> TOP) & inside
                     while equal:
                         waiting_room[0, waiting] = i
@@ -123,7 +131,7 @@ def _sample(
                             )
                             waiting = 0
             _decide(lo, waiting, waiting_room, limit, site, bits, sample, epoch, k0, k1)
-            list_events(lo, hi, bits, times, rows[b], places)
+            list_events(lo, hi, bits, rows[b], places)
 
 
 @compiled
@@ -178,10 +186,9 @@ def bernoulli_trains(
     workers = max(1, min(torch.get_num_threads(), batch // 4))
     kept, scratch = Loan(), Loan()
     places = kept.array(count * steps, dtype=torch.int32)
-    times = kept.array(count * steps, dtype=torch.int16)
-    codes = scratch.array(workers, features + LANES, dtype=torch.int32)
+    codes = scratch.array(workers, 2, features + LANES, dtype=torch.int32)
     open_ = scratch.array(workers, 3, _WAITING, dtype=torch.int64)
     numbers = (epoch_word(epoch, stream), *key(seed))
-    arrays = (limit, index.contiguous().numpy(), offsets, site, bits, rows, places, times)
+    arrays = (limit, index.contiguous().numpy(), offsets, site, bits, rows, places)
     spread(_sample, workers, workers, *arrays, codes, open_, *numbers, least=1)
-    return Events(shape, offsets, site[:count], rows, places, bits, times, kept)
+    return Events(shape, offsets, site[:count], rows, places, bits, kept)

@@ -109,8 +109,8 @@ def _room(steps: int, batch: int, width: int, wanted: bool) -> Events:
     rows = np.empty((batch, steps + 1), np.int64)
     rows[:, 0] = np.arange(batch) * steps * width
     offsets, every = np.arange(batch + 1) * width, np.tile(np.arange(width, dtype=np.int32), batch)
-    places, times = (loan.array(room, dtype=kind) for kind in (torch.int32, torch.int16))
-    return Events((steps, batch, width), offsets, every, rows, places, bits, times, loan)
+    places = loan.array(room, dtype=torch.int32)
+    return Events((steps, batch, width), offsets, every, rows, places, bits, loan)
 
 
 def _forward(
@@ -137,7 +137,7 @@ def _forward(
     here, found = np.empty((batch, width), np.int32), np.zeros(batch, np.int64)
     e = _room(steps, batch, width, trains)
     arrays = *(part.numpy() for part in (*read, *written)), kept, here, found
-    events = e.bits, e.times, e.places, e.rows
+    events = e.bits, e.places, e.rows
     groups = len(spikes) // GROUP
     spread(forward_loop, groups, *arrays, *events, _numbers(neuron), least=1)
     return s, [part.clone() for part in running], _Stored(kept, e, loan)

@@ -13,7 +13,7 @@ from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import WORD, list_events, words
-from saltation.kernels.events import MOST_STEPS, Events
+from saltation.kernels.events import Events
 
 _ONE = np.float32(1).view(np.int32)
 
@@ -46,7 +46,6 @@ def _find(
     rows: NDArray[Any],
     places: NDArray[Any],
     bits: NDArray[Any],
-    times: NDArray[Any],
 ) -> None:
     """The ones of ``x`` [T, B, F]; ``rows`` [B, T + 1] holds each sample's start."""
     sites = x.shape[2]
@@ -58,7 +57,7 @@ def _find(
             shift = np.uint64(t % WORD)
             for f in range(sites):
                 word[f] |= np.uint64(row[f] != 0) << shift
-        list_events(lo, hi, bits, times, rows[b], places)
+        list_events(lo, hi, bits, rows[b], places)
 
 
 def scan(x: Tensor, fan_out: int) -> Events | None:
@@ -69,7 +68,7 @@ def scan(x: Tensor, fan_out: int) -> Events | None:
     """
     steps, sites = len(x), x.shape[-1]
     batch = x.numel() // (steps * sites)
-    if fan_out < LANES or x.numel() * fan_out < 2**23 or steps > MOST_STEPS:
+    if fan_out < LANES or x.numel() * fan_out < 2**23:
         return None
     whole = x.detach().reshape(steps, batch, sites).contiguous().view(torch.int32).numpy()
     rows = np.empty((batch, steps + 1), np.int64)
@@ -78,12 +77,12 @@ def scan(x: Tensor, fan_out: int) -> Events | None:
         return None
     ends = rows.sum(1).cumsum()
     rows[:, 0] = ends - rows.sum(1)
-    places, times = np.empty(ends[-1] + 1, np.int32), np.empty(ends[-1] + 1, np.int16)
+    places = np.empty(ends[-1], np.int32)
     bits = np.empty((words(steps), batch * sites), np.uint64)
-    spread(_find, batch, whole, rows, places, bits, times, least=4)
+    spread(_find, batch, whole, rows, places, bits, least=4)
     offsets = np.arange(batch + 1) * sites
     every = np.tile(np.arange(sites, dtype=np.int32), batch)
-    return Events((steps, batch, sites), offsets, every, rows, places, bits, times)
+    return Events((steps, batch, sites), offsets, every, rows, places, bits)
 
 
 def sparse_enough(density: float, fan_out: int) -> bool:

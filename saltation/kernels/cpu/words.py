@@ -65,10 +65,11 @@ def _generate_draw(
 
     ``site`` are their counters (int32) and ``limit`` their thresholds (int64, at most 2^32). Bit t
     of a number of ``codes`` (int32), from ``to`` on, tells whether draw t is below the threshold,
-    and bit 16 + t whether its top bits leave that open.
+    and bit 16 + t whether its top bits leave that open. Returns a bit per site, 1 where they leave
+    any open.
     """
     i64 = types.int64
-    signature = types.void(site, limit, i64, i64, i64, i64, i64, i64, codes, i64)
+    signature = types.uint64(site, limit, i64, i64, i64, i64, i64, i64, codes, i64)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         sites, limits, first, *numbers, codes, to = arguments
@@ -104,7 +105,8 @@ def _generate_draw(
         certain = builder.icmp_unsigned("==", top, _splat(narrow, 256))
         code = builder.select(certain, _splat(narrow, 0xFFFF), code)
         builder.store(code, vector(codes, 8, to, narrow), align=4)
-        return context.get_dummy_value()
+        some = builder.icmp_unsigned(">", code, _splat(narrow, 0xFFFF))
+        return builder.zext(builder.bitcast(some, ir.IntType(LANES)), _I64)
 
     return signature, generate
 

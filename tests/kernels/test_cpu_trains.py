@@ -1,0 +1,44 @@
+"""Places of spikes from their bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as some
+
+from saltation.kernels.cpu import scan
+from saltation.kernels.cpu.trains import WORD, list_events, words
+
+
+@given(
+    count=some.integers(0, 40),
+    steps=some.integers(1, 20) | some.integers(60, 70) | some.integers(125, 140),
+    density=some.sampled_from([0.0, 0.02, 0.1, 0.45, 0.9, 1.0]),
+    seed=some.integers(0, 99),
+)
+def test_places_of_a_sample(count: int, steps: int, density: float, seed: int) -> None:
+    """Those of the ones, step by step; its neighbours' bits and places are left alone."""
+    lo, start = 3, 5
+    spikes = np.random.default_rng(seed).random((steps, lo + count + 2)) < density
+    bits = np.zeros((words(steps), spikes.shape[1]), np.uint64)
+    for t in range(steps):
+        bits[t // WORD] |= spikes[t].astype(np.uint64) << np.uint64(t % WORD)
+    here = spikes[:, lo : lo + count]
+    expected = start + here.sum(1).cumsum()
+    rows = np.full(steps + 1, start)
+    places = np.full(expected[-1] + 9, -1, np.int32)
+    list_events(lo, lo + count, bits, rows, places)
+    assert rows.tolist() == [start, *expected]
+    assert places[start : rows[-1]].tolist() == here.nonzero()[1].tolist()
+    assert (places[:start] == -1).all()
+    assert (places[rows[-1] :] == -1).all()
+
+
+def test_samples_side_by_side_from_several_threads(threads: None) -> None:
+    """Where the events of one sample end, another thread's may already be."""
+    torch.set_num_threads(2)
+    x = torch.rand(20, 16, 300, generator=torch.Generator().manual_seed(0)) < 0.25
+    events = scan.scan(x.float(), 256)
+    assert events is not None
+    assert torch.equal(events.dense(), x.float())
