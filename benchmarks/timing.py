@@ -14,6 +14,10 @@ import torch
 
 Step = Callable[[int], None]
 
+# Seconds between turns. After a step OpenMP's threads go on waiting for more, each on a core, for
+# milliseconds that would be taken from the next contender.
+_REST = 0.05
+
 
 class Times(NamedTuple):
     """Milliseconds of the rounds of one contender."""
@@ -48,6 +52,7 @@ def race(builders: Mapping[str, Callable[[], Step]], rounds: int, warm_up: int) 
     taken: dict[str, list[float]] = {name: [] for name in running}
     for number in range(rounds):
         for name, contender in running.items():
+            time.sleep(_REST)
             contender.step(warm_up + 2 * number)
             taken[name].append(contender.step(warm_up + 2 * number + 1))
     for contender in running.values():
