@@ -195,8 +195,9 @@ def _checked(x: Tensor, steps: int, dt: float, index: Tensor | None) -> tuple[Te
         raise SaltationError(
             f"rates must be finite and at least 0, got values from {low:g} to {high:g}"
         )
+    flat = x.reshape(len(x), x.shape[1:].numel())
     if index is None:
-        index = torch.arange(len(x), device=x.device)
+        return flat, torch.arange(len(x), device=x.device)
     if index.shape != x.shape[:1] or index.is_floating_point() or index.dtype == torch.bool:
         raise SaltationError(
             f"index must hold one integer per sample, shape [{len(x)}], "
@@ -205,7 +206,7 @@ def _checked(x: Tensor, steps: int, dt: float, index: Tensor | None) -> tuple[Te
     low, high = _range(index)
     if not (low >= 0 and high < 2**32):
         raise SaltationError(f"sample indices must be in [0, 2**32), got {low} to {high}")
-    return x.reshape(len(x), x.shape[1:].numel()), index.to(x.device, torch.int64)
+    return flat, index.to(x.device, torch.int64)
 
 
 def _range(x: Tensor) -> tuple[Any, Any]:

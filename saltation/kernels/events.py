@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -74,6 +75,12 @@ class Events(NamedTuple):
         # Plain, also where it is first needed within a transform or in inference mode.
         with torch.inference_mode(False):
             return torch.from_numpy(spikes)
+
+
+@functools.lru_cache(maxsize=8)
+def every_site(batch: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Offsets and sites of events that may be anywhere. Not to be written to."""
+    return np.arange(batch + 1) * width, np.tile(np.arange(width, dtype=np.int32), batch)
 
 
 class SpikeTensor(Tensor):

@@ -84,7 +84,8 @@ class _Chain(torch.autograd.Function):
         upstream: Upstream | Tensor
         if len(weight) <= _NARROW:
             missing = padded(weight.shape[1]) - weight.shape[1]
-            following = functional.pad(weight, (0, missing)).contiguous().numpy()
+            whole = functional.pad(weight, (0, missing)) if missing else weight.contiguous()
+            following = whole.detach().numpy()
             upstream = Upstream(gradient.numpy(), alive, following, ctx.last)
         else:
             found[-2] = product.backward(ctx.last, weight, gradient)

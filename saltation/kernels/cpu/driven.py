@@ -28,7 +28,7 @@ from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.tile import RUNNING, backward_tile, cell_of, run_tile
 from saltation.kernels.cpu.trains import WORD, emit, words
 from saltation.kernels.cpu.weigh import tables, weigh, whole_groups
-from saltation.kernels.events import Events
+from saltation.kernels.events import Events, every_site
 from saltation.kernels.reference import Stage
 
 
@@ -362,9 +362,7 @@ def forward(
         cell.forward,
         least=1,
     )
-    offsets = np.arange(batch + 1) * width
-    every = np.tile(np.arange(width, dtype=np.int32), batch)
-    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, emitted)
+    spikes = Events((steps, batch, width), *every_site(batch, width), rows, places, bits, emitted)
     return spikes, Kept(events, x, states, stored, kept) if keep else None
 
 

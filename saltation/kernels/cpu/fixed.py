@@ -21,7 +21,7 @@ from saltation.kernels.cpu.source import BLOCK, PART, Source, sourced
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.tile import cell_of, forward_tile
 from saltation.kernels.cpu.trains import WORD, emit, list_events, mark, words
-from saltation.kernels.events import Events, SpikeTensor
+from saltation.kernels.events import Events, SpikeTensor, every_site
 from saltation.kernels.reference import Stage
 
 
@@ -186,7 +186,5 @@ def forward(events: Events, stage: Stage) -> Emitted:
         cell.forward,
         least=1,
     )
-    offsets = np.arange(batch + 1) * width
-    every = np.tile(np.arange(width, dtype=np.int32), batch)
-    spikes = Events((steps, batch, width), offsets, every, rows, places, bits, kept)
+    spikes = Events((steps, batch, width), *every_site(batch, width), rows, places, bits, kept)
     return Emitted(SpikeTensor(spikes), counts)

@@ -6,6 +6,7 @@ the directions of current, potential and adaptation. No derivative is written by
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +91,7 @@ class Back(NamedTuple):
     k: Any
 
 
+@functools.lru_cache(maxsize=64)
 def step_of(neuron: IzhikevichNeuron) -> Step:
     """The numbers of a neuron's step."""
     c: Any = f32(neuron.coefficients)

@@ -5,6 +5,7 @@ h = rest + a (v - rest) + c x + late s(v),      late = -v_threshold for soft_del
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import torch
@@ -50,6 +51,7 @@ class Back(NamedTuple):
     k: Any
 
 
+@functools.lru_cache(maxsize=64)
 def step_of(neuron: LIFNeuron) -> Step:
     """The numbers of a neuron's step."""
     a, c = neuron.coefficients

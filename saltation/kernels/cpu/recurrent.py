@@ -21,7 +21,7 @@ from saltation.kernels.cpu.slope import slope_numbers
 from saltation.kernels.cpu.support import apart
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import words
-from saltation.kernels.events import Events
+from saltation.kernels.events import Events, every_site
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.reference import Trace
 from saltation.neurons import LIFNeuron
@@ -108,9 +108,8 @@ def _room(steps: int, batch: int, width: int, wanted: bool) -> Events:
     bits[:] = 0
     rows = np.empty((batch, steps + 1), np.int64)
     rows[:, 0] = np.arange(batch) * steps * width
-    offsets, every = np.arange(batch + 1) * width, np.tile(np.arange(width, dtype=np.int32), batch)
     places = loan.array(room, dtype=torch.int32)
-    return Events((steps, batch, width), offsets, every, rows, places, bits, loan)
+    return Events((steps, batch, width), *every_site(batch, width), rows, places, bits, loan)
 
 
 def _forward(

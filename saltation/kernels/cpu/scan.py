@@ -13,7 +13,7 @@ from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import WORD, list_events, words
-from saltation.kernels.events import Events
+from saltation.kernels.events import Events, every_site
 
 _ONE = np.float32(1).view(np.int32)
 
@@ -80,9 +80,7 @@ def scan(x: Tensor, fan_out: int) -> Events | None:
     places = np.empty(ends[-1], np.int32)
     bits = np.empty((words(steps), batch * sites), np.uint64)
     spread(_find, batch, whole, rows, places, bits, least=4)
-    offsets = np.arange(batch + 1) * sites
-    every = np.tile(np.arange(sites, dtype=np.int32), batch)
-    return Events((steps, batch, sites), offsets, every, rows, places, bits)
+    return Events((steps, batch, sites), *every_site(batch, sites), rows, places, bits)
 
 
 def sparse_enough(density: float, fan_out: int) -> bool:

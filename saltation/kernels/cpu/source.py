@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from saltation.kernels.cpu.jit import compiled
 from saltation.kernels.cpu.simd import LANES, copy_row, fetch
@@ -42,9 +41,13 @@ def padded(width: int) -> int:
 
 def columns(matrix: Tensor) -> Tensor:
     """``matrix`` [O, F] as its columns ``[F, O]``, contiguous, with zeros up to full vectors."""
+    outputs, inputs = matrix.shape
     turned = matrix.detach().T
-    missing = padded(len(matrix)) - len(matrix)
-    return functional.pad(turned, (0, missing)) if missing else turned.contiguous()
+    if padded(outputs) == outputs:
+        return turned.contiguous()
+    whole = turned.new_zeros(inputs, padded(outputs))
+    whole[:, :outputs] = turned
+    return whole
 
 
 def sourced(events: Events, weight: Tensor, bias: Tensor | None) -> Source:
