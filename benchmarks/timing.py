@@ -17,6 +17,7 @@ Step = Callable[[int], None]
 # Seconds between turns. After a step OpenMP's threads go on waiting for more, each on a core, for
 # milliseconds that would be taken from the next contender.
 _REST = 0.05
+_TURN = 4  # steps
 
 
 class Times(NamedTuple):
@@ -38,8 +39,8 @@ def race(builders: Mapping[str, Callable[[], Step]], rounds: int, warm_up: int) 
     """Time a step of every contender in every round, after ``warm_up`` rounds that do not count.
 
     Each has a process of its own, as it would have in use: in one process each would pay for the
-    memory that another returned. A turn is two steps, of which the first wakes its threads and
-    fills its caches, and the second counts. Builders must be functions that can be pickled. A
+    memory that another returned. A turn is `_TURN` steps, of which the first wakes its threads and
+    fills its caches, and the others count. Builders must be functions that can be pickled. A
     contender that cannot be built or run is left out, and why is said.
     """
     running: dict[str, _Contender] = {}
@@ -53,8 +54,8 @@ def race(builders: Mapping[str, Callable[[], Step]], rounds: int, warm_up: int) 
     for number in range(rounds):
         for name, contender in running.items():
             time.sleep(_REST)
-            contender.step(warm_up + 2 * number)
-            taken[name].append(contender.step(warm_up + 2 * number + 1))
+            ms = [contender.step(warm_up + _TURN * number + k) for k in range(_TURN)]
+            taken[name] += ms[1:]
     for contender in running.values():
         contender.end()
     return {name: Times(ms) for name, ms in taken.items()}

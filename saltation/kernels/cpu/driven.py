@@ -44,7 +44,7 @@ class Stored(NamedTuple):
 class Kept(NamedTuple):
     """What backward needs of a layer.
 
-    Currents ``x`` [., blocks, T, BLOCK] and states ``[., blocks, variables, T, BLOCK]`` at the end
+    Currents ``x`` [., blocks, T, BLOCK] and states ``[., blocks, ., T, BLOCK]`` at the end
     of each step before the jump, as far as they were stored.
     """
 
@@ -82,7 +82,7 @@ def _run(
     marks: NDArray[Any],
     cell: Any,
 ) -> None:
-    """Currents ``x`` [T, BLOCK], ``states`` [variables, T, BLOCK] and spikes ``marks`` [T, .] of a
+    """Currents ``x`` [T, BLOCK], ``states`` [., T, BLOCK] and spikes ``marks`` [T, .] of a
     block of neurons in sample ``b`` up to step ``end``."""
     lo, hi, rows = source.offsets[b], source.offsets[b + 1], source.rows[b]
     local, line = scratch.local[worker], scratch.line[worker]
@@ -323,10 +323,9 @@ def forward(
     cell = cell_of(stage.neuron, stage.spike)
     source = sourced(events, stage.weight, stage.bias)
     blocks = -(-source.weight.shape[1] // BLOCK)
-    variables = len(stage.neuron.State._fields)
     workers = max(1, min(torch.get_num_threads(), batch // 2))
     store = keep and stage.memory == "store"
-    stored = Stored(x=store and cell.needs_currents, states=store)
+    stored = Stored(x=store and cell.currents, states=store)
     kept, scratch, emitted = Loan(), Loan(), Loan()
     x = (
         kept.array(batch, blocks, steps, BLOCK)
@@ -334,9 +333,9 @@ def forward(
         else scratch.array(workers, 1, steps, BLOCK)
     )
     states = (
-        kept.array(batch, blocks, variables, steps, BLOCK)
+        kept.array(batch, blocks, cell.states, steps, BLOCK)
         if store
-        else scratch.array(workers, 1, variables, steps, BLOCK)
+        else scratch.array(workers, 1, cell.states, steps, BLOCK)
     )
     marks = scratch.array(workers, steps, blocks * BLOCK // LANES, dtype=torch.uint16)
     rows = np.empty((batch, steps + 1), np.int64)
@@ -403,7 +402,6 @@ def backward(
     cell = cell_of(stage.neuron, stage.spike)
     source = sourced(kept.events, stage.weight, stage.bias)
     size = source.weight.shape[1]
-    variables = len(stage.neuron.State._fields)
     workers = max(1, min(torch.get_num_threads(), -(-size // BLOCK)))
     again = not kept.stored.states
     scratch = Loan()
@@ -432,7 +430,7 @@ def backward(
         _bias(source),
         scratch_of(scratch, workers, steps, sites if again else 0),
         kept.x if kept.stored.x else scratch.array(workers, 1, steps, BLOCK),
-        scratch.array(workers, 1, variables, steps, BLOCK) if again else kept.states,
+        scratch.array(workers, 1, cell.states, steps, BLOCK) if again else kept.states,
         scratch.array(workers, steps, -(-size // BLOCK) * BLOCK // LANES, dtype=torch.uint16),
         ends,
         alive,

@@ -20,7 +20,7 @@ _I16, _I64 = ir.IntType(LANES), ir.IntType(64)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
-def fused(function: Callable[..., Any], variables: int, vectors: int) -> Any:
+def fused(function: Callable[..., Any], variables: int, kept: int, vectors: int) -> Any:
     """A time loop over that many vectors of neurons, for compiled code.
 
     ``function(current, *state, numbers)`` gives the state before the jump, spike, and state after.
@@ -28,9 +28,9 @@ def fused(function: Callable[..., Any], variables: int, vectors: int) -> Any:
     rest, states, marks, numbers)``: the current of neuron o at step t is the sum of ``weight[p,
     from_ + o]`` over ``places[rows[t] - rows[0]:rows[t + 1] - rows[0]]``, in their order, plus
     ``bias[first + column + o]``; ``rest`` is a tuple of the state before the first step. If
-    ``summed``, the sums are in ``x`` [T, N] from ``column`` on instead. Currents go there, states
-    before the jump to ``states`` [variables, T, N], and spikes to ``marks`` [T, .], uint16, a bit
-    per neuron, from neuron ``first + column`` on.
+    ``summed``, the sums are in ``x`` [T, N] from ``column`` on instead. Currents go there, the
+    first ``kept`` of the states before the jump to ``states`` [kept, T, N], and spikes to ``marks``
+    [T, .], uint16, a bit per neuron, from neuron ``first + column`` on.
     """
 
     def loop(
@@ -96,9 +96,10 @@ def fused(function: Callable[..., Any], variables: int, vectors: int) -> Any:
                     x.store(current, t, columns[k])
                     lanes = [Lanes(builder, builder.load(one)) for one in mine]
                     results = function(Lanes(builder, current), *lanes, known)
-                    for n in range(variables):
+                    for n in range(kept):
                         row = builder.add(builder.mul(constant(n), steps), t)
                         states.store(results[n].value, row, columns[k])
+                    for n in range(variables):
                         builder.store(results[variables + 1 + n].value, mine[n])
                     spikes = builder.fcmp_unordered("!=", results[variables].value, zero)
                     there = marks.at(t, builder.add(mark, constant(k)))

@@ -73,6 +73,10 @@ _TYPES: dict[str, type[Coefficients]] = {
 }
 _NAMES = {numbers: name for name, numbers in _TYPES.items()}
 
+# Schemes of one stage: with a quadratic current, the derivative of a step depends on the potential
+# alone. Backward needs neither currents nor adaptation.
+ONE_STAGE = {"euler", "symplectic", "symplectic_v"}
+
 
 class Step(NamedTuple):
     """Numbers of a step and its jump; ``b`` is the jump of the adaptation."""
@@ -152,7 +156,8 @@ def _back_again(
 
 
 _step_row = rowwise(_step, 3)
-fused_4, fused_2, fused_1 = (fused(_step, 2, vectors) for vectors in (4, 2, 1))
+# By how many of the states backward reads.
+fused_loops = {kept: [fused(_step, 2, kept, vectors) for vectors in (4, 2, 1)] for kept in (1, 2)}
 _spike_row = rowwise(lambda x, v, w, n: _step(x, v, w, n)[2:], 3)
 _state_row = rowwise(lambda x, v, w, n: _without_spike(*_step(x, v, w, n)), 3)
 _back_row, _back_again_row = rowwise(_back, 7), rowwise(_back_again, 7)

@@ -84,7 +84,7 @@ def _back_late(g_s: Any, h: Any, g_v: Any, g_late: Any, n: Back) -> tuple[Any, A
 
 
 _step_row = rowwise(_step, 2)
-fused_4, fused_2, fused_1 = (fused(_step, 1, vectors) for vectors in (4, 2, 1))
+fused_loops = [fused(_step, 1, 1, vectors) for vectors in (4, 2, 1)]
 _spike_row = rowwise(lambda x, v, n: _step(x, v, n)[1:], 2)
 _potential_row = rowwise(lambda x, v, n: _step(x, v, n)[::2], 2)
 _back_row, _back_late_row = rowwise(_back, 3), rowwise(_back_late, 4)

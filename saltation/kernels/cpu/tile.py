@@ -35,6 +35,14 @@ class IzhikevichCell(NamedTuple):
     w: float
 
 
+class OneStageCell(NamedTuple):
+    """As `IzhikevichCell`, in one of `izhikevich.ONE_STAGE`."""
+
+    n: izhikevich.Step
+    v: float
+    w: float
+
+
 class LIFBack(NamedTuple):
     """Numbers of `LIFNeuron` and a surrogate's derivative."""
 
@@ -49,12 +57,22 @@ class IzhikevichBack(NamedTuple):
     w: float
 
 
+class OneStageBack(NamedTuple):
+    """As `IzhikevichBack`, in one of `izhikevich.ONE_STAGE`."""
+
+    n: izhikevich.Back
+    v: float
+    w: float
+
+
 class Cell(NamedTuple):
-    """Numbers of a model forward and backward, and whether backward reads the currents."""
+    """Numbers of a model forward and backward, and what backward reads: how many of the states
+    before the jump, the potential first, and whether the currents."""
 
     forward: Any
     backward: Any
-    needs_currents: bool
+    states: int
+    currents: bool
 
 
 def cell_of(neuron: Neuron, spike: Spike) -> Cell:
@@ -62,11 +80,14 @@ def cell_of(neuron: Neuron, spike: Spike) -> Cell:
     k = slope_numbers(spike)
     if isinstance(neuron, LIFNeuron):
         n = lif.step_of(neuron)
-        return Cell(LIFCell(n, f32(neuron.v_rest)), LIFBack(lif.Back(*n, k)), False)
+        return Cell(LIFCell(n, f32(neuron.v_rest)), LIFBack(lif.Back(*n, k)), 1, False)
     if not isinstance(neuron, IzhikevichNeuron):
         raise TypeError(f"no compiled loop for {type(neuron).__name__}")
     m, rest = izhikevich.step_of(neuron), f32((neuron.v_reset, neuron.w_rest))
-    return Cell(IzhikevichCell(m, *rest), IzhikevichBack(izhikevich.Back(*m, k), *rest), True)
+    back = izhikevich.Back(*m, k)
+    if neuron.scheme in izhikevich.ONE_STAGE:
+        return Cell(OneStageCell(m, *rest), OneStageBack(back, *rest), 1, False)
+    return Cell(IzhikevichCell(m, *rest), IzhikevichBack(back, *rest), 2, True)
 
 
 def forward_tile(
@@ -134,9 +155,11 @@ def _run_tile(
     marks: Any,
     cell: Any,
 ) -> Callable[..., None]:
-    is_lif = cell.instance_class is LIFCell
-    model: Any = lif if is_lif else izhikevich
-    fused_4, fused_2, fused_1 = model.fused_4, model.fused_2, model.fused_1
+    fused_4, fused_2, fused_1 = {
+        LIFCell: lif.fused_loops,
+        OneStageCell: izhikevich.fused_loops[1],
+        IzhikevichCell: izhikevich.fused_loops[2],
+    }[cell.instance_class]
 
     def run(
         summed: bool,
@@ -236,7 +259,8 @@ def _backward_tile(
         running[:2, :width] = 0
         running[2, :width] = cell.v
         running[3, :width] = cell.w
-        h_v, h_w, g_v, g_w = states[0][:end], states[1][:end], running[0], running[1]
+        # Where only the potential is kept, the adaptation has no part in the derivative.
+        h_v, h_w, g_v, g_w = states[0][:end], states[len(states) - 1][:end], running[0], running[1]
         first = running[2], running[3]
         izhikevich.backward_loop(0, width, x, first, h_v, h_w, g_s, origins, g_v, g_w, g_x, cell.n)
 
