@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from saltation.kernels import reference
-from saltation.kernels.cpu import driven, product
-from saltation.kernels.cpu.driven import Kept, Upstream
+from saltation.kernels.cpu import driven_backward, driven_forward, product
+from saltation.kernels.cpu.driven_backward import Upstream
+from saltation.kernels.cpu.driven_forward import Kept
 from saltation.kernels.cpu.product import alive_steps
 from saltation.kernels.cpu.source import padded
 from saltation.kernels.events import Events
@@ -44,7 +45,7 @@ def emitted(events: Events, stages: Sequence[Stage]) -> Events:
     """The spikes of the last of ``stages``; nothing is kept for a derivative."""
     for number, stage in enumerate(stages):
         last = number == len(stages) - 1
-        events, _ = driven.forward(stage, events, keep=False, trains=last)
+        events, _ = driven_forward.forward(stage, events, keep=False, trains=last)
     return events
 
 
@@ -54,7 +55,7 @@ def _forward(
     events, kept = plan.events, []
     wide = [*(True for _ in plan.stages[1:]), len(weight) > _NARROW]
     for stage, trains in zip(plan.stages, wide, strict=True):
-        events, states = driven.forward(stage, events, keep=keep, trains=keep and trains)
+        events, states = driven_forward.forward(stage, events, keep=keep, trains=keep and trains)
         kept.append(states)
     return product.forward(events, weight, bias), kept, events
 
@@ -91,7 +92,9 @@ class _Chain(torch.autograd.Function):
             found[-2] = product.backward(ctx.last, weight, gradient)
             upstream = _spread(gradient.transpose(0, 1).flatten(0, 1) @ weight, gradient.shape)
         for number, stage in reversed(list(enumerate(ctx.plan.stages))):
-            g = driven.backward(stage, ctx.kept[number], ends, upstream, wants_x=number > 0)
+            g = driven_backward.backward(
+                stage, ctx.kept[number], ends, upstream, wants_x=number > 0
+            )
             found[2 * number] = g.weight
             if stage.bias is not None:
                 found[2 * number + 1] = g.bias
