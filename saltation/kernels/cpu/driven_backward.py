@@ -21,7 +21,7 @@ from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.source import BLOCK, Source, sourced
 from saltation.kernels.cpu.threads import spread
-from saltation.kernels.cpu.tile import RUNNING, backward_tile, cell_of
+from saltation.kernels.cpu.tile import backward_tile, cell_of
 from saltation.kernels.cpu.trains import WORD
 from saltation.kernels.cpu.weigh import tables, weigh, whole_groups
 from saltation.kernels.events import Events
@@ -125,7 +125,6 @@ def _backward(
     g_x: NDArray[Any],
     table: NDArray[Any],
     g_out: NDArray[Any],
-    running: NDArray[Any],
     g_weight: NDArray[Any],
     g_bias: NDArray[Any],
     g_next: NDArray[Any],
@@ -141,7 +140,7 @@ def _backward(
     batch, size, steps = len(source.rows), source.weight.shape[1], source.rows.shape[1] - 1
     blocks = -(-size // BLOCK)
     for worker in range(start, stop):
-        here, g_here, g_spike = running[worker], g_x[worker], g_s[worker]
+        g_here, g_spike = g_x[worker], g_s[worker]
         for block in range(blocks * worker // workers, blocks * (worker + 1) // workers):
             first = BLOCK * block
             width = min(BLOCK, size - first)
@@ -177,9 +176,7 @@ def _backward(
                         *(b, end, first, width, alive, next_rows[b], next_places),
                         *(gradient, g_next),
                     )
-                backward_tile(
-                    *(width, end, currents, h, upstream, origins[worker], here, g_here, back)
-                )
+                backward_tile(width, end, currents, h, upstream, origins[worker], g_here, back)
                 if g_out.size:
                     for t in range(end):
                         for o in range(width):
@@ -266,7 +263,6 @@ def backward(
         scratch.array(workers, whole_groups(steps), BLOCK),
         tables(scratch, workers),
         none if g_out is None else g_out.numpy(),
-        scratch.array(workers, RUNNING, BLOCK),
         g_weight.numpy(),
         g_bias.numpy(),
         g_next.numpy(),

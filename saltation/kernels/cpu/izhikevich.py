@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.fused import fused
+from saltation.kernels.cpu.fused_backward import fused_backward
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
 from saltation.kernels.cpu.slope import slope, slope_numbers
@@ -156,8 +157,21 @@ def _back_again(
 
 
 _step_row = rowwise(_step, 3)
+
+
+def _after_jump(h: Any, n: Any) -> Any:
+    """As much of the state after the jump as is known of ``h``, the state before it."""
+    s = spiked(h[0], n.j)
+    return [jumped(h[0], s, n.j), *(h_w + s * n.b for h_w in h[1:])]
+
+
+def _back_from(g_s: Any, h: Any, g: Any, x: Any, before: Any, n: Back) -> tuple[Any, ...]:
+    return _back(g_s, h[0], g[0], g[1], x, before[0], before[1], n)
+
+
 # By how many of the states backward reads.
 fused_loops = {kept: [fused(_step, 2, kept, vectors) for vectors in (4, 2, 1)] for kept in (1, 2)}
+fused_back_loops = {kept: fused_backward(_back_from, _after_jump, 2, kept) for kept in (1, 2)}
 _spike_row = rowwise(lambda x, v, w, n: _step(x, v, w, n)[2:], 3)
 _state_row = rowwise(lambda x, v, w, n: _without_spike(*_step(x, v, w, n)), 3)
 _back_row, _back_again_row = rowwise(_back, 7), rowwise(_back_again, 7)

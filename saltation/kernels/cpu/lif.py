@@ -14,6 +14,7 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.fused import fused
+from saltation.kernels.cpu.fused_backward import fused_backward
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
 from saltation.kernels.cpu.slope import slope, slope_numbers
@@ -85,6 +86,17 @@ def _back_late(g_s: Any, h: Any, g_v: Any, g_late: Any, n: Back) -> tuple[Any, A
 
 _step_row = rowwise(_step, 2)
 fused_loops = [fused(_step, 1, 1, vectors) for vectors in (4, 2, 1)]
+
+
+def _back_from(g_s: Any, h: Any, g: Any, x: Any, before: Any, n: Back) -> tuple[Any, ...]:
+    """Without and with spikes that act late."""
+    return _back(g_s, h[0], g[0], n) if len(g) == 1 else _back_late(g_s, h[0], g[0], g[1], n)
+
+
+# By how many gradients there are.
+fused_back_loops = {
+    gradients: fused_backward(_back_from, None, gradients, 1) for gradients in (1, 2)
+}
 _spike_row = rowwise(lambda x, v, n: _step(x, v, n)[1:], 2)
 _potential_row = rowwise(lambda x, v, n: _step(x, v, n)[::2], 2)
 _back_row, _back_late_row = rowwise(_back, 3), rowwise(_back_late, 4)

@@ -13,11 +13,10 @@ from numba.extending import overload
 
 from saltation.kernels.cpu import izhikevich, lif
 from saltation.kernels.cpu.jit import INLINE, f32
+from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.slope import slope_numbers
 from saltation.neurons import IzhikevichNeuron, LIFNeuron
 from saltation.neurons.base import Neuron, Spike
-
-RUNNING = 4  # rows that `backward_tile` needs
 
 
 class LIFCell(NamedTuple):
@@ -44,9 +43,17 @@ class OneStageCell(NamedTuple):
 
 
 class LIFBack(NamedTuple):
-    """Numbers of `LIFNeuron` and a surrogate's derivative."""
+    """Numbers of `LIFNeuron` at rest and a surrogate's derivative."""
 
     n: lif.Back
+    v: float
+
+
+class LateLIFBack(NamedTuple):
+    """As `LIFBack`, where a spike acts in the step after its own."""
+
+    n: lif.Back
+    v: float
 
 
 class IzhikevichBack(NamedTuple):
@@ -79,8 +86,9 @@ def cell_of(neuron: Neuron, spike: Spike) -> Cell:
     """The cell of a neuron that is at rest before the first step."""
     k = slope_numbers(spike)
     if isinstance(neuron, LIFNeuron):
-        n = lif.step_of(neuron)
-        return Cell(LIFCell(n, f32(neuron.v_rest)), LIFBack(lif.Back(*n, k)), 1, False)
+        n, start = lif.step_of(neuron), f32(neuron.v_rest)
+        kind = LateLIFBack if neuron.jump == "soft_delayed" else LIFBack
+        return Cell(LIFCell(n, start), kind(lif.Back(*n, k), start), 1, False)
     if not isinstance(neuron, IzhikevichNeuron):
         raise TypeError(f"no compiled loop for {type(neuron).__name__}")
     m, rest = izhikevich.step_of(neuron), f32((neuron.v_reset, neuron.w_rest))
@@ -200,68 +208,29 @@ def _run_tile(
 
 
 def backward_tile(
-    width: int,
-    end: int,
-    x: Any,
-    states: Any,
-    g_s: Any,
-    origins: Any,
-    running: Any,
-    g_x: Any,
-    cell: Any,
+    width: int, end: int, x: Any, states: Any, g_s: Any, origins: Any, g_x: Any, cell: Any
 ) -> None:
-    """Gradients ``g_x`` [T, N] of currents up to step ``end`` from those of the spikes, which for
-    step t lie at ``origins[t]`` of the flat ``g_s``.
-
-    ``running`` [4, N] is scratch. For compiled code only.
-    """
+    """`fused_backward.fused_backward` for ``width`` neurons, a multiple of 16. For compiled code
+    only."""
     raise NotImplementedError
 
 
 @overload(backward_tile, strict=False, jit_options=INLINE)
 def _backward_tile(
-    width: Any,
-    end: Any,
-    x: Any,
-    states: Any,
-    g_s: Any,
-    origins: Any,
-    running: Any,
-    g_x: Any,
-    cell: Any,
+    width: Any, end: Any, x: Any, states: Any, g_s: Any, origins: Any, g_x: Any, cell: Any
 ) -> Callable[..., None]:
-    def of_lif(
-        width: int,
-        end: int,
-        x: Any,
-        states: Any,
-        g_s: Any,
-        origins: Any,
-        running: Any,
-        g_x: Any,
-        cell: Any,
-    ) -> None:
-        running[:2, :width] = 0
-        h, g_v, g_late = states[0][:end], running[0], running[1]
-        lif.backward_loop(0, width, g_s, origins, h, g_v, g_late, g_x, cell.n)
+    fused = {
+        LIFBack: lif.fused_back_loops[1],
+        LateLIFBack: lif.fused_back_loops[2],
+        OneStageBack: izhikevich.fused_back_loops[1],
+        IzhikevichBack: izhikevich.fused_back_loops[2],
+    }[cell.instance_class]
 
-    def of_izhikevich(
-        width: int,
-        end: int,
-        x: Any,
-        states: Any,
-        g_s: Any,
-        origins: Any,
-        running: Any,
-        g_x: Any,
-        cell: Any,
+    def back(
+        width: int, end: int, x: Any, states: Any, g_s: Any, origins: Any, g_x: Any, cell: Any
     ) -> None:
-        running[:2, :width] = 0
-        running[2, :width] = cell.v
-        running[3, :width] = cell.w
-        # Where only the potential is kept, the adaptation has no part in the derivative.
-        h_v, h_w, g_v, g_w = states[0][:end], states[len(states) - 1][:end], running[0], running[1]
-        first = running[2], running[3]
-        izhikevich.backward_loop(0, width, x, first, h_v, h_w, g_s, origins, g_v, g_w, g_x, cell.n)
+        rest, n = cell[1:], cell.n
+        for column in range(0, width, LANES):
+            fused(end, x, rest, states, g_s, origins, g_x, column, n)
 
-    return of_lif if cell.instance_class is LIFBack else of_izhikevich
+    return back
