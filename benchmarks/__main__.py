@@ -44,7 +44,7 @@ def bound(neuron: str, names: Iterable[str], task: Task) -> dict[str, Callable[[
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--workloads", nargs="+", default=list("abcdef"), choices=list("abcdef"))
-    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--data-dir", default="../shared/data")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
