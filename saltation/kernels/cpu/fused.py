@@ -20,7 +20,9 @@ _I16, _I64 = ir.IntType(LANES), ir.IntType(64)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
-def fused(function: Callable[..., Any], variables: int, kept: int, vectors: int) -> Any:
+def fused(
+    function: Callable[..., Any], variables: int, kept: int, currents: bool, vectors: int
+) -> Any:
     """A time loop over that many vectors of neurons, for compiled code.
 
     ``function(current, *state, numbers)`` gives the state before the jump, spike, and state after.
@@ -28,9 +30,9 @@ def fused(function: Callable[..., Any], variables: int, kept: int, vectors: int)
     rest, states, marks, numbers)``: the current of neuron o at step t is the sum of ``weight[p,
     from_ + o]`` over ``places[rows[t] - rows[0]:rows[t + 1] - rows[0]]``, in their order, plus
     ``bias[first + column + o]``; ``rest`` is a tuple of the state before the first step. If
-    ``summed``, the sums are in ``x`` [T, N] from ``column`` on instead. Currents go there, the
-    first ``kept`` of the states before the jump to ``states`` [kept, T, N], and spikes to ``marks``
-    [T, .], uint16, a bit per neuron, from neuron ``first + column`` on.
+    ``summed``, the sums are in ``x`` [T, N] from ``column`` on instead. Currents go there if
+    ``currents`` says so, the first ``kept`` of the states before the jump to ``states`` [kept, T,
+    N], and spikes to ``marks`` [T, .], uint16, a bit per neuron, from neuron ``first + column`` on.
     """
 
     def loop(
@@ -93,7 +95,8 @@ def fused(function: Callable[..., Any], variables: int, kept: int, vectors: int)
                                 builder.store(builder.fadd(builder.load(total), row), total)
                 for k, (total, mine) in enumerate(zip(sums, state, strict=True)):
                     current = builder.fadd(builder.load(total), biases[k])
-                    x.store(current, t, columns[k])
+                    if currents:
+                        x.store(current, t, columns[k])
                     lanes = [Lanes(builder, builder.load(one)) for one in mine]
                     results = function(Lanes(builder, current), *lanes, known)
                     for n in range(kept):

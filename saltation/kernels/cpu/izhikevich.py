@@ -169,8 +169,10 @@ def _back_from(g_s: Any, h: Any, g: Any, x: Any, before: Any, n: Back) -> tuple[
     return _back(g_s, h[0], g[0], g[1], x, before[0], before[1], n)
 
 
-# By how many of the states backward reads.
-fused_loops = {kept: [fused(_step, 2, kept, vectors) for vectors in (4, 2, 1)] for kept in (1, 2)}
+# By how many of the states backward reads; currents only where it reads both.
+fused_loops = {
+    kept: [fused(_step, 2, kept, kept == 2, vectors) for vectors in (4, 2, 1)] for kept in (1, 2)
+}
 fused_back_loops = {kept: fused_backward(_back_from, _after_jump, 2, kept) for kept in (1, 2)}
 _spike_row = rowwise(lambda x, v, w, n: _step(x, v, w, n)[2:], 3)
 _state_row = rowwise(lambda x, v, w, n: _without_spike(*_step(x, v, w, n)), 3)

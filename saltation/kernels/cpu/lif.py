@@ -85,7 +85,7 @@ def _back_late(g_s: Any, h: Any, g_v: Any, g_late: Any, n: Back) -> tuple[Any, A
 
 
 _step_row = rowwise(_step, 2)
-fused_loops = [fused(_step, 1, 1, vectors) for vectors in (4, 2, 1)]
+fused_loops = [fused(_step, 1, 1, False, vectors) for vectors in (4, 2, 1)]
 
 
 def _back_from(g_s: Any, h: Any, g: Any, x: Any, before: Any, n: Back) -> tuple[Any, ...]:
