@@ -62,8 +62,8 @@ def run(
     marks: NDArray[Any],
     cell: Any,
 ) -> None:
-    """``states`` [., T, BLOCK] and spikes ``marks`` [T, .] of a block of neurons in sample ``b`` up to
-    step ``end``; ``x`` [T, BLOCK] holds the currents, where backward reads them, or is scratch."""
+    """``states`` [., T, BLOCK] and spikes ``marks`` [T, .] of a block of neurons in sample ``b`` up
+    to step ``end``; ``x`` [T, BLOCK] gets the currents, if backward reads them, or is scratch."""
     lo, hi, rows = source.offsets[b], source.offsets[b + 1], source.rows[b]
     local, line = scratch.local[worker], scratch.line[worker]
     spikes = rows[end] - rows[0]
