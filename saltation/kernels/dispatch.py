@@ -288,7 +288,7 @@ def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     """The spikes ``x`` as events, if the compiled products with them can be used and would pay."""
     events = _known(x, weight, *parts)
     # Without bits no derivative can follow.
-    if events is None or not events.bits.size:
+    if events is None or events.bits.shape[-1] < len(events.sites):
         return None
     from saltation.kernels.cpu import scan  # imports numba
 

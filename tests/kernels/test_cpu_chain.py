@@ -305,6 +305,17 @@ def test_dense_spikes_are_found(ran: list[int]) -> None:
     assert ran == [1]
 
 
+def test_a_black_batch_is_no_exception(ran: list[int]) -> None:
+    """Where no input can spike the network runs in one piece as well; no weight gets a gradient."""
+    net = network([50, 20, 3], "lif", True)
+    x = st.poisson(torch.zeros(4, 50), 10, 1.0)
+    out = net(x)
+    assert ran == [1]
+    torch.testing.assert_close(out, nn.Sequential(*net)(torch.zeros(10, 4, 50)))
+    out.sum().backward()
+    assert not net[0].weight.grad.any()
+
+
 def test_without_gradients_nothing_is_kept() -> None:
     """Frozen networks and no_grad give the same numbers without a graph."""
     net = network([50, 20, 3], "lif", True)
