@@ -248,7 +248,7 @@ def emitted(x: Tensor, stages: Sequence[Stage]) -> Tensor | None:
 def fixed(x: Tensor, stage: Stage) -> Emitted:
     """`competition.fixed`; on a CPU its cost follows how often the spikes ``x`` change."""
     events = _driving(x, stage)
-    if events is None or not events.bits.size:
+    if events is None or not events.has_bits:
         return competition.fixed(x, stage)
     from saltation.kernels.cpu import fixed as compiled  # imports numba
 
@@ -288,7 +288,7 @@ def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     """The spikes ``x`` as events, if the compiled products with them can be used and would pay."""
     events = _known(x, weight, *parts)
     # Without bits no derivative can follow.
-    if events is None or events.bits.shape[-1] < len(events.sites):
+    if events is None or not events.has_bits:
         return None
     from saltation.kernels.cpu import scan  # imports numba
 

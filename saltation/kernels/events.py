@@ -44,6 +44,11 @@ class Events(NamedTuple):
     loan: Any = None
 
     @property
+    def has_bits(self) -> bool:
+        """Whether they were asked for; nothing else is missing where there are no sites."""
+        return bool(self.bits.shape[-1] == len(self.sites))
+
+    @property
     def total(self) -> int:
         """Number of spikes."""
         return int((self.rows[:, -1] - self.rows[:, 0]).sum())

@@ -84,9 +84,7 @@ class _Chain(torch.autograd.Function):
             found[-1] = gradient.flatten(0, 1).sum(0)
         upstream: Upstream | Tensor
         if len(weight) <= _NARROW:
-            missing = padded(weight.shape[1]) - weight.shape[1]
-            whole = functional.pad(weight, (0, missing)) if missing else weight.contiguous()
-            following = whole.detach().numpy()
+            following = _filled(weight).contiguous().detach().numpy()
             upstream = Upstream(gradient.numpy(), alive, following, ctx.last)
         else:
             found[-2] = product.backward(ctx.last, weight, gradient)
@@ -106,12 +104,16 @@ class _Chain(torch.autograd.Function):
         return None, *found
 
 
+def _filled(rows: Tensor) -> Tensor:
+    """``rows`` up to full vectors."""
+    missing = padded(rows.shape[1]) - rows.shape[1]
+    return functional.pad(rows, (0, missing)) if missing else rows
+
+
 def _spread(rows: Tensor, shape: torch.Size) -> Tensor:
     """``[B * T, O]`` as ``[B, T, O]`` up to full vectors."""
     steps, batch, _ = shape
-    missing = padded(rows.shape[1]) - rows.shape[1]
-    whole = functional.pad(rows, (0, missing)) if missing else rows
-    return whole.view(batch, steps, -1)
+    return _filled(rows).view(batch, steps, -1)
 
 
 def _again(ctx: Any, parts: list[Tensor | None], gradient: Tensor) -> list[Tensor | None]:

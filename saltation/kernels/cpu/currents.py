@@ -84,6 +84,13 @@ def turn(b: int, source: Source, by_step: NDArray[Any]) -> None:
                 by_step[first // WORD, WORD * k + t] |= octet_of(octets, 0, t) << shift
 
 
+@compiled
+def ready(b: int, source: Source, worker: int, scratch: Scratch) -> None:
+    """What the currents of sample ``b`` need once, for any number of blocks of neurons."""
+    if crowded(b, source):
+        turn(b, source, scratch.by_step[worker])
+
+
 @kernel
 def sum_tables(
     b: int,
@@ -97,7 +104,7 @@ def sum_tables(
     column: int,
 ) -> None:
     """Adds the currents of a `crowded` sample up to step ``end``, for at most `PART` neurons from
-    ``first`` on, to ``x`` [T, .] from ``column`` on; its spikes have been turned."""
+    ``first`` on, to ``x`` [T, .] from ``column`` on; it is `ready`."""
     lo, hi = source.offsets[b], source.offsets[b + 1]
     local, table, by_step = scratch.local[worker], scratch.table[worker], scratch.by_step[worker]
     gather(lo, hi, first, width, source, local)
@@ -124,13 +131,12 @@ def drive(
     scratch: Scratch,
     x: NDArray[Any],
 ) -> None:
-    """Currents ``x`` [T, .] of sample ``b`` for neurons ``first ... first + width``, up to step
-    ``end``."""
+    """Currents ``x`` [T, .] of sample ``b``, which is `ready`, for neurons ``first ... first +
+    width``, up to step ``end``."""
     lo, hi = source.offsets[b], source.offsets[b + 1]
     rows, local, line = source.rows[b], scratch.local[worker], scratch.line[worker]
     x[:end] = 0
     if crowded(b, source):
-        turn(b, source, scratch.by_step[worker])
         for part in range(0, width, PART):
             size = min(PART, width - part)
             sum_tables(b, end, first + part, size, source, worker, scratch, x, part)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan
-from saltation.kernels.cpu.currents import Scratch, crowded, scratch_of, turn
+from saltation.kernels.cpu.currents import Scratch, ready, scratch_of
 from saltation.kernels.cpu.driven_forward import Kept, Stored, bias_of, run
 from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
@@ -156,8 +156,7 @@ def _backward(
                 currents = x[b if stored.x else worker, block if stored.x else 0]
                 h = states[b if stored.states else worker, block if stored.states else 0]
                 if not stored.states:
-                    if crowded(b, source):
-                        turn(b, source, scratch.by_step[worker])
+                    ready(b, source, worker, scratch)
                     run(
                         *(b, end, block, source, bias, worker, scratch),
                         *(currents, h, marks[worker], cell),

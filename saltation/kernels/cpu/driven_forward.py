@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.buffers import Loan
-from saltation.kernels.cpu.currents import Scratch, crowded, scratch_of, sum_tables, turn
+from saltation.kernels.cpu.currents import Scratch, crowded, ready, scratch_of, sum_tables
 from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.source import BLOCK, OFTEN, PART, Source, gather, sourced
@@ -121,8 +121,7 @@ def _forward(
     batch, steps = len(rows), rows.shape[1] - 1
     for worker in range(start, stop):
         for b in range(batch * worker // workers, batch * (worker + 1) // workers):
-            if crowded(b, source):
-                turn(b, source, scratch.by_step[worker])
+            ready(b, source, worker, scratch)
             for block in range(-(-source.weight.shape[1] // BLOCK)):
                 currents = x[b if stored.x else worker, block if stored.x else 0]
                 h = states[b if stored.states else worker, block if stored.states else 0]

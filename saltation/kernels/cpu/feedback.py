@@ -81,13 +81,13 @@ def _return_one(
 ) -> Callable[..., None]:
     def of_lif(b: int, row: int, g_s: Any, kept: Any, g: Any, g_x: Any, n: Any) -> None:
         given, into, h = g_s[b : b + 1], g_x[b : b + 1], kept.h[row : row + 1]
-        lif.backward_loop(0, h.shape[1], given, (0,), h, g[0, b], g[1, b], into, n)
+        lif.backward_loop(0, h.shape[1], given, h, g[0, b], g[1, b], into, n)
 
     def of_izhikevich(b: int, row: int, g_s: Any, kept: Any, g: Any, g_x: Any, n: Any) -> None:
         given, into, h = g_s[b : b + 1], g_x[b : b + 1], kept.h[row : row + 1]
         x, first = kept.total[row : row + 1], (kept.before[0, row], kept.before[1, row])
         g_v, g_w = g[0, b], g[1, b]
-        izhikevich.backward_loop(0, h.shape[1], x, first, h, h, given, (0,), g_v, g_w, into, n)
+        izhikevich.backward_loop(0, h.shape[1], x, first, h, h, given, g_v, g_w, into, n)
 
     return of_lif if n.instance_class is lif.Back else of_izhikevich
 

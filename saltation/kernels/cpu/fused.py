@@ -13,11 +13,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from saltation.kernels.cpu.simd import LANES, Matrix, constant
-from saltation.kernels.cpu.vector import Lanes, numbers_of, splat
+from saltation.kernels.cpu.simd import LANES, VECTOR, Matrix, constant, splat
+from saltation.kernels.cpu.vector import Lanes, numbers_of
 
 _I16, _I64 = ir.IntType(LANES), ir.IntType(64)
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
 def fused(
@@ -66,12 +65,12 @@ def fused(
             columns = [builder.add(column, offset) for offset in offsets]
             neuron = builder.add(first, column)
             biases = [bias.load(constant(0), builder.add(neuron, offset)) for offset in offsets]
-            known = numbers_of(builder, signature.args[13], numbers, _VECTOR)
+            known = numbers_of(builder, signature.args[13], numbers, VECTOR)
             start = [
-                splat(builder, builder.extract_value(rest, n), _VECTOR) for n in range(variables)
+                splat(builder, builder.extract_value(rest, n), VECTOR) for n in range(variables)
             ]
             state = [[cgutils.alloca_once_value(builder, one) for one in start] for _ in offsets]
-            zero = ir.Constant(_VECTOR, [0.0] * LANES)
+            zero = ir.Constant(VECTOR, [0.0] * LANES)
             sums = [cgutils.alloca_once_value(builder, zero) for _ in offsets]
             steps = states.length(1)
             origin = builder.load(rows.at(constant(0), constant(0)))

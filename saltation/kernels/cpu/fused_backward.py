@@ -9,8 +9,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from saltation.kernels.cpu.simd import LANES, VECTOR, Matrix, constant
-from saltation.kernels.cpu.vector import Lanes, numbers_of, splat
+from saltation.kernels.cpu.simd import LANES, VECTOR, Matrix, constant, splat
+from saltation.kernels.cpu.vector import Lanes, numbers_of
 
 _I64 = ir.IntType(64)
 

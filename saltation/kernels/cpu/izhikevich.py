@@ -19,9 +19,10 @@ from saltation.kernels.cpu.fused import fused
 from saltation.kernels.cpu.fused_backward import fused_backward
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
+from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.slope import slope, slope_numbers
 from saltation.kernels.cpu.threads import spread
-from saltation.kernels.cpu.vector import LANES, Dual, rowwise
+from saltation.kernels.cpu.vector import Dual, rowwise
 from saltation.neurons import izhikevich
 from saltation.neurons.izhikevich import (
     STEPS,
@@ -156,9 +157,6 @@ def _back_again(
     return _back(g_s, h, g_v, g_w, x, jumped(before_v, s, n.j), before_w + s * n.b, n)
 
 
-_step_row = rowwise(_step, 3)
-
-
 def _after_jump(h: Any, n: Any) -> Any:
     """As much of the state after the jump as is known of ``h``, the state before it."""
     s = spiked(h[0], n.j)
@@ -169,14 +167,15 @@ def _back_from(g_s: Any, h: Any, g: Any, x: Any, before: Any, n: Back) -> tuple[
     return _back(g_s, h[0], g[0], g[1], x, before[0], before[1], n)
 
 
+_step_row = rowwise(_step, 3)
+_spike_row = rowwise(lambda x, v, w, n: _step(x, v, w, n)[2:], 3)
+_state_row = rowwise(lambda x, v, w, n: _without_spike(*_step(x, v, w, n)), 3)
+_back_row, _back_again_row = rowwise(_back, 7), rowwise(_back_again, 7)
 # By how many of the states backward reads; currents only where it reads both.
 fused_loops = {
     kept: [fused(_step, 2, kept, kept == 2, vectors) for vectors in (4, 2, 1)] for kept in (1, 2)
 }
 fused_back_loops = {kept: fused_backward(_back_from, _after_jump, 2, kept) for kept in (1, 2)}
-_spike_row = rowwise(lambda x, v, w, n: _step(x, v, w, n)[2:], 3)
-_state_row = rowwise(lambda x, v, w, n: _without_spike(*_step(x, v, w, n)), 3)
-_back_row, _back_again_row = rowwise(_back, 7), rowwise(_back_again, 7)
 
 
 @kernel
@@ -209,24 +208,22 @@ def backward_loop(
     h_v: NDArray[Any],
     h_w: NDArray[Any],
     g_s: NDArray[Any],
-    spikes: NDArray[Any] | tuple[int, ...],
     g_v: NDArray[Any],
     g_w: NDArray[Any],
     g_x: NDArray[Any],
     n: Back,
 ) -> None:
     """``g_v``, ``g_w`` [N] go from the gradient of the last state to that of the first; ``first``
-    is the state before the first step. The gradients of the spikes of step t lie at ``spikes[t]``
-    of the flat ``g_s``."""
+    is the state before the first step."""
     size = h_v.shape[1]
     for back in range(1, len(h_v)):
-        t = len(h_v) - back
-        here, before = t * size, (t - 1) * size
+        here = (len(h_v) - back) * size
+        before = here - size
         arrays = (g_s, h_v, g_v, g_w, x, h_v, h_w, g_x, g_v, g_w)
-        origins = (spikes[t], here, 0, 0, here, before, before, here, 0, 0)
+        origins = (here, here, 0, 0, here, before, before, here, 0, 0)
         _back_again_row(arrays, origins, start, stop, n)
     at_start = (g_s, h_v, g_v, g_w, x, first[0], first[1], g_x, g_v, g_w)
-    _back_row(at_start, (spikes[0], 0, 0, 0, 0, 0, 0, 0, 0, 0), start, stop, n)
+    _back_row(at_start, (0, 0, 0, 0, 0, 0, 0, 0, 0, 0), start, stop, n)
 
 
 @kernel

@@ -17,9 +17,10 @@ from saltation.kernels.cpu.fused import fused
 from saltation.kernels.cpu.fused_backward import fused_backward
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
+from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.slope import slope, slope_numbers
 from saltation.kernels.cpu.threads import spread
-from saltation.kernels.cpu.vector import LANES, rowwise
+from saltation.kernels.cpu.vector import rowwise
 from saltation.neurons.lif import LIFNeuron
 from saltation.surrogate import Surrogate
 
@@ -84,22 +85,20 @@ def _back_late(g_s: Any, h: Any, g_v: Any, g_late: Any, n: Back) -> tuple[Any, A
     return p.c * g_h, p.a * g_h, j.through * p.late * g_h
 
 
-_step_row = rowwise(_step, 2)
-fused_loops = [fused(_step, 1, 1, False, vectors) for vectors in (4, 2, 1)]
-
-
 def _back_from(g_s: Any, h: Any, g: Any, x: Any, before: Any, n: Back) -> tuple[Any, ...]:
     """Without and with spikes that act late."""
     return _back(g_s, h[0], g[0], n) if len(g) == 1 else _back_late(g_s, h[0], g[0], g[1], n)
 
 
+_step_row = rowwise(_step, 2)
+_spike_row = rowwise(lambda x, v, n: _step(x, v, n)[1:], 2)
+_potential_row = rowwise(lambda x, v, n: _step(x, v, n)[::2], 2)
+_back_row, _back_late_row = rowwise(_back, 3), rowwise(_back_late, 4)
+fused_loops = [fused(_step, 1, 1, False, vectors) for vectors in (4, 2, 1)]
 # By how many gradients there are.
 fused_back_loops = {
     gradients: fused_backward(_back_from, None, gradients, 1) for gradients in (1, 2)
 }
-_spike_row = rowwise(lambda x, v, n: _step(x, v, n)[1:], 2)
-_potential_row = rowwise(lambda x, v, n: _step(x, v, n)[::2], 2)
-_back_row, _back_late_row = rowwise(_back, 3), rowwise(_back_late, 4)
 
 
 @kernel
@@ -124,7 +123,6 @@ def backward_loop(
     start: int,
     stop: int,
     g_s: NDArray[Any],
-    origins: NDArray[Any] | tuple[int, ...],
     h: NDArray[Any],
     g_v: NDArray[Any],
     g_late: NDArray[Any],
@@ -132,18 +130,16 @@ def backward_loop(
     n: Back,
 ) -> None:
     """``g_v`` [N] goes from the gradient of the last state to that of the first; ``g_late`` [N]
-    holds that of ``s(v)`` in the following step, where spikes act late. The gradients of the spikes
-    of step t lie at ``origins[t]`` of the flat ``g_s``."""
+    holds that of ``s(v)`` in the following step, where spikes act late."""
     size = h.shape[1]
     for back in range(1, len(h) + 1):
-        t = len(h) - back
-        here, spikes = t * size, origins[t]
+        here = (len(h) - back) * size
         if n.p.late == 0:
             arrays = (g_s, h, g_v, g_x, g_v)
-            _back_row(arrays, (spikes, here, 0, here, 0), start, stop, n)
+            _back_row(arrays, (here, here, 0, here, 0), start, stop, n)
         else:
             late = (g_s, h, g_v, g_late, g_x, g_v, g_late)
-            _back_late_row(late, (spikes, here, 0, 0, here, 0, 0), start, stop, n)
+            _back_late_row(late, (here, here, 0, 0, here, 0, 0), start, stop, n)
 
 
 @kernel

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.jit import compiled
-from saltation.kernels.cpu.simd import data_of, lowest, ones
+from saltation.kernels.cpu.simd import data_of, lowest, ones, splat
 from saltation.kernels.cpu.words import Words
 
 EIGHT = 8
@@ -82,10 +82,7 @@ def _generate_put(typing: Any, octets: Any, base: Any, places: Any, to: Any) -> 
         data, _ = data_of(context, builder, signature.args[2], places)
         narrow = ir.VectorType(_I32, EIGHT)
         numbers = builder.zext(builder.bitcast(octets, ir.VectorType(_I8, EIGHT)), narrow)
-        one = builder.insert_element(
-            ir.Constant(narrow, ir.Undefined), builder.trunc(base, _I32), _I32(0)
-        )
-        every = builder.shuffle_vector(one, one, ir.Constant(narrow, [0] * EIGHT))
+        every = splat(builder, builder.trunc(base, _I32), narrow)
         at = builder.bitcast(builder.gep(data, [to]), narrow.as_pointer())
         builder.store(builder.add(numbers, every), at, align=4)
         return context.get_dummy_value()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan, fresh
-from saltation.kernels.cpu.currents import Scratch, drive, scratch_of
+from saltation.kernels.cpu.currents import Scratch, drive, ready, scratch_of
 from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.source import BLOCK, Source, padded, sourced
@@ -40,6 +40,7 @@ def _forward(
     steps, batch, size = out.shape
     for worker in range(start, stop):
         for b in range(batch * worker // workers, batch * (worker + 1) // workers):
+            ready(b, source, worker, scratch)
             for first in range(0, size, BLOCK):
                 width = min(BLOCK, -(-(size - first) // LANES) * LANES)
                 drive(b, steps, first, width, source, worker, scratch, x[worker])

@@ -56,6 +56,14 @@ def every_bit(builder: Any, bits: Any) -> Iterator[Any]:
     builder.position_at_end(end)
 
 
+def splat(builder: Any, value: Any, kind: Any) -> Any:
+    """The vector of type ``kind`` whose numbers are all ``value``."""
+    nothing, i32 = ir.Constant(kind, ir.Undefined), ir.IntType(32)
+    one = builder.insert_element(nothing, value, ir.Constant(i32, 0))
+    order = ir.Constant(ir.VectorType(i32, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, nothing, order)
+
+
 class Matrix:
     """A C-ordered array in code that is being generated, as rows of its last axis."""
 

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-LANES = 16  # float32 numbers of a vector; LLVM splits it where the machine's are shorter
+from saltation.kernels.cpu.simd import LANES, splat
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
@@ -271,10 +271,3 @@ def numbers_of(builder: Any, kind: Any, value: Any, lanes: Any) -> Any:
         ]
         return kind.instance_class(*parts) if hasattr(kind, "instance_class") else tuple(parts)
     return Lanes(builder, splat(builder, value, lanes))
-
-
-def splat(builder: Any, value: Any, kind: Any) -> Any:
-    """The vector of type ``kind`` whose numbers are all ``value``."""
-    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_I32, 0))
-    order = ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
-    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), order)

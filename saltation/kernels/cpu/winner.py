@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.buffers import Loan
-from saltation.kernels.cpu.currents import Scratch, drive, scratch_of
+from saltation.kernels.cpu.currents import Scratch, drive, ready, scratch_of
 from saltation.kernels.cpu.jit import compiled, kernel
 from saltation.kernels.cpu.source import BLOCK, Source, sourced
 from saltation.kernels.cpu.threads import spread
@@ -57,6 +57,7 @@ def _compete(
     for w in range(start, stop):
         currents, spikes = x[w], s[w]
         for b in range(batch * w // workers, batch * (w + 1) // workers):
+            ready(b, source, w, scratch)
             drive(b, steps, 0, size, source, w, scratch, currents)
             for t in range(steps):
                 for o in range(width):

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from saltation.kernels.cpu.simd import LANES, data_of
+from saltation.kernels.cpu.simd import LANES, data_of, splat
 from saltation.random import philox
 
 _BYTES = 4  # of a word
@@ -81,11 +81,7 @@ def _generate_draw(
             return builder.bitcast(builder.gep(data, [start]), kind.as_pointer())
 
         def every(number: Any) -> Words:
-            one = builder.insert_element(ir.Constant(wide, ir.Undefined), number, _I32(0))
-            order = ir.Constant(narrow, [0] * LANES)
-            return Words(
-                builder, builder.shuffle_vector(one, ir.Constant(wide, ir.Undefined), order)
-            )
+            return Words(builder, splat(builder, number, wide))
 
         block, sample, epoch, k0, k1 = map(every, numbers)
         counter = builder.zext(builder.load(vector(sites, 0, first, narrow), align=4), wide)
