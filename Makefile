@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-all lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/saltation study integrators --dataset digits --dt 0.5 2 5 --steps 20 \
@@ -16,6 +16,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --full
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

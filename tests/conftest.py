@@ -10,9 +10,35 @@ from hypothesis import settings
 
 # The same examples in every run, and no deadline: a busy machine is not a failure.
 settings.register_profile("saltation", deadline=None, derandomize=True, max_examples=50)
-settings.load_profile("saltation")
+settings.register_profile("full", deadline=None, max_examples=1000)
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full", action="store_true", help="slow tests too, and property tests on many examples"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("full" if config.getoption("--full") else "saltation")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked slow, unless everything was asked for."""
+    if config.getoption("--full"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether everything was asked for: a test that draws cases by itself then draws many."""
+    return bool(pytestconfig.getoption("--full"))
 
 
 @pytest.hookimpl(trylast=True)
