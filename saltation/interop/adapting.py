@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from saltation.errors import SaltationError
 from saltation.layers.recurrent import neuron_layers
-from saltation.layers.stepping import Stepped, stepped
+from saltation.stepping import Stepped, Walk, stepped
 
-Walk = Callable[[nn.Module, Tensor, Callable[[], None]], None]
+LIBRARIES = ("snntorch", "spikingjelly")
+UNKNOWN = ("norse", "sinabs", "bindsnet", "lava", "braincog")
 
 
 def adapt(network: nn.Module, *, batch_dim: int | None = None, walk: Walk | None = None) -> Stepped:
     """A network of snnTorch, SpikingJelly or saltation for `lyapunov`, penalties and `diagnose`.
 
     The network is not copied or changed. Its neurons begin and end every step through hooks while
-    an estimate lasts, and their hidden states are given back afterwards.
+    an estimate lasts, and their hidden states are given back afterwards. A compiled network is run
+    as it was written.
 
-    *snnTorch*: networks of neurons with ``init_hidden=True`` take one step per call, and the input
-    is ``[T, B, ...]``. Where neurons hand their states to the caller the loop over time is expected
-    in the network's ``forward``, whose input is given as it is; a step ends where a neuron is
-    called again. *SpikingJelly*: single-step and multi-step networks, input ``[T, B, ...]``.
+    How the network takes its input is found out by calling it with two and with three samples: a
+    sequence ``[T, B, ...]`` or ``[B, T, ...]``, step by step, or an input that it shows for T steps
+    within its ``forward``. What is found is checked by a pass step by step, which must do what one
+    call does. What cannot be told, or does not agree, is refused.
 
     Parameters
     ----------
     network : Module
         The network.
     batch_dim : int, optional
-        Dimension of the samples in the input. Default: 1, and 0 for a network with the loop in it,
-        that is, for static inputs ``[B, ...]``.
+        Dimension of the samples in the input, where it cannot be told.
     walk : callable, optional
-        ``(network, x, end) -> None`` for a network that is called in another way: takes it through
-        all steps of x and calls ``end()`` after each.
+        ``(network, x, end) -> output`` for a network that is called in another way: takes it
+        through all steps of x ``[T, B, ...]`` (or as ``batch_dim`` says), calls ``end()`` after
+        each, and returns the output that a loss is computed of; `diagnose` alone needs that.
 
     Returns
     -------
@@ -43,35 +45,43 @@ def adapt(network: nn.Module, *, batch_dim: int | None = None, walk: Walk | None
     Raises
     ------
     SaltationError
-        If no neurons of a known library are in it, or of several.
+        If no neurons of a known library are in it, or of several, or some that cannot be followed.
     """
-    libraries = {type(m).__module__.partition(".")[0] for m in network.modules()}
-    found = libraries & {"snntorch", "spikingjelly"}
+    if not isinstance(network, nn.Module):
+        raise SaltationError(f"a network must be a torch.nn.Module, got {type(network).__name__}")
+    if batch_dim is not None and (isinstance(batch_dim, bool) or not isinstance(batch_dim, int)):
+        raise SaltationError(f"batch_dim must be an integer, got {batch_dim!r}")
+    if walk is not None and not callable(walk):
+        raise SaltationError(f"walk must be a function (network, x, end), got {walk!r}")
+    original: Any = network
+    while hasattr(original, "_orig_mod"):  # made by torch.compile
+        original = original._orig_mod
+    return replace(_of_its_library(original), batch_dim=batch_dim, walk=walk)
+
+
+def _of_its_library(network: nn.Module) -> Stepped:
+    found = {library for m in network.modules() for library in ancestry(m)}
+    known = found & set(LIBRARIES)
     if neuron_layers(network):
-        found.add("saltation")
-    if len(found) != 1:
+        known.add("saltation")
+    if len(known) != 1 or found & set(UNKNOWN):
+        there = sorted(known | found & set(UNKNOWN))
         raise SaltationError(
             f"{type(network).__name__} must hold neurons of one of saltation, snntorch and "
-            f"spikingjelly, found {', '.join(sorted(found)) or 'none'}"
+            f"spikingjelly, found {', '.join(there) or 'none'}"
         )
-    (library,) = found
+    (library,) = known
     if library == "snntorch":
         from saltation.interop import snntorch
 
-        made = snntorch.stepped(network)
-    elif library == "spikingjelly":
+        return snntorch.stepped(network)
+    if library == "spikingjelly":
         from saltation.interop import spikingjelly
 
-        made = spikingjelly.stepped(network)
-    else:
-        made = stepped(network)
-    if batch_dim is not None:
-        made = replace(made, batch_dim=batch_dim)
-    return made if walk is None else replace(made, walk=walk, in_loop=False, at_once=False)
+        return spikingjelly.stepped(network)
+    return stepped(network)
 
 
-def by_steps(network: nn.Module, x: Tensor, end: Callable[[], None]) -> None:
-    """Call the network on ``x[t]``, step by step."""
-    for step in x.unbind(0):
-        network(step)
-        end()
+def ancestry(module: nn.Module) -> set[str]:
+    """The packages that a module's class and the classes it is made from come from."""
+    return {kind.__module__.partition(".")[0] for kind in type(module).__mro__}

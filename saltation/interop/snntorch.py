@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.interop.adapting import by_steps
-from saltation.layers.stepping import Port, SeenSpike, State, Stepped
+from saltation.stepping import Port, SeenSpike, State, Stepped
 
 # Attributes that hold the state, in the order of the arguments of ``forward``.
 VARIABLES = {
@@ -21,6 +20,13 @@ VARIABLES = {
     "RSynaptic": ("spk", "syn", "mem"),
     "Alpha": ("syn_exc", "syn_inh", "mem"),
 }
+_NEURONS = "snntorch._neurons."  # where snnTorch defines them
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """The neuron of snnTorch that a module is or is made from, None if it is no neuron."""
+    names = [k.__name__ for k in type(module).__mro__ if k.__module__.startswith(_NEURONS)]
+    return names[0] if names else None
 
 
 class SnnTorchPort(Port):
@@ -29,14 +35,27 @@ class SnnTorchPort(Port):
     module: Any
     spike: SeenSpike
 
-    def __init__(self, name: str, module: nn.Module) -> None:
+    def __init__(self, name: str, module: nn.Module, kind: str) -> None:
         super().__init__(name, module)
-        self._variables = VARIABLES[type(module).__name__]
+        self._variables = VARIABLES[kind]
         self.spike = SeenSpike(self.module.spike_grad, own=False)
         self._seen = 0
 
+    def handed(self, arguments: tuple[Any, ...]) -> State | None:
+        given = tuple(part for part in arguments[1:] if part is not None)
+        return given if len(given) == len(self._variables) else None
+
+    def returned(self, output: Any) -> State | None:
+        given = output[1:] if isinstance(output, tuple) else ()
+        return tuple(given) if len(given) == len(self._variables) else None
+
     def rest(self, arguments: tuple[Any, ...]) -> State:
-        return tuple(torch.zeros_like(arguments[0]) for _ in self._variables)
+        x: Tensor = arguments[0]
+        given = self.handed(arguments)
+        # As in snnTorch, a state of another shape is none.
+        if given is not None and all(part.shape == x.shape for part in given):
+            return given
+        return tuple(torch.zeros_like(x) for _ in self._variables)
 
     def enter(self, arguments: tuple[Any, ...], state: State) -> tuple[Any, ...]:
         self._seen = len(self.spike.seen or ())
@@ -46,7 +65,7 @@ class SnnTorchPort(Port):
             setattr(self.module, name, part)
         return (arguments[0],)
 
-    def leave(self, output: Any) -> tuple[State, Any]:
+    def leave(self, output: Any, handed: bool) -> tuple[State, Any]:
         if self.spike.seen:  # the neuron asks for the spike before the step as well
             del self.spike.seen[self._seen : -1]
         return tuple(getattr(self.module, name) for name in self._variables), output
@@ -64,25 +83,22 @@ class SnnTorchPort(Port):
 
 def stepped(network: nn.Module) -> Stepped:
     """A network of snnTorch's neurons."""
-    neurons = {
-        name: module
-        for name, module in network.named_modules()
-        if type(module).__module__.startswith("snntorch.") and hasattr(module, "spike_grad")
-    }
-    for name, neuron in neurons.items():
-        if type(neuron).__name__ not in VARIABLES:
+    ports: list[SnnTorchPort] = []
+    for name, module in network.named_modules():
+        kind = kind_of(module)
+        if kind is None:
+            continue
+        if kind not in VARIABLES:
             raise SaltationError(
-                f"'{name}' is a {type(neuron).__name__}; of snnTorch's neurons saltation knows "
-                f"{', '.join(VARIABLES)}"
+                f"'{name or 'neurons'}' is a {type(module).__name__}; of snnTorch's neurons "
+                f"saltation knows {', '.join(VARIABLES)}"
             )
-    hidden = {bool(neuron.init_hidden) for neuron in neurons.values()}
-    if len(hidden) != 1:
+        ports.append(SnnTorchPort(name or "neurons", module, kind))
+    if not ports:
+        raise SaltationError(
+            f"{type(network).__name__} holds modules of snnTorch, but no neurons that saltation "
+            f"knows ({', '.join(VARIABLES)})"
+        )
+    if len({bool(port.module.init_hidden) for port in ports}) != 1:
         raise SaltationError("some of snnTorch's neurons have init_hidden=True and some do not")
-    ports = [SnnTorchPort(name or "neurons", neuron) for name, neuron in neurons.items()]
-    if hidden == {True}:
-        return Stepped(network, ports, 1, by_steps)
-    return Stepped(network, ports, 0, _in_its_loop, in_loop=True)
-
-
-def _in_its_loop(network: nn.Module, x: Tensor, end: Callable[[], None]) -> None:
-    network(x)
+    return Stepped(network, ports)

@@ -9,8 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.interop.adapting import by_steps
-from saltation.layers.stepping import Port, SeenSpike, State, Stepped, by_slices
+from saltation.stepping import Port, RefusedError, SeenSpike, State, Stepped
+
+_PACKAGE = "spikingjelly.activation_based."
+# Where its neurons are defined, and its recurrent units, which have states of their own.
+_STATES = (_PACKAGE + "neuron", _PACKAGE + "rnn")
+
+_MASKS = ("Dropout", "DropConnectLinear")
 
 
 class _AsModule(nn.Module):
@@ -39,20 +44,37 @@ class SpikingJellyPort(Port):
     def rest(self, arguments: tuple[Any, ...]) -> State:
         mode = self.module.step_mode
         first = arguments[0] if mode == "s" else arguments[0][0]
-        values = [self.module._memories_rv[name] for name in self._names]
+        values = tuple(self.module._memories_rv[name] for name in self._names)
         if hasattr(self.module, "materialize_states"):
-            values = self.module.materialize_states(arguments[:1], tuple(values), mode)
+            values = self.module.materialize_states(arguments[:1], values, mode)
         return tuple(
-            value if isinstance(value, Tensor) else torch.full_like(first, value)
-            for value in values
+            self._filled(name, value, first)
+            for name, value in zip(self._names, values, strict=True)
+        )
+
+    def _filled(self, name: str, value: Any, like: Tensor) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return torch.full_like(like, value)
+        raise self._unknown(name, value)
+
+    def _unknown(self, name: str, value: Any) -> SaltationError:
+        return RefusedError(
+            f"'{self.name}' is a {type(self.module).__name__}, whose memory '{name}' is a "
+            f"{type(value).__name__}: saltation follows memories that are tensors of numbers"
         )
 
     def enter(self, arguments: tuple[Any, ...], state: State) -> tuple[Any, ...]:
         self.module._memories.update(zip(self._names, state, strict=True))
         return arguments
 
-    def leave(self, output: Any) -> tuple[State, Any]:
-        return tuple(self.module._memories[name] for name in self._names), output
+    def leave(self, output: Any, handed: bool) -> tuple[State, Any]:
+        state = tuple(self.module._memories[name] for name in self._names)
+        for name, value in zip(self._names, state, strict=True):
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                raise self._unknown(name, value)
+        return state, output
 
     def open(self) -> Callable[[], None]:
         module, memories = self.module, dict(self.module._memories)
@@ -81,16 +103,20 @@ def _has(module: Any, name: str) -> bool:
 
 
 def stepped(network: nn.Module) -> Stepped:
-    """A network of SpikingJelly's memory modules, all in the same step mode."""
-    memories: dict[str, Any] = {
-        name: module
-        for name, module in network.named_modules()
-        if getattr(module, "_memories", None)
-    }
-    if not memories:
+    """A network of SpikingJelly's memory modules."""
+    ports = []
+    for name, module in network.named_modules():
+        kinds = [kind for kind in type(module).__mro__ if kind.__module__.startswith(_PACKAGE)]
+        if any(kind.__name__ in _MASKS for kind in kinds):
+            continue  # its mask is no state, and while it does not train there is none
+        if getattr(module, "_memories", None) and kinds:
+            ports.append(SpikingJellyPort(name or "neurons", module))
+        elif any(kind.__module__.startswith(_STATES) for kind in kinds):
+            raise SaltationError(
+                f"'{name or 'neurons'}' is a {type(module).__name__}, which takes all steps "
+                f"together: saltation follows modules of SpikingJelly that keep their state in "
+                f"memories, step by step"
+            )
+    if not ports:
         raise SaltationError(f"{type(network).__name__} holds no memory module of SpikingJelly")
-    modes = {module.step_mode for module in memories.values()}
-    if len(modes) != 1:
-        raise SaltationError(f"all memory modules must be in one step mode, found {sorted(modes)}")
-    ports = [SpikingJellyPort(name or "neurons", module) for name, module in memories.items()]
-    return Stepped(network, ports, 1, by_steps if modes == {"s"} else by_slices)
+    return Stepped(network, ports)

@@ -107,9 +107,9 @@ class SpikingLayer(nn.Module):
 
         Without a state the step starts from rest.
         """
-        start = self.neuron.rest(x) if state is None else self._checked(state, x)
-        spikes, after, _ = self.neuron.step(x, start, self.surrogate)
-        return spikes, after
+        # A call of the layer, so that who listens to it sees its steps.
+        spikes, after = self(x[None], self.neuron.rest(x) if state is None else state)
+        return spikes[0], after
 
     @property
     def is_plain(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.kernels import dispatch, recurrent
+from saltation.kernels import dispatch
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.reference import Trace
 from saltation.layers.neuron import SpikingLayer
@@ -104,11 +105,9 @@ class Recurrent(nn.Module):
         Without a state the step starts from rest.
         """
         self._check(x, "one step's input currents", "[B, F]", 2)
-        start = self.rest(x) if state is None else self._checked(state, x)
-        s, after, _ = recurrent.step(
-            self.layer.neuron, self.layer.surrogate, x, self._feedback, start
-        )
-        return s, after
+        # A call of the layer, so that who listens to it sees its steps.
+        spikes, after = self(x[None], self.rest(x) if state is None else state)
+        return spikes[0], after
 
     def rest(self, x: Tensor) -> RecurrentState:
         """The resting state for one step's currents ``x`` of ``[B, F]``: no spikes before it."""
@@ -155,8 +154,13 @@ class Recurrent(nn.Module):
 def neuron_layers(network: nn.Module) -> dict[str, SpikingLayer | Recurrent]:
     """Every layer of ``network`` that emits spikes, by its name.
 
-    Of a recurrent layer it is the whole: the neurons within it are not called by themselves.
+    Of a recurrent layer it is the whole: the neurons within it are not called by themselves. Of a
+    compiled network the names are those of the network that was compiled.
     """
-    found = {n: m for n, m in network.named_modules() if isinstance(m, SpikingLayer | Recurrent)}
+    found = {
+        re.sub(r"(^|\.)_orig_mod(?=\.|$)", "", name).lstrip("."): module
+        for name, module in network.named_modules()
+        if isinstance(module, SpikingLayer | Recurrent)
+    }
     within = {f"{n}.layer".lstrip(".") for n, m in found.items() if isinstance(m, Recurrent)}
     return {name: module for name, module in found.items() if name not in within}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -108,10 +108,19 @@ def _listening(network: nn.Module, see: Callable[[str, Any, Any, Any], None]) ->
     layers = neuron_layers(network)
     handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
     try:
-        yield
+        with as_written(network.modules()):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def as_written(modules: Iterable[nn.Module]) -> AbstractContextManager[Any]:
+    """A context in which what torch.compile has compiled runs as it was written, hooks included."""
+    if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in modules):
+        eager: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+        return eager
+    return nullcontext()
 
 
 def merged(statistics: dict[str, SpikeStatistics]) -> SpikeStatistics:

@@ -44,8 +44,12 @@ class ImageNetwork(nn.Module, ABC):
         SaltationError
             If ``x`` has another shape or is not floating point.
         """
+        return self.logits(self.as_sequence(x))
+
+    def as_sequence(self, x: Tensor) -> Tensor:
+        """An image as the sequence that the network is shown; a sequence as it is."""
         self._check(x)
-        return self.logits(direct(x, self.steps) if x.ndim == 4 else x)
+        return direct(x, self.steps) if x.ndim == 4 else x
 
     @abstractmethod
     def logits(self, x: Tensor) -> Tensor:

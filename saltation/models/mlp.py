@@ -75,7 +75,11 @@ class Shown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W]`` to ``[steps, B, C H W]``, ``[T, B, C, H, W]`` to ``[T, B, C H W]``."""
-        return (direct(x, self.steps) if x.ndim == 4 else x).flatten(2)
+        return self.as_sequence(x).flatten(2)
+
+    def as_sequence(self, x: Tensor) -> Tensor:
+        """An image as the sequence that is shown; a sequence as it is."""
+        return direct(x, self.steps) if x.ndim == 4 else x
 
 
 def fits_mlp(depth: int, side: int) -> bool:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saltation.interop import adapt
-from saltation.layers.stepping import Session, State, Stepped
 from saltation.stability.duals import differentiable, dual, parts
 from saltation.stability.frames import FLOOR, noise, safe_norm, squares
+from saltation.stability.taken import taken
+from saltation.stepping import Session, State, Stepped
 
 
 class DepthGrowth(NamedTuple):
@@ -47,9 +47,17 @@ class _FirstLayer:
         return tuple(dual(part, tangent) for part, tangent in zip(rest, tangents, strict=True))
 
     def advance(self, states: list[State]) -> list[State]:
-        tangents = [[parts(part)[1] for part in state] for state in states]
-        self.squares.append(torch.stack([squares(t, len(t[0])).sum(0) for t in tangents]))
+        self.squares.append(self._of(states))
         return states
+
+    def _of(self, states: list[State]) -> Tensor:
+        tangents = [[parts(part)[1] for part in state] for state in states]
+        return torch.stack([squares(t, len(t[0])).sum(0) for t in tangents])
+
+    def count(self, history: list[State]) -> None:
+        """Take note of the states after every step, ``[T, B, ...]``, in place of the last ones."""
+        by_sample = [tuple(part.transpose(0, 1) for part in state) for state in history]
+        self.squares = [self._of(by_sample)]
 
 
 def depth_growth(network: nn.Module | Stepped, x: Tensor, *, seed: int = 0) -> DepthGrowth:
@@ -59,10 +67,15 @@ def depth_growth(network: nn.Module | Stepped, x: Tensor, *, seed: int = 0) -> D
     is block triangular; what grows or dies with depth is the transient. Here it is: the surrogate's
     tangent, over all steps of ``x``. Parameters and errors as for `lyapunov`.
     """
-    whole = network if isinstance(network, Stepped) else adapt(network)
+    whole, x = taken(network, x)
     control = _FirstLayer(seed)
     session = Session(whole, control)
     with differentiable():
-        session.run(x)
+        if whole.whole:
+            history: list[State] = []
+            session.run_at_once(x, history)
+            control.count(history)
+        else:
+            session.run(x)
     norms, _ = safe_norm(torch.stack(control.squares).sum(0), FLOOR)
     return DepthGrowth(tuple(session.names), norms, norms.log().diff(dim=0))

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from saltation.errors import SaltationError
-from saltation.interop import adapt
-from saltation.layers.stepping import Port, SeenSpike, Session, State, Stepped
 from saltation.stability.depth import depth_growth
 from saltation.stability.gradients import GradientHealth, matrix_health
 from saltation.stability.lyapunov import lyapunov
 from saltation.stability.result import Lyapunov
+from saltation.stability.taken import taken
 from saltation.stability.verdict import Finding, Layer, verdict
+from saltation.stepping import Port, SeenSpike, Session, Stepped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ def diagnose(
     SaltationError
         If the network's neurons are not known, or the loss does not depend on its weights.
     """
-    whole = network if isinstance(network, Stepped) else adapt(network)
+    whole, x = taken(network, x)
     outputs, seen = _observe(whole, x)
     value = (loss or _cross_entropy)(outputs, y)
     if not value.requires_grad:
@@ -160,10 +160,11 @@ def diagnose(
     if finite:
         with torch.no_grad():
             depth = depth_growth(whole, x, seed=seed)
-            tangent = lyapunov(whole, x, seed=seed)
+            tangent = lyapunov(whole, x, estimator=_estimator(whole), seed=seed)
             # The first step of this one also counts how many components were perturbed.
             later = int(tangent.horizon > 1)
-            two = lyapunov(whole, x, estimator="finite", transient=later, seed=seed)
+            if not whole.whole and whole.closed:
+                two = lyapunov(whole, x, estimator="finite", transient=later, seed=seed)
     growth = [math.nan] * len(seen)
     if depth is not None:
         by_name = dict(zip(depth.layers[1:], depth.growth.mean(1).exp().tolist(), strict=True))
@@ -172,10 +173,16 @@ def diagnose(
         one.layer(gradient, factor)
         for one, gradient, factor in zip(seen, gradients, growth, strict=True)
     ]
+    outputs = outputs[0] if isinstance(outputs, tuple) else outputs
     classes = outputs.shape[-1] if isinstance(outputs, Tensor) else 0
     chance = math.log(classes) if loss is None and classes > 1 else math.nan
     findings = verdict(layers, weights, float(value.detach()), chance, tangent, two)
     return Diagnosis(layers, weights, findings, float(value.detach()), chance, tangent, two)
+
+
+def _estimator(network: Stepped) -> str:
+    """The estimator of tangents that can follow the network."""
+    return "tangent" if network.closed else "telescoped"
 
 
 class _Seen:
@@ -210,39 +217,24 @@ class _Seen:
         )
 
 
-class _AsItIs:
-    """The control of a session in which nothing is perturbed."""
-
-    def start(self, name: str, rest: State) -> State:
-        return rest
-
-    def advance(self, states: list[State]) -> list[State]:
-        return states
-
-
 def _observe(whole: Stepped, x: Tensor) -> tuple[Any, list[_Seen]]:
     """The output for ``x``, and what every neuron module with a spike function did."""
     seen = [_Seen(port, port.spike) for port in whole.ports if port.spike is not None]
-    results: list[Any] = []
     with ExitStack() as stack:
         for one in seen:
             one.spike.seen = one.potentials
             stack.callback(setattr, one.spike, "seen", None)
             for handle in _listen(one):
                 stack.callback(handle.remove)
-        out = whole.network.register_forward_hook(lambda _, __, output: results.append(output))
-        stack.callback(out.remove)
-        session = Session(whole, _AsItIs())
-        if whole.at_once:
-            session.run_at_once(x)
-        else:
-            session.run(x)
+
+        def forget() -> None:
+            for one in seen:
+                for kept in (one.inputs, one.spikes, one.potentials):
+                    kept.clear()
+
+        output = Session(whole).native(x, forget)
     called = [one for one in seen if one.inputs]
-    results = [r[0] if isinstance(r, tuple) else r for r in results]
-    if len(results) == 1:
-        return results[0], called
-    in_slices = all(one.port.sequences for one in called)
-    return (torch.cat if in_slices else torch.stack)(results), called
+    return output, called
 
 
 def _listen(one: _Seen) -> list[Any]:
@@ -257,6 +249,7 @@ def _listen(one: _Seen) -> list[Any]:
 
 
 def _cross_entropy(output: Any, y: Tensor) -> Tensor:
+    output = output[0] if isinstance(output, tuple) else output
     if not isinstance(output, Tensor) or output.ndim not in (2, 3):
         raise SaltationError(
             "the output must be [B, classes] or [T, B, classes]; give a loss for any other"

@@ -18,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from saltation.errors import SaltationError, positive
 from saltation.layers.recurrent import Recurrent
-from saltation.layers.stepping import Port, Stepped
+from saltation.stepping import Port, Stepped
 
 _WEIGHTED = (nn.Linear, _ConvNd, _NormBase, nn.LayerNorm, nn.GroupNorm)
 

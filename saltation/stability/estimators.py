@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from saltation.errors import SaltationError
-from saltation.layers.stepping import State
 from saltation.stability.duals import dual, parts
 from saltation.stability.frames import (
     FLOOR,
@@ -20,6 +19,7 @@ from saltation.stability.frames import (
     squares,
 )
 from saltation.stability.result import Lyapunov
+from saltation.stepping import State
 
 
 class _Estimator:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, positive
-from saltation.interop import adapt
-from saltation.layers.stepping import Session, State, Stepped
 from saltation.stability.duals import differentiable
 from saltation.stability.estimators import Tangents, TwoTrajectories
 from saltation.stability.recurrent import currents, follow, only_layer
 from saltation.stability.result import Lyapunov
+from saltation.stability.taken import need_closed, need_steps, taken
+from saltation.stepping import Session, State, Stepped
 
 ESTIMATORS = ("tangent", "telescoped", "finite")
 
@@ -63,7 +63,7 @@ def lyapunov(
         A network of saltation, snnTorch or SpikingJelly; see `saltation.adapt` for what it must be
         like, and for those it must be told more about.
     x : Tensor, [T, B, ...]
-        Its input.
+        Its input; or what the network takes in its place, such as images that it shows for T steps.
     estimator : str
         One of the above.
     k : int
@@ -94,24 +94,20 @@ def lyapunov(
     Benettin, Galgani, Giorgilli & Strelcyn, Meccanica 15, 1980. Engelken & Abbott, "Surrogate
     gradient flossing", NeurIPS 2024. Engelken, "Gradient flossing", NeurIPS 2023, arXiv:2312.17306.
     """
-    whole = network if isinstance(network, Stepped) else adapt(network)
     _check(estimator, k, qr_every, eps, transient)
-    if not x.is_floating_point() or x.ndim < whole.batch_dim + 1 or x.numel() == 0:
-        raise SaltationError(
-            f"the input must be a floating-point tensor with samples in dimension "
-            f"{whole.batch_dim}, got {x.dtype} {list(x.shape)}"
-        )
+    whole, x = taken(network, x)
     if samples is not None:
-        if not 1 <= samples <= x.shape[whole.batch_dim]:
-            raise SaltationError(
-                f"samples must be from 1 to the batch's {x.shape[whole.batch_dim]}, got {samples}"
-            )
-        x = x.narrow(whole.batch_dim, 0, samples)
+        batch = whole.samples(x)
+        if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= batch:
+            raise SaltationError(f"samples must be from 1 to the batch's {batch}, got {samples!r}")
+        x = x.narrow(whole.batch_dim, 0, samples)  # type: ignore[arg-type]
     settings: dict[str, Any] = {"estimator": estimator, "seed": seed}
     if estimator == "finite":
+        need_steps(whole, "estimator 'finite'")
+        need_closed(whole, "estimator 'finite'")
         trajectories = TwoTrajectories(eps, seed)
         session = Session(whole, trajectories)
-        session.run(torch.cat([x, x], whole.batch_dim))
+        session.run(torch.cat([x, x], whole.batch_dim))  # type: ignore[arg-type]
         settings["eps"] = eps
         return trajectories.result(session.names, transient, settings)
     if estimator == "tangent":
@@ -124,13 +120,18 @@ def lyapunov(
     if layer is not None and driven is not None:
         follow(tangents, layer, driven)
         return tangents.result([whole.ports[0].name], transient, settings)
+    in_one = whole.at_once and (estimator == "telescoped" or (whole.whole and k == 1))
+    if not in_one:
+        need_steps(whole, f"{k} exponents" if k > 1 else f"estimator '{estimator}'")
+    if estimator == "tangent" and not in_one:
+        need_closed(whole, "estimator 'tangent'")
     session = Session(whole, tangents)
     with differentiable():
-        if estimator == "telescoped" and whole.at_once:
+        if in_one:
             session.run_at_once(x)
-            tangents.spans = [len(x)]
+            tangents.spans = [session.steps]
         else:
-            session.run(torch.cat([x] * k, whole.batch_dim))
+            session.run(torch.cat([x] * k, whole.batch_dim))  # type: ignore[arg-type]
             tangents.finish(session.states)
         return tangents.result(session.names, transient, settings)
 

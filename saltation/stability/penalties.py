@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, positive
-from saltation.interop import adapt
-from saltation.layers.stepping import Stepped
 from saltation.stability.lyapunov import ESTIMATORS, lyapunov
+from saltation.stability.taken import taken
+from saltation.stepping import Stepped
 
 Penalty = Callable[[Tensor, float, float], Tensor]
 
@@ -150,8 +150,8 @@ class LyapunovPenalty:
         call, self._calls = self._calls, self._calls + 1
         if call % self.every:
             return x.new_zeros(())
-        whole = network if isinstance(network, Stepped) else adapt(network)
-        batch = x.shape[whole.batch_dim]
+        whole, x = taken(network, x)
+        batch = whole.samples(x)
         found = lyapunov(
             whole,
             x,

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from saltation.layers.recurrent import Recurrent
-from saltation.layers.stepping import LayerPort, Stepped, undisturbed
 from saltation.stability.carry import Carry, carried
 from saltation.stability.duals import differentiable, dual, parts
 from saltation.stability.estimators import Tangents
 from saltation.stability.frames import Orthonormal, noise
+from saltation.stepping import LayerPort, Stepped, undisturbed
 
 
 def only_layer(network: Stepped) -> Recurrent | None:

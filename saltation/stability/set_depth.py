@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.interop import adapt
-from saltation.layers.stepping import Stepped
 from saltation.stability.depth import DepthGrowth, depth_growth
 from saltation.stability.drives import Scaled, check_search, seen_drives
+from saltation.stability.taken import taken
+from saltation.stepping import Stepped
 
 # The most a logarithm of a factor changes from pass to pass, and the largest factor.
 _STEP = 1.0
@@ -95,8 +95,8 @@ def set_depth_growth(
     ----------
     Mishkin & Matas, "All you need is a good init", ICLR 2016 (for the variance of outputs).
     """
-    whole = network if isinstance(network, Stepped) else adapt(network)
     check_search(target, tolerance, passes)
+    whole, x = taken(network, x)
 
     def measure() -> DepthGrowth:
         with torch.no_grad():

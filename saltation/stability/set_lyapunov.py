@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.interop import adapt
-from saltation.layers.stepping import Stepped
 from saltation.stability.drives import Scaled, check_search, feedback, seen_drives
 from saltation.stability.lyapunov import lyapunov
 from saltation.stability.result import Lyapunov
+from saltation.stability.taken import taken
+from saltation.stepping import Stepped
 
 # The largest factor.
 _WIDEST = 64.0
@@ -79,8 +79,8 @@ def set_lyapunov(
         a silent network, above that of a saturated one, or within a jump, as spikes come and go,
         that is larger than the tolerance. The network is then as it was.
     """
-    whole = network if isinstance(network, Stepped) else adapt(network)
     check_search(target, tolerance, passes)
+    whole, x = taken(network, x)
     seen: dict[float, Lyapunov] = {}
 
     def above(log: float) -> float:

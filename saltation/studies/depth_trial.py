@@ -15,11 +15,11 @@ from torch.nn.functional import cross_entropy
 from saltation.data import Augment, Batch, Dataset, batches
 from saltation.encoding import direct
 from saltation.layers import SpikeStatistics
-from saltation.layers.stepping import undisturbed
 from saltation.models import ARCHITECTURES
 from saltation.ranks import Ranks
 from saltation.stability import LyapunovPenalty, depth_growth, lyapunov
 from saltation.stability.gradients import matrix_health
+from saltation.stepping import undisturbed
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.memory import forget_peak, peak
 from saltation.studies.progress import BatchProgress

@@ -1,0 +1,96 @@
+"""A network as it takes an input, for all that is estimated of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from saltation.errors import SaltationError
+from saltation.interop import adapt
+from saltation.stability.duals import differentiable
+from saltation.stability.estimators import Tangents
+from saltation.stepping import LayerPort, Session, Slices, Stepped, by_steps, settled
+from saltation.stepping.form import about, pick
+
+_STEPS = 8  # from which it is seen whether a network is closed
+_SAME = 1e-2  # difference of growth, relative to its size or to 1, that is not rounding
+
+# Whether networks were found closed, by what their inputs are like.
+_CLOSED: WeakKeyDictionary[nn.Module, dict[Any, bool]] = WeakKeyDictionary()
+
+
+def taken(network: nn.Module | Stepped, x: Tensor) -> tuple[Stepped, Tensor]:
+    """The network as it takes inputs like ``x``, and ``x``, as a sequence where it was an image.
+
+    Raises
+    ------
+    SaltationError
+        If its neurons are not known, or it cannot be told how it takes the input; see
+        `saltation.adapt` and `saltation.stepping.settled`.
+    """
+    given = network if isinstance(network, Stepped) else adapt(network)
+    if given.settled:
+        return given, x
+    whole, x = settled(given, x)
+    if whole.whole or _compared(whole):
+        return whole, x
+    known = _CLOSED.setdefault(whole.network, {})
+    key = about(whole, x), whole.walk
+    if key not in known:
+        known[key] = _is_closed(whole, x)
+    return replace(whole, closed=known[key]), x
+
+
+def _compared(network: Stepped) -> bool:
+    """Whether what it does in one call, where nothing can be handed on but by neurons, was found to
+    be what it does step by step."""
+    return isinstance(network.walk, Slices) and all(isinstance(p, LayerPort) for p in network.ports)
+
+
+def need_steps(network: Stepped, what: str) -> None:
+    """Refuse a network that cannot be taken through its input step by step, for ``what`` does."""
+    if network.whole:
+        raise SaltationError(
+            f"{what} takes the network through its input step by step, and here it cannot: "
+            f"{network.why}. Give it the sequence [T, B, ...], or take estimator='telescoped', "
+            f"which needs one call"
+        )
+
+
+def need_closed(network: Stepped, what: str) -> None:
+    """Refuse a network that hands on more than its neurons' states, for ``what`` rescales them."""
+    if not network.closed:
+        raise SaltationError(
+            f"{what} rescales perturbations of the neurons' states after every step, but here "
+            f"something else is handed on from step to step: spikes fed back by hand, a running "
+            f"sum or a recurrent unit. Take estimator='telescoped', which rescales nothing, or "
+            f"neurons with the feedback within them (st.Recurrent, RLeaky)"
+        )
+
+
+def _is_closed(network: Stepped, x: Tensor) -> bool:
+    """Whether perturbations that are rescaled after every step grow as those that are rescaled
+    after every second: they do if the states of the neurons are all that is handed on."""
+    few = pick(x, network.batch_dim, 2)  # type: ignore[arg-type]
+    if network.walk is by_steps:
+        few = few[:_STEPS]
+    elif isinstance(network.walk, Slices):
+        few = few.narrow(network.walk.time_dim, 0, min(_STEPS, few.shape[network.walk.time_dim]))
+    found = []
+    for every in (1, 2):
+        control = Tangents(1, every, seed=0)
+        session = Session(network, control)
+        with torch.no_grad(), differentiable():
+            session.run(few)
+            control.finish(session.states)
+        floored = torch.stack(control.floored).any()
+        if session.steps < 2 or floored:
+            return True
+        found.append(torch.stack(control.growth).sum(0))
+    one, two = found
+    same = (one - two).abs() <= _SAME * (1 + one.abs())
+    return bool((same | ~torch.isfinite(one - two)).all())

@@ -1,0 +1,412 @@
+"""How a network takes its input: where samples and steps are in it, and where the loop is.
+
+Nothing of this is asked of the user. The network is called as it is with two and with three samples
+and its neurons are listened to: the dimension of the input that changes what they see is that of
+the samples, and how often they are called, and with how many steps, says where the loop over time
+is. Then the network is taken through the same input step by step, and both passes are compared.
+What does not agree is refused, or can be run in one call only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from saltation.errors import SaltationError
+from saltation.layers.recurrent import neuron_layers
+from saltation.stepping.ports import LayerPort, RefusedError, State
+from saltation.stepping.session import (
+    Call,
+    Session,
+    Slices,
+    Stepped,
+    Unchanged,
+    by_steps,
+)
+
+# Currents that differ by more than this, of their size, do not differ by rounding.
+_ROUNDING = {torch.float64: 1e-7}
+_ROUNDING_OF_OTHERS = 1e-3
+
+# Errors that a module raises for an input of a shape that is not for it.
+_MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+
+
+def stepped(network: nn.Module) -> Stepped:
+    """A network of saltation's layers."""
+    layers = neuron_layers(network)
+    return Stepped(network, [LayerPort(name or "neurons", one) for name, one in layers.items()])
+
+
+class _Form(NamedTuple):
+    """What `settled` found out, without the network."""
+
+    batch_dim: int
+    walk: Callable[..., Any] | None
+    in_loop: bool = False
+    at_once: bool = False
+    whole: bool = False
+    why: str = ""
+
+
+# By network and by what an input is like, so that a penalty does not ask at every step.
+_FOUND: WeakKeyDictionary[nn.Module, dict[Any, _Form]] = WeakKeyDictionary()
+_MOST = 16  # inputs that are remembered of a network
+
+
+def settled(network: Stepped, x: Tensor) -> tuple[Stepped, Tensor]:
+    """The network as it takes inputs like ``x``, and ``x`` as a sequence where it was one image.
+
+    Raises
+    ------
+    SaltationError
+        If the input is not a floating-point tensor with a dimension for samples, the network cannot
+        be called with it, or it cannot be told what in it is time and what are samples.
+    """
+    if network.settled:
+        return network, x
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2 or x.numel() == 0:
+        given = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise SaltationError(
+            f"the input must be a floating-point tensor [T, B, ...], or what the network takes, "
+            f"got {given}"
+        )
+    if network.batch_dim is not None and not 0 <= network.batch_dim < x.ndim:
+        raise SaltationError(
+            f"batch_dim must be a dimension of the input {list(x.shape)}, got {network.batch_dim}"
+        )
+    x = _as_sequence(network.network, x)
+    if network.walk is not None:
+        batch = 1 if network.batch_dim is None else network.batch_dim
+        return replace(network, batch_dim=batch, settled=True), x
+    forms = _FOUND.setdefault(network.network, {})
+    key = about(network, x)
+    if key not in forms:
+        while len(forms) >= _MOST:
+            forms.pop(next(iter(forms)))
+        with torch.no_grad():
+            forms[key] = _form(network, x)
+    return replace(network, **forms[key]._asdict(), settled=True), x
+
+
+def about(network: Stepped, x: Tensor) -> Any:
+    """What the form depends on."""
+    modules = tuple((id(module), module.training) for module in network.network.modules())
+    return tuple(x.shape), x.dtype, network.batch_dim, modules
+
+
+def _as_sequence(network: nn.Module, x: Tensor) -> Tensor:
+    """``x`` as the sequence that a network of images makes of it."""
+    first: Any = network
+    while isinstance(first, nn.Sequential) and len(first):
+        first = first[0]
+    show = getattr(network, "as_sequence", None) or getattr(first, "as_sequence", None)
+    return x if show is None else show(x)
+
+
+def _form(network: Stepped, x: Tensor) -> _Form:
+    if len({port.sequences for port in network.outermost}) > 1:
+        raise SaltationError(
+            "some neurons of the network take one step per call and some take sequences: put all "
+            "into one step mode"
+        )
+    return _of_sequences(network, x) if network.per_sequence else _of_steps(network, x)
+
+
+# Networks whose neurons take sequences.
+
+
+def _of_sequences(network: Stepped, x: Tensor) -> _Form:
+    found = _samples(network, x)
+    batch, (three, calls) = found.batch_dim, found.passes
+    if any(call.handed is not None for call in calls):
+        return _looped(network, found)
+    at_once = all(isinstance(port, LayerPort) for port in network.ports)
+    seen = {call.steps for call in calls}
+    time = 1 - batch if batch < 2 else 0
+    if len(seen) > 1:
+        return _whole(batch, at_once, "its neurons see different numbers of steps")
+    if time >= x.ndim or x.shape[time] != calls[0].steps:
+        return _whole(
+            batch,
+            at_once,
+            f"it shows its input {list(x.shape)} for {calls[0].steps} steps within",
+        )
+    walk = Slices(time)
+    log: list[Call] = []
+    probe = replace(network, batch_dim=batch, walk=walk)
+    try:
+        Session(probe, Unchanged(), log).run(three)
+    except RefusedError:
+        raise
+    except _MISFITS as error:
+        return _whole(batch, at_once, f"it cannot be called with one step ({_first_line(error)})")
+    order = [call.name for call in calls]
+    count, steps = len(calls), calls[0].steps
+    if [call.name for call in log] != order * steps:
+        return _whole(batch, at_once, "its neurons are called otherwise for one step")
+    slices = [[log[t * count + j] for t in range(steps)] for j in range(count)]
+    pairs = [
+        (call.currents[t], call.spikes[t], part[t].currents[0], part[t].spikes[0])
+        for t in range(steps)
+        for call, part in zip(calls, slices, strict=True)
+    ]
+    if not _agree(pairs):
+        return _whole(
+            batch,
+            at_once,
+            "its neurons get something else when all steps are given at once: a module in it looks "
+            "along time or keeps a state that is not a neuron's",
+        )
+    return _Form(batch, walk, at_once=at_once)
+
+
+def _whole(batch: int, at_once: bool, why: str) -> _Form:
+    """The form of a network that can be run in one call only.
+
+    Raises
+    ------
+    SaltationError
+        If its neurons do not return their state after all steps to whoever asks.
+    """
+    if not at_once:
+        raise SaltationError(
+            f"the network cannot be taken through its input step by step: {why}. Give it the "
+            f"sequence [T, B, ...], or say how one step is made: st.adapt(network, walk=...)"
+        )
+    return _Form(batch, None, at_once=True, whole=True, why=why)
+
+
+# Networks whose neurons take one step per call.
+
+
+def _of_steps(network: Stepped, x: Tensor) -> _Form:
+    if network.batch_dim is None or network.batch_dim < 2:
+        try:
+            found = _samples(network, x)
+        except _NoSamples:
+            found = None
+        if found is not None and _most_calls(found.passes[1]) > 1:
+            return _looped(network, found)
+        if found is not None and found.batch_dim == 1:
+            # One step, in a network with the loop within it.
+            return _looped(network, found)
+        read_as_batch = found is not None and _flattened(found.passes[1], x)
+    return _one_by_one(network, x, read_as_batch and network.batch_dim is None)
+
+
+def _one_by_one(network: Stepped, x: Tensor, read_as_batch: bool) -> _Form:
+    """The form of a network that takes one step per call: x is [T, B, ...]."""
+    batch = 1 if network.batch_dim is None else network.batch_dim
+    wanted = (
+        f"a network that takes one step per call needs the input [T, B, ...], got {list(x.shape)}; "
+        f"to show one input for T steps give st.direct(x, T)"
+    )
+    if x.ndim < 3 or batch != 1:
+        raise SaltationError(wanted)
+    probe = replace(network, batch_dim=1, walk=by_steps)
+    logs: list[list[Call]] = []
+    for samples, control in ((2, None), (3, None), (3, Unchanged())):
+        log: list[Call] = []
+        session = Session(probe, control, log)
+        try:
+            session.run(pick(x[:_ENOUGH], 1, samples))
+        except RefusedError:
+            raise
+        except _MISFITS as error:
+            raise SaltationError(f"{wanted} ({_first_line(error)})") from None
+        if any(call.samples != samples for call in log):
+            raise SaltationError(f"{wanted} ({_unlike(log, samples)})")
+        logs.append(log)
+    if not logs[0]:
+        raise SaltationError(_UNCALLED)
+    if read_as_batch and x.shape[1] == 1:
+        raise SaltationError(
+            f"the input {list(x.shape)} can be read as {x.shape[0]} samples and as {x.shape[0]} "
+            f"steps of one: give [T, B, ...] by st.direct(x, T), or say that it is the latter with "
+            f"st.adapt(network, batch_dim=1)"
+        )
+    _compare_calls(logs[1], logs[2])
+    return _Form(1, by_steps)
+
+
+_ENOUGH = 8  # steps from which it is seen how a network takes them
+
+
+def _looped(network: Stepped, found: _Passes) -> _Form:
+    """The form of a network that has the loop over the steps within it."""
+    three, calls = found.passes
+    names = [call.name for call in calls]
+    period = _period(names)
+    twice = [name for name, count in Counter(names[:period]).items() if count > 1]
+    if twice:
+        raise SaltationError(
+            f"neurons '{twice[0]}' are called {names[:period].count(twice[0])} times in one step: "
+            f"one module cannot be two layers, because its state is told from the order of its "
+            f"calls; make a module for each"
+        )
+    _check_chain(calls)
+    log: list[Call] = []
+    probe = replace(network, batch_dim=found.batch_dim, walk=None, in_loop=True)
+    Session(probe, Unchanged(), log).run(three)
+    _compare_calls(calls, log)
+    return _Form(found.batch_dim, None, in_loop=True)
+
+
+def _period(names: list[str]) -> int:
+    """After how many calls their order begins anew."""
+    for period in range(1, len(names) + 1):
+        whole, rest = divmod(len(names), period)
+        if rest == 0 and names == names[:period] * whole:
+            return period
+    return len(names)
+
+
+def _check_chain(calls: list[Call]) -> None:
+    """Refuse neurons that are handed another state than the one they returned last."""
+    last: dict[str, State] = {}
+    for call in calls:
+        before = last.get(call.name)
+        if before is not None and call.handed is not None:
+            same = all(
+                a.shape == b.shape and torch.equal(a, b)
+                for a, b in zip(before, call.handed, strict=True)
+            )
+            if not same:
+                raise SaltationError(
+                    f"neurons '{call.name}' are given a state that is not the one they returned "
+                    f"last: the module serves as two layers, or its state is changed outside; make "
+                    f"a module for each layer"
+                )
+        if call.returned is not None:
+            last[call.name] = call.returned
+
+
+# What was seen.
+
+
+class _NoSamples(SaltationError):
+    """No dimension of the input changes the number of samples that neurons see."""
+
+
+class _Passes(NamedTuple):
+    """The dimension of the samples, an input with three of them, and the calls it led to."""
+
+    batch_dim: int
+    passes: tuple[Tensor, list[Call]]
+
+
+_UNCALLED = "no neurons were called: the network does not use the ones it has"
+
+
+def _samples(network: Stepped, x: Tensor) -> _Passes:
+    """Which dimension of ``x`` are the samples, from passes of the network as it is.
+
+    Raises
+    ------
+    _NoSamples
+        If none is.
+    SaltationError
+        If neurons are not called, or draw random numbers.
+    """
+    candidates = (1, 0) if network.batch_dim is None else (network.batch_dim,)
+    reasons: list[str] = []
+    for dimension in candidates:
+        logs: list[list[Call]] = []
+        inputs = [pick(x, dimension, samples) for samples in (2, 3)]
+        try:
+            for one in inputs:
+                log: list[Call] = []
+                # The same numbers in every pass of a network that draws some.
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    Session(replace(network, batch_dim=dimension), None, log).native(one)
+                logs.append(log)
+        except RefusedError:
+            raise
+        except _MISFITS as error:
+            reasons.append(_first_line(error))
+            continue
+        if not logs[0]:
+            raise SaltationError(_UNCALLED)
+        alike = [_without_samples(log) for log in logs]
+        unlike = [_unlike(log, samples) for log, samples in zip(logs, (2, 3), strict=True)]
+        if any(unlike) or alike[0] != alike[1]:
+            reasons.append(next(filter(None, unlike), "their number changes the steps"))
+            continue
+        return _Passes(dimension, (inputs[1], logs[1]))
+    told = "; ".join(
+        f"with dimension {dimension} as the samples: {reason}"
+        for dimension, reason in zip(candidates, reasons, strict=True)
+    )
+    raise _NoSamples(
+        f"the network cannot take the input {list(x.shape)}, which should be [T, B, ...] or what "
+        f"its forward takes: {told}"
+    )
+
+
+def _without_samples(calls: list[Call]) -> list[tuple[str, int]]:
+    return [(call.name, call.steps) for call in calls]
+
+
+def _unlike(calls: list[Call], samples: int) -> str:
+    """Which neurons see another number of samples; empty if none do."""
+    for call in calls:
+        if call.samples != samples:
+            return f"of {samples} samples neurons '{call.name}' see {call.samples}"
+    return ""
+
+
+def _most_calls(calls: list[Call]) -> int:
+    return max(Counter(call.name for call in calls).values())
+
+
+def _flattened(calls: list[Call], x: Tensor) -> bool:
+    """Whether neurons see rows of numbers of an input that has more dimensions."""
+    return calls[0].currents.ndim == 2 < x.ndim - 1
+
+
+def pick(x: Tensor, dimension: int, samples: int) -> Tensor:
+    """So many ``samples`` of the samples; the first again where there are not so many."""
+    chosen = torch.arange(samples, device=x.device) % x.shape[dimension]
+    return x.index_select(dimension, chosen)
+
+
+def _compare_calls(plain: list[Call], controlled: list[Call]) -> None:
+    """Refuse a network that does not do under control what it does by itself."""
+    both = zip(plain, controlled, strict=False)
+    pairs = [(a.currents, a.spikes, b.currents, b.spikes) for a, b in both]
+    if _without_samples(plain) != _without_samples(controlled) or not _agree(pairs):
+        raise SaltationError(
+            "the network does something else when its neurons are given the states they had: it "
+            "keeps a state that saltation does not see (a neuron or unit of its own, spikes that "
+            "are fed back by hand), or changes states between the steps"
+        )
+
+
+def _agree(pairs: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> bool:
+    """Whether two passes see the same: currents and spikes of both, in the order of their causes.
+
+    A spike at threshold may be lost in rounding; what comes after it is not compared.
+    """
+    for currents, spikes, others, other_spikes in pairs:
+        tolerance = _ROUNDING.get(currents.dtype, _ROUNDING_OF_OTHERS)
+        finite = currents[torch.isfinite(currents)].abs()
+        size = float(finite.max()) if finite.numel() else 0.0
+        if currents.shape != others.shape or spikes.shape != other_spikes.shape:
+            return False
+        if not torch.allclose(currents, others, rtol=0, atol=tolerance * size, equal_nan=True):
+            return False
+        if not torch.equal(spikes, other_spikes):
+            return True
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
