@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.stepping import Port, SeenSpike, State, Stepped
+from saltation.stepping import Port, RefusedError, SeenSpike, State, Stepped
 
 # Attributes that hold the state, in the order of the arguments of ``forward``.
 VARIABLES = {
@@ -69,6 +69,9 @@ class SnnTorchPort(Port):
         if self.spike.seen:  # the neuron asks for the spike before the step as well
             del self.spike.seen[self._seen : -1]
         return tuple(getattr(self.module, name) for name in self._variables), output
+
+    def states(self, arguments: tuple[Any, ...], state: State) -> State:
+        raise RefusedError(f"neurons '{self.name}' of snnTorch take one step per call")
 
     def open(self) -> Callable[[], None]:
         kept = {name: getattr(self.module, name) for name in (*self._variables, "spike_grad")}

@@ -76,6 +76,15 @@ class SpikingJellyPort(Port):
                 raise self._unknown(name, value)
         return state, output
 
+    def states(self, arguments: tuple[Any, ...], state: State) -> State:
+        kept, after = dict(self.module._memories), []
+        self.enter(arguments, state)
+        for step in arguments[0].unbind(0):
+            self.module.single_step_forward(step)
+            after.append(tuple(self.module._memories[name] for name in self._names))
+        self.module._memories.update(kept)
+        return tuple(torch.stack(parts) for parts in zip(*after, strict=True))
+
     def open(self) -> Callable[[], None]:
         module, memories = self.module, dict(self.module._memories)
         kept = {
@@ -109,10 +118,11 @@ def stepped(network: nn.Module) -> Stepped:
         kinds = [kind for kind in type(module).__mro__ if kind.__module__.startswith(_PACKAGE)]
         if any(kind.__name__ in _MASKS for kind in kinds):
             continue  # its mask is no state, and while it does not train there is none
-        if getattr(module, "_memories", None) and kinds:
+        known = getattr(module, "_memories", None) and not hasattr(module, "T")
+        if kinds and known:
             ports.append(SpikingJellyPort(name or "neurons", module))
         elif any(kind.__module__.startswith(_STATES) for kind in kinds):
-            raise SaltationError(
+            raise RefusedError(
                 f"'{name or 'neurons'}' is a {type(module).__name__}, which takes all steps "
                 f"together: saltation follows modules of SpikingJelly that keep their state in "
                 f"memories, step by step"

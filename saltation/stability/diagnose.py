@@ -163,7 +163,7 @@ def diagnose(
             tangent = lyapunov(whole, x, estimator=_estimator(whole), seed=seed)
             # The first step of this one also counts how many components were perturbed.
             later = int(tangent.horizon > 1)
-            if not whole.whole and whole.closed:
+            if whole.closed and whole.copies and not whole.whole:
                 two = lyapunov(whole, x, estimator="finite", transient=later, seed=seed)
     growth = [math.nan] * len(seen)
     if depth is not None:

@@ -13,7 +13,7 @@ from saltation.stability.duals import differentiable
 from saltation.stability.estimators import Tangents, TwoTrajectories
 from saltation.stability.recurrent import currents, follow, only_layer
 from saltation.stability.result import Lyapunov
-from saltation.stability.taken import need_closed, need_steps, taken
+from saltation.stability.taken import need_closed, need_copies, need_steps, taken
 from saltation.stepping import Session, State, Stepped
 
 ESTIMATORS = ("tangent", "telescoped", "finite")
@@ -105,6 +105,7 @@ def lyapunov(
     if estimator == "finite":
         need_steps(whole, "estimator 'finite'")
         need_closed(whole, "estimator 'finite'")
+        need_copies(whole, "estimator 'finite'")
         trajectories = TwoTrajectories(eps, seed)
         session = Session(whole, trajectories)
         session.run(torch.cat([x, x], whole.batch_dim))  # type: ignore[arg-type]
@@ -125,6 +126,8 @@ def lyapunov(
         need_steps(whole, f"{k} exponents" if k > 1 else f"estimator '{estimator}'")
     if estimator == "tangent" and not in_one:
         need_closed(whole, "estimator 'tangent'")
+    if k > 1:
+        need_copies(whole, f"{k} exponents")
     session = Session(whole, tangents)
     with differentiable():
         if in_one:

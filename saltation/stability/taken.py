@@ -42,6 +42,14 @@ def taken(network: nn.Module | Stepped, x: Tensor) -> tuple[Stepped, Tensor]:
     key = about(whole, x), whole.walk
     if key not in known:
         known[key] = _is_closed(whole, x)
+    told = given.batch_dim is not None or x.ndim == 2
+    if not known[key] and not told and whole.in_loop and whole.batch_dim == 0:
+        raise SaltationError(
+            f"the input {list(x.shape)} may be samples that the network shows for some steps, or "
+            f"steps, in each of which it calls the same neurons for more than one layer: make a "
+            f"module for each layer, or say that it is the former with "
+            f"st.adapt(network, batch_dim=0)"
+        )
     return replace(whole, closed=known[key]), x
 
 
@@ -56,8 +64,17 @@ def need_steps(network: Stepped, what: str) -> None:
     if network.whole:
         raise SaltationError(
             f"{what} takes the network through its input step by step, and here it cannot: "
-            f"{network.why}. Give it the sequence [T, B, ...], or take estimator='telescoped', "
-            f"which needs one call"
+            f"{network.why}. One exponent by estimator 'tangent' or 'telescoped' takes one call"
+        )
+
+
+def need_copies(network: Stepped, what: str) -> None:
+    """Refuse a network that treats copies of a sample differently, for ``what`` compares them."""
+    if not network.copies:
+        raise SaltationError(
+            f"{what} runs copies of every sample, and the network draws random numbers for each: "
+            f"let it have its input encoded before, or take one exponent by estimator 'tangent' or "
+            f"'telescoped'"
         )
 
 
@@ -84,7 +101,8 @@ def _is_closed(network: Stepped, x: Tensor) -> bool:
     for every in (1, 2):
         control = Tangents(1, every, seed=0)
         session = Session(network, control)
-        with torch.no_grad(), differentiable():
+        with torch.no_grad(), differentiable(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
             session.run(few)
             control.finish(session.states)
         floored = torch.stack(control.floored).any()

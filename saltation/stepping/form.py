@@ -9,8 +9,10 @@ What does not agree is refused, or can be run in one call only.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -53,6 +55,8 @@ class _Form(NamedTuple):
     at_once: bool = False
     whole: bool = False
     why: str = ""
+    copies: bool = True
+    uncalled: tuple[str, ...] = ()
 
 
 # By network and by what an input is like, so that a penalty does not ask at every step.
@@ -92,7 +96,17 @@ def settled(network: Stepped, x: Tensor) -> tuple[Stepped, Tensor]:
             forms.pop(next(iter(forms)))
         with torch.no_grad():
             forms[key] = _form(network, x)
-    return replace(network, **forms[key]._asdict(), settled=True), x
+        if forms[key].uncalled:
+            names = ", ".join(f"'{name}'" for name in forms[key].uncalled)
+            warnings.warn(
+                f"neurons {names} are in the network, but it did not call them: nothing is said of "
+                f"them",
+                UserWarning,
+                stacklevel=4,
+            )
+    found = forms[key]._asdict()
+    del found["uncalled"]
+    return replace(network, **found, settled=True), x
 
 
 def about(network: Stepped, x: Tensor) -> Any:
@@ -127,81 +141,75 @@ def _of_sequences(network: Stepped, x: Tensor) -> _Form:
     batch, (three, calls) = found.batch_dim, found.passes
     if any(call.handed is not None for call in calls):
         return _looped(network, found)
-    at_once = all(isinstance(port, LayerPort) for port in network.ports)
-    seen = {call.steps for call in calls}
+    form = _Form(batch, None, at_once=True, copies=found.copies, uncalled=found.uncalled)
     time = 1 - batch if batch < 2 else 0
-    if len(seen) > 1:
-        return _whole(batch, at_once, "its neurons see different numbers of steps")
-    if time >= x.ndim or x.shape[time] != calls[0].steps:
-        return _whole(
-            batch,
-            at_once,
-            f"it shows its input {list(x.shape)} for {calls[0].steps} steps within",
-        )
     walk = Slices(time)
+    if len({call.steps for call in calls}) > 1:
+        why = "its neurons see different numbers of steps"
+    elif time >= x.ndim or x.shape[time] != calls[0].steps:
+        why = f"it shows its input {list(x.shape)} for {calls[0].steps} steps within"
+    else:
+        why = _unlike_slices(replace(network, batch_dim=batch, walk=walk), three, calls)
+    if not why:
+        return form._replace(walk=walk)
+    for _ in range(2):  # the first may begin anew after the steps before it, the second does not
+        again: list[Call] = []
+        with _same_draws():
+            Session(replace(network, batch_dim=batch), None, again).native(three)
+        if not _agree(_paired(calls, again)):
+            raise RefusedError(
+                "two passes of the network over the same input differ: a module in it keeps a "
+                "state that is not a neuron's from call to call"
+            )
+    return form._replace(whole=True, why=why)
+
+
+def _unlike_slices(network: Stepped, x: Tensor, calls: list[Call]) -> str:
+    """Why ``network`` cannot be taken through ``x`` step by step; empty if it can.
+
+    ``calls`` are what it does when it is given all steps at once.
+    """
     log: list[Call] = []
-    probe = replace(network, batch_dim=batch, walk=walk)
     try:
-        Session(probe, Unchanged(), log).run(three)
+        with _same_draws():
+            Session(network, Unchanged(), log).run(x)
     except RefusedError:
         raise
     except _MISFITS as error:
-        return _whole(batch, at_once, f"it cannot be called with one step ({_first_line(error)})")
+        return f"it cannot be called with one step ({_first_line(error)})"
     order = [call.name for call in calls]
-    count, steps = len(calls), calls[0].steps
-    if [call.name for call in log] != order * steps:
-        return _whole(batch, at_once, "its neurons are called otherwise for one step")
-    slices = [[log[t * count + j] for t in range(steps)] for j in range(count)]
-    pairs = [
-        (call.currents[t], call.spikes[t], part[t].currents[0], part[t].spikes[0])
-        for t in range(steps)
-        for call, part in zip(calls, slices, strict=True)
-    ]
-    if not _agree(pairs):
-        return _whole(
-            batch,
-            at_once,
-            "its neurons get something else when all steps are given at once: a module in it looks "
-            "along time or keeps a state that is not a neuron's",
-        )
-    return _Form(batch, walk, at_once=at_once)
-
-
-def _whole(batch: int, at_once: bool, why: str) -> _Form:
-    """The form of a network that can be run in one call only.
-
-    Raises
-    ------
-    SaltationError
-        If its neurons do not return their state after all steps to whoever asks.
-    """
-    if not at_once:
-        raise SaltationError(
-            f"the network cannot be taken through its input step by step: {why}. Give it the "
-            f"sequence [T, B, ...], or say how one step is made: st.adapt(network, walk=...)"
-        )
-    return _Form(batch, None, at_once=True, whole=True, why=why)
+    if [call.name for call in log] != order * calls[0].steps:
+        return "its neurons are called otherwise for one step"
+    pairs = []
+    for i, part in enumerate(log):
+        t, place = divmod(i, len(order))
+        call = calls[place]
+        pairs.append((call.currents[t], call.spikes[t], part.currents[0], part.spikes[0]))
+    if _agree(pairs):
+        return ""
+    return (
+        "its neurons get something else when all steps are given at once, because a module in it "
+        "looks along time, as batch normalisation over all steps does in training mode"
+    )
 
 
 # Networks whose neurons take one step per call.
 
 
 def _of_steps(network: Stepped, x: Tensor) -> _Form:
-    if network.batch_dim is None or network.batch_dim < 2:
-        try:
-            found = _samples(network, x)
-        except _NoSamples:
-            found = None
-        if found is not None and _most_calls(found.passes[1]) > 1:
-            return _looped(network, found)
-        if found is not None and found.batch_dim == 1:
-            # One step, in a network with the loop within it.
-            return _looped(network, found)
-        read_as_batch = found is not None and _flattened(found.passes[1], x)
-    return _one_by_one(network, x, read_as_batch and network.batch_dim is None)
+    try:
+        found = _samples(network, x)
+    except NoSamplesError:
+        if network.batch_dim not in (None, 1):
+            raise
+        return _one_by_one(network, x)
+    # Behind one call there is one step; in dimension 1 it is that of a network with a loop within.
+    if _most_calls(found.passes[1]) > 1 or found.batch_dim == 1:
+        return _looped(network, found)
+    return _one_by_one(network, x, _flattened(found.passes[1], x) and network.batch_dim is None)
 
 
-def _one_by_one(network: Stepped, x: Tensor, read_as_batch: bool) -> _Form:
+def _one_by_one(network: Stepped, x: Tensor, read_as_batch: bool = False) -> _Form:
     """The form of a network that takes one step per call: x is [T, B, ...]."""
     batch = 1 if network.batch_dim is None else network.batch_dim
     wanted = (
@@ -212,11 +220,13 @@ def _one_by_one(network: Stepped, x: Tensor, read_as_batch: bool) -> _Form:
         raise SaltationError(wanted)
     probe = replace(network, batch_dim=1, walk=by_steps)
     logs: list[list[Call]] = []
-    for samples, control in ((2, None), (3, None), (3, Unchanged())):
+    two, three = _two_and_three(x[:_ENOUGH], 1)
+    for given, control in ((two, None), (three, None), (three, Unchanged())):
         log: list[Call] = []
-        session = Session(probe, control, log)
+        session, samples = Session(probe, control, log), given.shape[1]
         try:
-            session.run(pick(x[:_ENOUGH], 1, samples))
+            with _same_draws():
+                session.run(given)
         except RefusedError:
             raise
         except _MISFITS as error:
@@ -232,8 +242,10 @@ def _one_by_one(network: Stepped, x: Tensor, read_as_batch: bool) -> _Form:
             f"steps of one: give [T, B, ...] by st.direct(x, T), or say that it is the latter with "
             f"st.adapt(network, batch_dim=1)"
         )
+    steps = min(len(x), _ENOUGH)
+    _check_once(logs[1][: len(logs[1]) // steps])
     _compare_calls(logs[1], logs[2])
-    return _Form(1, by_steps)
+    return _Form(1, by_steps, copies=_copied(logs[0], 0), uncalled=_uncalled(probe, logs[0]))
 
 
 _ENOUGH = 8  # steps from which it is seen how a network takes them
@@ -242,21 +254,25 @@ _ENOUGH = 8  # steps from which it is seen how a network takes them
 def _looped(network: Stepped, found: _Passes) -> _Form:
     """The form of a network that has the loop over the steps within it."""
     three, calls = found.passes
-    names = [call.name for call in calls]
-    period = _period(names)
-    twice = [name for name, count in Counter(names[:period]).items() if count > 1]
-    if twice:
-        raise SaltationError(
-            f"neurons '{twice[0]}' are called {names[:period].count(twice[0])} times in one step: "
-            f"one module cannot be two layers, because its state is told from the order of its "
-            f"calls; make a module for each"
-        )
+    _check_once(calls[: _period([call.name for call in calls])])
     _check_chain(calls)
     log: list[Call] = []
     probe = replace(network, batch_dim=found.batch_dim, walk=None, in_loop=True)
-    Session(probe, Unchanged(), log).run(three)
+    with _same_draws():
+        Session(probe, Unchanged(), log).run(three)
     _compare_calls(calls, log)
-    return _Form(found.batch_dim, None, in_loop=True)
+    return _Form(found.batch_dim, None, in_loop=True, copies=found.copies, uncalled=found.uncalled)
+
+
+def _check_once(calls: list[Call]) -> None:
+    """Refuse neurons that are called more than once among the calls of a step."""
+    counts = Counter(call.name for call in calls)
+    for name, count in counts.items():
+        if count > 1:
+            raise RefusedError(
+                f"neurons '{name}' are called {count} times in one step: one module cannot be two "
+                f"layers, because it keeps one state; make a module for each"
+            )
 
 
 def _period(names: list[str]) -> int:
@@ -291,15 +307,18 @@ def _check_chain(calls: list[Call]) -> None:
 # What was seen.
 
 
-class _NoSamples(SaltationError):
+class NoSamplesError(SaltationError):
     """No dimension of the input changes the number of samples that neurons see."""
 
 
 class _Passes(NamedTuple):
-    """The dimension of the samples, an input with three of them, and the calls it led to."""
+    """The dimension of the samples, an input with three of them, and the calls it led to; whether
+    copies of a sample are treated alike, and which neurons were not called."""
 
     batch_dim: int
     passes: tuple[Tensor, list[Call]]
+    copies: bool
+    uncalled: tuple[str, ...]
 
 
 _UNCALLED = "no neurons were called: the network does not use the ones it has"
@@ -310,7 +329,7 @@ def _samples(network: Stepped, x: Tensor) -> _Passes:
 
     Raises
     ------
-    _NoSamples
+    NoSamplesError
         If none is.
     SaltationError
         If neurons are not called, or draw random numbers.
@@ -319,14 +338,13 @@ def _samples(network: Stepped, x: Tensor) -> _Passes:
     reasons: list[str] = []
     for dimension in candidates:
         logs: list[list[Call]] = []
-        inputs = [pick(x, dimension, samples) for samples in (2, 3)]
+        inputs = _two_and_three(x, dimension)
+        probe = replace(network, batch_dim=dimension)
         try:
             for one in inputs:
                 log: list[Call] = []
-                # The same numbers in every pass of a network that draws some.
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(0)
-                    Session(replace(network, batch_dim=dimension), None, log).native(one)
+                with _same_draws():
+                    Session(probe, None, log).native(one)
                 logs.append(log)
         except RefusedError:
             raise
@@ -340,15 +358,39 @@ def _samples(network: Stepped, x: Tensor) -> _Passes:
         if any(unlike) or alike[0] != alike[1]:
             reasons.append(next(filter(None, unlike), "their number changes the steps"))
             continue
-        return _Passes(dimension, (inputs[1], logs[1]))
+        axis = int(network.per_sequence)
+        copies, uncalled = _copied(logs[0], axis), _uncalled(network, logs[0])
+        return _Passes(dimension, (inputs[1], logs[1]), copies, uncalled)
     told = "; ".join(
         f"with dimension {dimension} as the samples: {reason}"
         for dimension, reason in zip(candidates, reasons, strict=True)
     )
-    raise _NoSamples(
+    raise NoSamplesError(
         f"the network cannot take the input {list(x.shape)}, which should be [T, B, ...] or what "
-        f"its forward takes: {told}"
+        f"its forward takes (to show one input for T steps give st.direct(x, T)): {told}"
     )
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    """Within the block a network that draws random numbers draws the same in every pass."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def _copied(calls: list[Call], axis: int) -> bool:
+    """Whether neurons were given the same for both of two equal samples."""
+    pairs = []
+    for call in calls:
+        (one, other), (a, b) = call.currents.unbind(axis), call.spikes.unbind(axis)
+        pairs.append((one, a, other, b))
+    return _agree(pairs)
+
+
+def _uncalled(network: Stepped, calls: list[Call]) -> tuple[str, ...]:
+    called = {call.name for call in calls}
+    return tuple(port.name for port in network.outermost if port.name not in called)
 
 
 def _without_samples(calls: list[Call]) -> list[tuple[str, int]]:
@@ -372,6 +414,11 @@ def _flattened(calls: list[Call], x: Tensor) -> bool:
     return calls[0].currents.ndim == 2 < x.ndim - 1
 
 
+def _two_and_three(x: Tensor, dimension: int) -> tuple[Tensor, Tensor]:
+    """Inputs with twice the same sample, and with three samples."""
+    return pick(pick(x, dimension, 1), dimension, 2), pick(x, dimension, 3)
+
+
 def pick(x: Tensor, dimension: int, samples: int) -> Tensor:
     """So many ``samples`` of the samples; the first again where there are not so many."""
     chosen = torch.arange(samples, device=x.device) % x.shape[dimension]
@@ -380,14 +427,18 @@ def pick(x: Tensor, dimension: int, samples: int) -> Tensor:
 
 def _compare_calls(plain: list[Call], controlled: list[Call]) -> None:
     """Refuse a network that does not do under control what it does by itself."""
-    both = zip(plain, controlled, strict=False)
-    pairs = [(a.currents, a.spikes, b.currents, b.spikes) for a, b in both]
-    if _without_samples(plain) != _without_samples(controlled) or not _agree(pairs):
+    same = _without_samples(plain) == _without_samples(controlled)
+    if not same or not _agree(_paired(plain, controlled)):
         raise SaltationError(
             "the network does something else when its neurons are given the states they had: it "
             "keeps a state that saltation does not see (a neuron or unit of its own, spikes that "
             "are fed back by hand), or changes states between the steps"
         )
+
+
+def _paired(plain: list[Call], others: list[Call]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    both = zip(plain, others, strict=True)
+    return [(a.currents, a.spikes, b.currents, b.spikes) for a, b in both]
 
 
 def _agree(pairs: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> bool:

@@ -111,6 +111,11 @@ class Port(ABC):
         state over expects one back."""
 
     @abstractmethod
+    def states(self, arguments: tuple[Any, ...], state: State) -> State:
+        """The states after every step of a call that begins with ``state``, ``[T, B, ...]`` each,
+        from a second pass. For modules that take sequences."""
+
+    @abstractmethod
     def open(self) -> Callable[[], None]:
         """Make the module ready for a session; what is returned makes it as it was."""
 
@@ -229,7 +234,6 @@ class LayerPort(Port):
         return close
 
     def states(self, arguments: tuple[Any, ...], state: State) -> State:
-        """The states after every step of a call, ``[T, B, ...]`` each, from a second pass."""
         record = type(self.module).record
         trace = record(self.module, *self.enter(arguments, state))  # type: ignore[arg-type]
         return _flat(trace.states)

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saltation.errors import SaltationError
 from saltation.layers.statistics import as_written
-from saltation.stepping.ports import LayerPort, Port, RefusedError, State
+from saltation.stepping.ports import Port, RefusedError, State
 
 Walk = Callable[[nn.Module, Tensor, Callable[[], None]], Any]
 
@@ -46,6 +46,8 @@ class Stepped:
         Whether ``network(x)`` takes all steps in one call of every neuron module.
     whole
         Whether it must: it cannot be taken through its input step by step, because ``why``.
+    copies
+        Whether it treats copies of a sample alike, so draws no random numbers for each.
     closed
         Whether the states of its neurons are all that it hands on from step to step.
     """
@@ -58,6 +60,7 @@ class Stepped:
     at_once: bool = False
     whole: bool = False
     why: str = ""
+    copies: bool = True
     closed: bool = True
     settled: bool = field(default=False, repr=False)
 
@@ -360,7 +363,7 @@ class Session:
         if self.steps == 0:
             self.names.append(name)
             begun = control.start(name, port.rest(arguments))
-            if self._history is not None and isinstance(port, LayerPort):
+            if self._history is not None:
                 self._history.append(port.states(arguments, begun))
             return port.enter(arguments, begun)
         if place >= len(self.names) or self.names[place] != name:

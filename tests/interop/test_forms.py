@@ -1,6 +1,6 @@
 """Networks of snnTorch, SpikingJelly and saltation in the forms that their users write, against the
 same network as a plain chain of saltation's layers: exponents, growth over depth, penalties and
-gradients are equal, or the form is refused."""
+gradients are equal."""
 
 from __future__ import annotations
 
@@ -78,11 +78,12 @@ def chain(linear: Sequence[nn.Module], neurons: Sequence[nn.Module]) -> nn.Seque
 
 
 class Form(NamedTuple):
-    """How a network is written: its library, and the form of its input."""
+    """How a network is written: its library, the form of its input, and whether it takes all steps
+    in one call, so that two trajectories cannot be pulled together after each."""
 
     build: Callable[[Draw], nn.Module]
     axes: str  # "TB", "BT" or "B", the leading dimensions of the input
-    refused: bool = False
+    whole: bool = False
 
 
 class Written(nn.Module):
@@ -287,9 +288,9 @@ FORMS = {
     "single step, static": Form(single_inside("B"), "B"),
     "multi-step": Form(multi("TB"), "TB"),
     "multi-step, permuted": Form(multi("BT"), "BT"),
-    # One call has all steps in it, and of the states there is the last alone.
-    "multi-step, repeated": Form(multi("B"), "B", refused=True),
-    "saltation, repeated": Form(saltation_at_once("B"), "B"),
+    # One call has all steps in it.
+    "multi-step, repeated": Form(multi("B"), "B", whole=True),
+    "saltation, repeated": Form(saltation_at_once("B"), "B", whole=True),
 }
 PACKAGES = {
     "hidden": "snntorch",
@@ -314,10 +315,10 @@ def inputs(given: Draw, axes: str) -> tuple[Tensor, Tensor]:
     return sequence, x.contiguous()
 
 
-def measured(network: nn.Module, x: Tensor, weight: Tensor, at_once: bool) -> dict[str, Tensor]:
+def measured(network: nn.Module, x: Tensor, weight: Tensor, whole: bool) -> dict[str, Tensor]:
     """Everything that is estimated of a network, and gradients with respect to a weight."""
     found = {}
-    estimators = ("tangent", "telescoped") if at_once else ("tangent", "telescoped", "finite")
+    estimators = ("tangent", "telescoped") if whole else ("tangent", "telescoped", "finite")
     for estimator in estimators:
         result = st.lyapunov(network, x, estimator=estimator, seed=3)
         found[f"{estimator} exponents"] = result.exponents.detach()
@@ -334,31 +335,28 @@ def measured(network: nn.Module, x: Tensor, weight: Tensor, at_once: bool) -> di
 def test_every_form_of_a_network_is_the_same_network(form: str, full: bool) -> None:
     """Networks drawn at random, in the form and as a chain of saltation's layers."""
     package = package_of(form)
-    build, axes, refused = FORMS[form]
+    build, axes, whole = FORMS[form]
     count = -(-(IN_FULL if full else IN_CI) // len(FORMS))
     for seed in range(count):
         given = draw(1000 * list(FORMS).index(form) + seed)
         sequence, x = inputs(given, axes)
         network = build(given)
         seen = torch.compile(network) if given.compiled else network
-        if refused:
-            for call in (st.lyapunov, st.depth_growth, lambda n, x: st.LyapunovPenalty()(n, x)):
-                with pytest.raises(st.SaltationError, match="step by step"):
-                    call(seen, x)
-            continue
+        if whole:
+            with pytest.raises(st.SaltationError, match="estimator 'finite' takes the network"):
+                st.lyapunov(seen, x, estimator="finite")
         linear = given.linear()
         expected_of = nn.Sequential(*chain(linear, ours(given, len(linear), package)))
         weights = [next(p for p in n.parameters() if p.ndim == 2) for n in (expected_of, network)]
-        at_once = form == "saltation, repeated"
-        expected = measured(expected_of, sequence, weights[0], at_once)
-        found = measured(seen, x, weights[1], at_once)
+        expected = measured(expected_of, sequence, weights[0], whole)
+        found = measured(seen, x, weights[1], whole)
         for name, value in expected.items():
             # snnTorch's spikes and surrogates are float32.
             told = f"{name} of {given}: {found[name]} for {value}"
             torch.testing.assert_close(found[name], value, rtol=2e-4, atol=2e-5, msg=told)
 
 
-@pytest.mark.parametrize("form", [name for name, form in FORMS.items() if not form.refused])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_diagnosis_is_the_same_in_every_form(form: str) -> None:
     """Loss, gradients of the weights and of the layers' inputs; the network is as it was."""
     package = package_of(form)
