@@ -8,25 +8,23 @@ Nijmeijer, "Dynamics and bifurcations of non-smooth mechanical systems", 2004.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.errors import SaltationError
 from saltation.layers import SpikingLayer
 from saltation.neurons import Neuron
-from saltation.stability.frames import FLOOR
+from saltation.stability.closed_form import ClosedForm
+from saltation.stability.integrated import Integrated, derivative
+from saltation.stability.passage import Unsolved, Vector
 from saltation.stability.result import Lyapunov
 
-Vector = NDArray[np.float64]
-
-# Derivatives of the neurons' polynomials from one complex step: exact to rounding, however small.
-_STEP = 1e-30
-_TOLERANCE = 1e-10
+# Spikes of one neuron in one step from which on its solution is taken not to get on.
+_MOST = 10_000
+_ENDLESS = Unsolved("spikes without end: the jump leaves it at or above its threshold")
 
 
 def true_exponents(
@@ -41,8 +39,15 @@ def true_exponents(
 
     g the row that picks v, f- and f+ the velocities just before and after. For a scalar neuron S
     is ``f+ / f-``. Neither the scheme nor a surrogate has a part in this: of the neuron's ``dt``
-    only the duration of each input is taken. A spike that the input merely grazes (f- = 0) has
-    no derivative, and S is infinite.
+    only the duration of each input is taken, which may be many time constants.
+
+    A spike at the very end of a step belongs to that step and its input. A state that begins at or
+    above threshold spikes at once, however it is perturbed, so that S = DR: a hard reset then takes
+    all of a perturbation of v away, the exponent is -inf, ``settings`` has the number of such
+    losses as ``vanished``, and a ``transient`` leaves them out.
+
+    LIF and CUBA-LIF are solved in closed form, to rounding. Others are integrated with a relative
+    tolerance of 1e-12; a potential within 1e-11 of threshold is as good as there.
 
     Parameters
     ----------
@@ -59,18 +64,22 @@ def true_exponents(
     -------
     Lyapunov
         All exponents, as many as the state has variables, per unit of time. ``settings`` has the
-        number of spikes.
+        number of spikes. None is ever put at a floor.
 
     Raises
     ------
     SaltationError
-        If the neuron is no ODE, the input not ``[T, B]``, or a solution is not finite.
+        If the neuron is no ODE, the input not ``[T, B]`` or not finite; if a solution does not stay
+        finite; if a neuron touches its threshold so that rounding decides whether it spikes, where
+        no derivative exists (f- = 0); if its spikes have no end, or are more than 10,000 in a step.
 
     References
     ----------
     Aizerman & Gantmakher, 1958; Leine & Nijmeijer, 2004.
     """
     model = neuron.neuron if isinstance(neuron, SpikingLayer) else neuron
+    if not isinstance(model, Neuron):
+        raise SaltationError(f"true exponents are those of a neuron, got {type(neuron).__name__}")
     if getattr(model, "beta", None) is not None or model.jump not in ("hard", "soft"):
         raise SaltationError(
             "true exponents are those of a differential equation with jumps 'hard' or 'soft' at "
@@ -82,13 +91,18 @@ def true_exponents(
         )
     if not 0 <= transient < len(x):
         raise SaltationError(f"transient must be from 0 to {len(x) - 1}, got {transient}")
+    currents = x.detach().cpu().double().numpy()
+    if not np.isfinite(currents).all():
+        wrong = float(currents[~np.isfinite(currents)][0])
+        raise SaltationError(f"the input must be finite, got {wrong}")
     rest = model.rest(torch.zeros((), dtype=torch.float64))
     start = np.array([float(part) for part in rest])
     drawn = np.random.default_rng(seed).normal(size=(len(start), len(start)))
     frame = np.linalg.qr(drawn)[0]
-    runs = [Run(model, column, start, frame) for column in x.detach().cpu().double().numpy().T]
+    runs = [Run(model, column, start, frame, name=b) for b, column in enumerate(currents.T)]
     growth = torch.from_numpy(np.stack([run.growth for run in runs], 2))[transient:]
     steps = len(growth)
+    vanished = sum(run.vanished for run in runs)
     return Lyapunov(
         exponents=growth.sum(0) / (steps * model.dt),
         growth=growth,
@@ -96,20 +110,26 @@ def true_exponents(
         norms=torch.ones(steps, 1, len(runs), dtype=growth.dtype),
         layers=(model.title,),
         transient=transient,
-        floored=sum(run.floored for run in runs),
-        settings={"estimator": "true", "spikes": sum(run.spikes for run in runs)},
+        floored=0,
+        settings={
+            "estimator": "true",
+            "spikes": sum(run.spikes for run in runs),
+            **({"vanished": vanished} if vanished else {}),
+        },
         unit="unit of time",
     )
 
 
 class Run:
-    """One neuron, its tangents orthonormal again at the end of every step and at every spike.
+    """One neuron along its exact solution, with perturbations that stay orthonormal.
 
     Parameters
     ----------
     model, currents, start, frame
         Input of every step ``[T]``; the state ``[n]`` and orthonormal perturbations ``[n, n]``,
         column by column, that it begins with.
+    name
+        Of the neuron, for errors.
 
     Attributes
     ----------
@@ -117,88 +137,85 @@ class Run:
         ``[n]``, at the end.
     growth
         ``[T, n]``: logarithm of each vector's growth over a step, spikes included.
-    spikes, floored
-        Their number, and how often a vector vanished.
+    spikes, vanished
+        Their number, and how often a jump took away all of a vector.
     """
 
-    def __init__(self, model: Neuron, currents: Vector, start: Vector, frame: Vector) -> None:
-        self.model = model
-        self.frame = frame
-        u, n = start, len(start)
-        self.growth = np.zeros((len(currents), n))
-        self.spikes = self.floored = 0
-        for t, x in enumerate(currents):
-            left = model.dt
-            while left > 0:
-                u, spent = self._flow(u, x, left)
-                self._decompose(t)
-                left -= spent
-                if left > 0:
-                    u = self._jump(u, x)
-                    self._decompose(t)
-                    self.spikes += 1
-        self.state = u
+    def __init__(
+        self, model: Neuron, currents: Vector, start: Vector, frame: Vector, name: int = 0
+    ) -> None:
+        self._model = model
+        self._between = ClosedForm(model) if ClosedForm.applies(model) else Integrated(model)
+        self.state, self._frame = start, frame
+        self.growth = np.zeros((len(currents), len(start)))
+        self.spikes = self.vanished = 0
+        for t, x in enumerate(currents.tolist()):
+            try:
+                if t == 0:
+                    self._begin()
+                self._step(t, x)
+            except Unsolved as reason:
+                raise SaltationError(
+                    f"{model.title} neuron {name} in step {t} {reason} (state "
+                    f"{[float(f'{part:.6g}') for part in self.state]}, input {x:g}, threshold "
+                    f"{model.v_threshold:g}, jump '{model.jump}')"
+                ) from None
 
-    def _flow(self, u: Vector, x: float, time: float) -> tuple[Vector, float]:
-        """The state at the next spike, or after ``time``; how long that took."""
-        from scipy.integrate import solve_ivp  # slow to import
+    def _begin(self) -> None:
+        """Spikes of a state that begins at or above threshold: at once, however it is perturbed."""
+        while self.state[0] >= self._model.v_threshold:
+            after = self._reset(self.state)
+            if after[0] >= self.state[0]:
+                raise _ENDLESS
+            self._multiply(0, derivative(self._reset, self.state))
+            self.state = after
 
-        n = len(u)
+    def _step(self, t: int, x: float) -> None:
+        left, before = self._model.dt, self.spikes
+        carry = 0.0
+        while left > 0:
+            passage = self._between.passage(self.state, self._frame, x, left)
+            self.growth[t] += passage.logs
+            self.state, self._frame = passage.state, passage.frame
+            if not passage.spiked:
+                return
+            # Compensated (Kahan, 1965): else rounding would shift the last of many spikes.
+            spent = passage.spent + carry
+            rest = left - spent
+            carry = spent - (left - rest)
+            left = rest
+            self._spike(t, x)
+            if self.spikes - before > _MOST:
+                raise Unsolved(
+                    f"spikes more than {_MOST} times; if it is meant to, take shorter steps"
+                )
 
-        def velocity(_: float, y: Vector) -> Vector:
-            state, tangents = y[:n], y[n:].reshape(n, n)
-            jacobian = _derivative(lambda c: self._velocity(c, x), state)
-            return np.concatenate([self._velocity(state, x), (jacobian @ tangents).ravel()])
-
-        def threshold(_: float, y: Vector) -> float:
-            return float(y[0] - self.model.v_threshold)
-
-        threshold.terminal, threshold.direction = True, 1  # type: ignore[attr-defined]
-        start = np.concatenate([u, self.frame.ravel()])
-        run = solve_ivp(
-            velocity,
-            (0, time),
-            start,
-            method="DOP853",
-            rtol=_TOLERANCE,
-            atol=_TOLERANCE,
-            events=threshold,
-        )
-        if run.status < 0 or not np.isfinite(run.y[:, -1]).all():
-            raise SaltationError(f"the solution of {self.model.title} ends: {run.message}")
-        self.frame = run.y[n:, -1].reshape(n, n)
-        spent = float(run.t[-1]) if run.status == 1 else time
-        end: Vector = run.y[:n, -1]
-        return end, spent
-
-    def _jump(self, u: Vector, x: float) -> Vector:
-        after: Vector = np.real(self._reset(u.astype(complex)))
-        slope = _derivative(self._reset, u)
+    def _spike(self, t: int, x: float) -> None:
+        """The jump at a crossing, and the saltation matrix."""
+        u, after = self.state, self._reset(self.state)
+        if after[0] >= self._model.v_threshold:
+            raise _ENDLESS
+        slope = derivative(self._reset, u)
         before, later = self._velocity(u, x), self._velocity(after, x)
-        with np.errstate(divide="ignore"):
-            correction = np.outer(later - slope @ before, np.eye(len(u))[0]) / before[0]
-        self.frame = (slope + correction) @ self.frame
-        return after
+        # S differs from DR in the column of v alone; there two of its terms cancel.
+        slope[:, 0] = (later - slope[:, 1:] @ before[1:]) / before[0]
+        self._multiply(t, slope)
+        self.state = after
 
-    def _decompose(self, t: int) -> None:
-        self.frame, r = np.linalg.qr(self.frame)
+    def _multiply(self, t: int, matrix: Vector) -> None:
+        """Perturbations after a jump, orthonormal again, and their growth."""
+        self.spikes += 1
+        self._frame, r = np.linalg.qr(matrix @ self._frame)
         size = np.abs(np.diag(r))
-        self.floored += int((size < FLOOR).sum())
-        self.growth[t] += np.log(np.maximum(size, FLOOR))
+        rest = size[:-1].prod()
+        if rest > 0:  # The volume has the digits of the last that the others would leave it.
+            size[-1] = abs(np.linalg.det(matrix)) / rest
+        self.vanished += int((size == 0).sum())
+        with np.errstate(divide="ignore"):
+            self.growth[t] += np.log(size)
 
-    def _velocity(self, u: Any, x: float) -> Any:
-        return np.array(self.model.velocity(x, self.model.State(*u)))
+    def _velocity(self, u: Vector, x: float) -> Vector:
+        return np.array(self._model.velocity(x, self._model.State(*u.tolist())))
 
     def _reset(self, u: Any) -> Any:
-        return np.array(self.model.apply_jump(self.model.State(*u), 1.0))  # type: ignore[arg-type]
-
-
-def _derivative(function: Callable[[Any], Any], at: Vector) -> Vector:
-    """Jacobian of a function of real polynomials, column by column from a complex step.
-
-    Source: Squire & Trapp, "Using complex variables to estimate derivatives of real functions",
-    SIAM Review 40, 1998.
-    """
-    steps = at + 1j * _STEP * np.eye(len(at))
-    columns: Vector = np.stack([np.imag(function(one)) / _STEP for one in steps], 1)
-    return columns
+        return np.array(self._model.apply_jump(self._model.State(*u), 1.0))  # type: ignore[arg-type]
