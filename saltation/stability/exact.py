@@ -41,10 +41,10 @@ def true_exponents(
     is ``f+ / f-``. Neither the scheme nor a surrogate has a part in this: of the neuron's ``dt``
     only the duration of each input is taken, which may be many time constants.
 
-    A spike at the very end of a step belongs to that step and its input. A state that begins at or
-    above threshold spikes at once, however it is perturbed, so that S = DR: a hard reset then takes
-    all of a perturbation of v away, the exponent is -inf, ``settings`` has the number of such
-    losses as ``vanished``, and a ``transient`` leaves them out.
+    A spike at the very end of a step belongs to that step and its input. A state that begins above
+    threshold, or on it and not about to fall, spikes at once, however it is perturbed, so that
+    S = DR: a hard reset then takes all of a perturbation of v away, the exponent is -inf,
+    ``settings`` has the number of such losses as ``vanished``, and a ``transient`` leaves them out.
 
     LIF and CUBA-LIF are solved in closed form, to rounding. Others are integrated with a relative
     tolerance of 1e-12; a potential within 1e-11 of threshold is as good as there.
@@ -152,7 +152,7 @@ class Run:
         for t, x in enumerate(currents.tolist()):
             try:
                 if t == 0:
-                    self._begin()
+                    self._begin(x)
                 self._step(t, x)
             except Unsolved as reason:
                 raise SaltationError(
@@ -161,14 +161,28 @@ class Run:
                     f"{model.v_threshold:g}, jump '{model.jump}')"
                 ) from None
 
-    def _begin(self) -> None:
+    def _begin(self, x: float) -> None:
         """Spikes of a state that begins at or above threshold: at once, however it is perturbed."""
-        while self.state[0] >= self._model.v_threshold:
+        while self._over(x):
             after = self._reset(self.state)
             if after[0] >= self.state[0]:
                 raise _ENDLESS
             self._multiply(0, derivative(self._reset, self.state))
             self.state = after
+            self._count(0)
+
+    def _over(self, x: float) -> bool:
+        """Whether the potential is above threshold, or on it and not about to fall."""
+        above = float(self.state[0]) - self._model.v_threshold
+        if above:
+            return above > 0
+        velocity = self._velocity(self.state, x)
+        turn = derivative(lambda u: self._velocity(u, x), self.state)[0] @ velocity
+        return bool((velocity[0] or turn) >= 0)
+
+    def _count(self, before: int) -> None:
+        if self.spikes - before > _MOST:
+            raise Unsolved(f"spikes more than {_MOST} times; if it is meant to, take shorter steps")
 
     def _step(self, t: int, x: float) -> None:
         left, before = self._model.dt, self.spikes
@@ -185,10 +199,7 @@ class Run:
             carry = spent - (left - rest)
             left = rest
             self._spike(t, x)
-            if self.spikes - before > _MOST:
-                raise Unsolved(
-                    f"spikes more than {_MOST} times; if it is meant to, take shorter steps"
-                )
+            self._count(before)
 
     def _spike(self, t: int, x: float) -> None:
         """The jump at a crossing, and the saltation matrix."""
@@ -214,8 +225,8 @@ class Run:
         with np.errstate(divide="ignore"):
             self.growth[t] += np.log(size)
 
-    def _velocity(self, u: Vector, x: float) -> Vector:
-        return np.array(self._model.velocity(x, self._model.State(*u.tolist())))
+    def _velocity(self, u: Any, x: float) -> Any:
+        return np.array(self._model.velocity(x, self._model.State(*u)))
 
     def _reset(self, u: Any) -> Any:
         return np.array(self._model.apply_jump(self._model.State(*u), 1.0))  # type: ignore[arg-type]
