@@ -90,7 +90,8 @@ class Lyapunov:
         values, errors = self.spectrum.detach(), self.standard_error
         lines = [f"{'':>4}  exponent per {self.unit}   standard error"]
         for i, (value, error) in enumerate(zip(values, errors, strict=True), start=1):
-            shown = "one sample" if torch.isnan(error) else f"{float(error):.4f}"
+            alone = self.exponents.shape[1] == 1
+            shown = "one sample" if alone else f"{float(error):.4f}"
             lines.append(f"{f'λ{i}':>4}  {float(value):+17.4f}   {shown:>14}")
         lines.append(
             f"{self.exponents.shape[1]} samples, {self.horizon} steps after {self.transient}; "

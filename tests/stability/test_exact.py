@@ -263,6 +263,7 @@ def test_states_that_begin_above_threshold() -> None:
     hard = st.true_exponents(st.LIF(v_rest=1.5), silent)
     assert hard.settings == {"estimator": "true", "spikes": 1, "vanished": 1}
     assert hard.spectrum.tolist() == [-math.inf]
+    assert "one sample" not in str(st.true_exponents(st.LIF(v_rest=1.5), silent.expand(4, 2)))
     later = st.true_exponents(st.LIF(v_rest=1.5), silent, transient=1)
     assert later.spectrum.tolist() == pytest.approx([-0.5])
     for v, spikes in ((1.0, 0), (1.5, 1), (2.0, 1), (2.5, 2), (3.5, 3)):
