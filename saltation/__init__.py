@@ -10,9 +10,14 @@ from saltation.encoding import common_times, direct, latency, poisson
 from saltation.errors import (
     ConfigError,
     DataError,
+    LayoutWarning,
     MissingDataError,
+    NotFiniteError,
+    OtherNumericsError,
     SaltationError,
     StabilityWarning,
+    UnitWarning,
+    UnknownNumericsWarning,
 )
 from saltation.interop import adapt
 from saltation.layers import (
@@ -68,9 +73,12 @@ __all__ = [
     "CubaLIF",
     "DataError",
     "Izhikevich",
+    "LayoutWarning",
     "Lyapunov",
     "LyapunovPenalty",
     "MissingDataError",
+    "NotFiniteError",
+    "OtherNumericsError",
     "PairSTDP",
     "Readout",
     "Recurrent",
@@ -81,6 +89,8 @@ __all__ = [
     "SpikeStatistics",
     "StabilityWarning",
     "TraceRSTDP",
+    "UnitWarning",
+    "UnknownNumericsWarning",
     "WinnerTakeAllNetwork",
     "adapt",
     "common_times",

@@ -14,12 +14,12 @@ serves Python integers, numpy, torch tensors on any device, and numba.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
-from saltation.errors import SaltationError
+from saltation.errors import SaltationError, shown, tensor, whole
 
 MASK = 0xFFFFFFFF
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
@@ -28,6 +28,7 @@ _WEYL_0, _WEYL_1 = 0x9E3779B9, 0xBB67AE85
 # Streams keep draws for different purposes apart; four bits beside the epoch.
 TRAIN, TEST, ORDER, CROP, FLIP = range(5)
 _STREAM_BITS = 4
+STREAMS = 1 << _STREAM_BITS
 MAX_EPOCH = 1 << (32 - _STREAM_BITS)
 
 
@@ -52,22 +53,33 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> tuple[Any, A
     return c0, c1, c2, c3
 
 
-def key(seed: int) -> tuple[int, int]:
+def key(seed: SupportsIndex) -> tuple[int, int]:
     """The two key words of a seed in [0, 2**64)."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-        raise SaltationError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-    return seed & MASK, seed >> 32
+    value = whole(seed)
+    if value is None or not 0 <= value < 1 << 64:
+        raise SaltationError(f"seed must be an integer in [0, 2**64), got {shown(seed)}")
+    return value & MASK, value >> 32
 
 
-def epoch_word(epoch: int, stream: int) -> int:
+def epoch_word(epoch: SupportsIndex, stream: SupportsIndex) -> int:
     """The counter word that holds the epoch (28 bits) and the stream (4 bits)."""
-    if not 0 <= epoch < MAX_EPOCH:
-        raise SaltationError(f"epoch must be in [0, {MAX_EPOCH}), got {epoch!r}")
-    return (epoch << _STREAM_BITS) | stream
+    value, place = whole(epoch), whole(stream)
+    if value is None or not 0 <= value < MAX_EPOCH:
+        raise SaltationError(f"epoch must be an integer in [0, {MAX_EPOCH}), got {shown(epoch)}")
+    # One that is too large would spill into the epoch and give another epoch's numbers.
+    if place is None or not 0 <= place < STREAMS:
+        raise SaltationError(f"stream must be an integer in [0, {STREAMS}), got {shown(stream)}")
+    return (value << _STREAM_BITS) | place
 
 
 def words(
-    block: Tensor | int, site: Tensor | int, sample: Tensor, *, seed: int, epoch: int, stream: int
+    block: Tensor | int,
+    site: Tensor | int,
+    sample: Tensor,
+    *,
+    seed: SupportsIndex,
+    epoch: SupportsIndex,
+    stream: SupportsIndex,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draws ``4 * block`` to ``4 * block + 3`` of each (site, sample).
 
@@ -88,13 +100,44 @@ def words(
     )
 
 
-def uint32(seed: int, epoch: int, stream: int, sample: Tensor, draw: int = 0) -> Tensor:
+def uint32(
+    seed: SupportsIndex,
+    epoch: SupportsIndex,
+    stream: SupportsIndex,
+    sample: Tensor,
+    draw: SupportsIndex = 0,
+) -> Tensor:
     """Draw number ``draw`` of each sample: int64 in [0, 2**32), of the shape of ``sample``."""
-    return words(draw // 4, 0, sample, seed=seed, epoch=epoch, stream=stream)[draw % 4]
+    place = whole(draw)
+    if place is None or not 0 <= place < 4 << 32:
+        raise SaltationError(f"draw must be an integer in [0, 2**34), got {shown(draw)}")
+    check_words("sample indices", sample)
+    return words(place // 4, 0, sample, seed=seed, epoch=epoch, stream=stream)[place % 4]
 
 
-def permutation(n: int, seed: int, epoch: int) -> Tensor:
+def permutation(n: SupportsIndex, seed: SupportsIndex, epoch: SupportsIndex) -> Tensor:
     """A random order of ``n`` samples, int64 ``[n]``: a function of (seed, epoch) alone."""
-    high, low, _, _ = words(0, 0, torch.arange(n), seed=seed, epoch=epoch, stream=ORDER)
+    size = whole(n)
+    if size is None or not 0 <= size < 1 << 32:
+        raise SaltationError(f"n must be an integer in [0, 2**32), got {shown(n)}")
+    high, low, _, _ = words(0, 0, torch.arange(size), seed=seed, epoch=epoch, stream=ORDER)
     # 63 bits per sample, so that ties, which the sort breaks by index, hardly occur.
     return torch.argsort(((high >> 1) << 32) | low, stable=True)
+
+
+def check_words(what: str, values: Tensor) -> None:
+    """Refuse a tensor that does not hold integers in [0, 2**32), the words of a counter.
+
+    Raises
+    ------
+    SaltationError
+        With the range of what it holds.
+    """
+    tensor(what, values)
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise SaltationError(f"{what} must be integers, got {values.dtype}")
+    if not values.numel():
+        return
+    low, high = (int(end) for end in values.aminmax())
+    if low < 0 or high > MASK:
+        raise SaltationError(f"{what} must be in [0, 2**32), got {low} to {high}")

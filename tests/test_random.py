@@ -15,6 +15,7 @@ import saltation as st
 from saltation.random import (
     MAX_EPOCH,
     ORDER,
+    STREAMS,
     TEST,
     TRAIN,
     epoch_word,
@@ -99,11 +100,35 @@ def test_epoch_and_stream_do_not_collide() -> None:
     assert epoch_word(MAX_EPOCH - 1, 15) == 2**32 - 1
 
 
-@pytest.mark.parametrize("epoch", [-1, MAX_EPOCH])
-def test_epoch_out_of_range_is_refused(epoch: int) -> None:
+@pytest.mark.parametrize("epoch", [-1, MAX_EPOCH, 0.5, True, "0"])
+def test_bad_epoch_is_refused(epoch: object) -> None:
     """An epoch that would spill into another counter word is an error."""
-    with pytest.raises(st.SaltationError, match=f"epoch must be in .* got {epoch}"):
-        epoch_word(epoch, TRAIN)
+    with pytest.raises(st.SaltationError, match=f"epoch must be an integer in .* got {epoch!r}"):
+        epoch_word(epoch, TRAIN)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stream", [-1, STREAMS, 1.0, False, None])
+def test_bad_stream_is_refused(stream: object) -> None:
+    """A stream of more than four bits would be another epoch's."""
+    with pytest.raises(st.SaltationError, match=f"stream must be an integer .* got {stream!r}"):
+        epoch_word(0, stream)  # type: ignore[arg-type]
+
+
+def test_bad_samples_and_draws_are_refused() -> None:
+    """Indices and numbers of draws are words of the counter, too."""
+    for sample in (torch.tensor([-1]), torch.tensor([2**32]), torch.tensor([0.5])):
+        with pytest.raises(st.SaltationError, match=r"sample indices must be (in|integers)"):
+            uint32(0, 0, TRAIN, sample)
+    with pytest.raises(st.SaltationError, match=r"draw must be an integer in .* got -1"):
+        uint32(0, 0, TRAIN, torch.tensor([0]), draw=-1)
+    with pytest.raises(st.SaltationError, match=r"n must be an integer in .* got -1"):
+        permutation(-1, 0, 0)
+
+
+def test_integers_of_numpy_and_torch() -> None:
+    """Name the same place of a draw."""
+    assert key(np.uint64(2**64 - 1)) == key(2**64 - 1)
+    assert epoch_word(torch.tensor(3), np.int8(1)) == epoch_word(3, 1)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 0.5, True, "0"])
