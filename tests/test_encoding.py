@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,7 +19,7 @@ from torch import Tensor
 import saltation as st
 from saltation.encoding import ENCODERS, POISSON_METHODS
 from saltation.kernels.sampling import active, bernoulli_trains, draws
-from saltation.random import TEST, TRAIN, philox
+from saltation.random import TEST, TRAIN, philox, words
 from tests.facts import within_standard_errors
 
 RANDOM = {
@@ -30,6 +33,7 @@ PROBABILITY = {
     "common_times": lambda x, dt: 1 - math.exp(-x * dt),
 }
 
+crowded = pytest.mark.filterwarnings("ignore::saltation.UnitWarning")
 every_random_encoder = pytest.mark.parametrize("name", RANDOM)
 
 
@@ -164,6 +168,7 @@ def test_methods_share_their_draws() -> None:
     assert (exact < linear).any()
 
 
+@crowded
 @given(
     dt=some.sampled_from([0.05, 0.1, 0.3, 1.0, 2.5, 7.0]) | some.floats(0.01, 5.0),
     steps=some.integers(1, 30),
@@ -182,6 +187,45 @@ def test_common_times_follow_the_rate() -> None:
     x = rates(4, 5).double()
     assert torch.equal(st.common_times(2 * x, 30, 0.25), st.common_times(x, 30, 0.5))
     assert st.common_times(torch.full((2, 3), 1e-300, dtype=torch.float64), 5).sum() == 0
+
+
+def event_by_event(x: Tensor, steps: int, dt: float, seed: int) -> Tensor:
+    """The train of each rate of ``x`` [B, F], one event after the other."""
+    spikes = torch.zeros(steps, *x.shape)
+    for b, f in x.nonzero().tolist():
+        time, rate, block = 0.0, float(x[b, f]), 0
+        while time < steps * dt:
+            place: dict[str, Any] = {"seed": seed, "epoch": 0, "stream": TRAIN}
+            for draw in words(block, f, torch.tensor(b), **place):
+                time += -float(torch.log((draw.double() + 0.5) / 2**32)) / rate
+                if time / dt < steps:
+                    spikes[int(time / dt), b, f] = 1
+            block += 1
+    return spikes
+
+
+@crowded
+@pytest.mark.parametrize(
+    ("high", "dt"), [(0.01, 1.0), (1.0, 0.1), (5.0, 0.7), (40.0, 0.5), (300.0, 0.05)]
+)
+def test_common_times_event_by_event(high: float, dt: float) -> None:
+    """The same spikes as one event after the other gives, whatever is drawn at once."""
+    x = high * rates(2, 5, seed=3).double()
+    ours = st.common_times(x, 30, dt, seed=5)
+    assert torch.equal(ours, event_by_event(x, 30, dt, 5).double())
+
+
+def test_common_times_of_large_rates() -> None:
+    """With 23 events in a step each bin has one, as no interval can be longer than 22.9 / rate;
+    just below, too, though nobody says so, and beyond any number it costs nothing."""
+    longest = -math.log(0.5 / 2**32)
+    assert 22.8 < longest < 23
+    crowded = torch.tensor([[22.9, 23.1, 1e6, 1e30, 1e300]], dtype=torch.float64)
+    with pytest.warns(st.UnitWarning, match="nearly every step has a spike"):
+        spikes = st.common_times(crowded, 200)
+    assert (spikes == 1).all()
+    with pytest.warns(st.UnitWarning):
+        assert st.common_times(torch.full((2, 3), 1e7), 1000, 1e-4).all()
 
 
 @every_random_encoder
@@ -213,8 +257,8 @@ def test_bad_rates_are_refused(name: str, rate: float) -> None:
 @every_random_encoder
 @pytest.mark.parametrize("steps", [0, -1, 2.5, True])
 def test_bad_steps_are_refused(name: str, steps: int) -> None:
-    """Steps are integers of at least 1."""
-    with pytest.raises(st.SaltationError, match="steps must be an integer of at least 1"):
+    """Steps are positive integers."""
+    with pytest.raises(st.SaltationError, match="steps must be a positive integer, got"):
         RANDOM[name](torch.ones(2, 3), steps)
 
 
@@ -247,8 +291,88 @@ def test_bad_index_is_refused(name: str, index: Tensor) -> None:
 @every_random_encoder
 def test_integer_images_are_refused(name: str) -> None:
     """A uint8 image is not a rate."""
-    with pytest.raises(st.SaltationError, match=r"floating-point tensor .* torch\.uint8"):
+    wrong = r"floating-point tensor .* torch\.uint8 \[2, 3\]; divide pixels of 0 to 255 by 255"
+    with pytest.raises(st.SaltationError, match=wrong):
         RANDOM[name](torch.ones(2, 3, dtype=torch.uint8), 5)
+
+
+@every_random_encoder
+@pytest.mark.parametrize("numbers", [np.ones((2, 3)), [[0.5]], 0.5, None, "rates"])
+def test_what_is_no_tensor_is_refused(name: str, numbers: Any) -> None:
+    """By the name of its type."""
+    wrong = f"x must be a torch tensor, got {type(numbers).__name__}"
+    with pytest.raises(st.SaltationError, match=wrong):
+        RANDOM[name](numbers, 5)
+
+
+@every_random_encoder
+def test_a_gradient_is_refused(name: str) -> None:
+    """Spikes that are drawn have none; without grad mode nobody asks for it."""
+    x = rates(2, 3).requires_grad_()
+    with pytest.raises(st.SaltationError, match=r"spikes have no gradient .* detach it"):
+        RANDOM[name](x, 5)
+    with torch.no_grad():
+        assert torch.equal(RANDOM[name](x, 5), RANDOM[name](x.detach(), 5))
+
+
+@every_random_encoder
+def test_numbers_of_numpy_and_torch(name: str) -> None:
+    """Are taken where numbers of Python are, for the same train."""
+    x = rates(2, 3)
+    train = RANDOM[name](x, 10, 0.5, seed=3, epoch=2, stream=TEST)
+    whole = {"seed": np.uint64(3), "epoch": torch.tensor(2), "stream": np.int8(TEST)}
+    for steps, dt in (
+        (np.int64(10), np.float32(0.5)),
+        (torch.tensor(10), torch.tensor(0.5)),
+        (np.array(10), Fraction(1, 2)),
+    ):
+        assert torch.equal(RANDOM[name](x, steps, dt, **whole), train)
+    for dt in ("0.5", None, True, np.ones(2), torch.ones(1)):
+        with pytest.raises(st.SaltationError, match="dt must be a finite number above 0, got"):
+            RANDOM[name](x, 10, dt)
+
+
+@every_random_encoder
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        *(("stream", value) for value in (16, -1, 1.0)),
+        *(("epoch", value) for value in (2**28, 0.5, True)),
+        *(("seed", value) for value in ("0", -1)),
+    ],
+)
+def test_what_fixes_the_train_is_checked(name: str, what: str, value: Any) -> None:
+    """Stream 16 of epoch 0 would be epoch 1; refused where nothing is drawn, too."""
+    for x in (rates(2, 3), torch.zeros(0, 3)):
+        with pytest.raises(st.SaltationError, match=f"{what} must be an integer in .*, got"):
+            RANDOM[name](x, 5, **{what: value})
+
+
+@pytest.mark.parametrize("name", ["exact", "linear", "common_times"])
+@pytest.mark.parametrize(
+    ("high", "dt", "warns"),
+    [(255.0, 1.0, True), (200.0, 0.05, True), (255.0, 0.01, False), (1.0, 40.0, False)],
+)
+def test_pixels_as_rates_warn(name: str, high: float, dt: float, warns: bool) -> None:
+    """Where nearly every step would have a spike; rates of at most 1 are meant."""
+    x = high * torch.ones(2, 3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        RANDOM[name](x, 5, dt)
+    assert [w.category for w in caught] == [st.UnitWarning] * warns
+    assert all(w.filename == __file__ for w in caught)
+
+
+def test_rounding_above_one_is_one() -> None:
+    """A probability of 1 + 1e-7 is 1; more is refused with its digits."""
+    for dtype, excess in ((torch.float32, 1e-7), (torch.float64, 1e-7), (torch.bfloat16, 7e-3)):
+        x = torch.full((2, 3), 1 + excess, dtype=dtype)
+        assert x[0, 0] > 1
+        assert st.poisson(x, 20, method="bernoulli").all()
+        assert st.latency(x, 20)[0].all()
+    x = torch.full((2, 3), 1.00001, dtype=torch.float64)
+    with pytest.raises(st.SaltationError, match=r"up to 1\.00001$"):
+        st.poisson(x, 20, method="bernoulli")
 
 
 def test_bernoulli_and_latency_refuse_more_than_one() -> None:
@@ -258,6 +382,9 @@ def test_bernoulli_and_latency_refuse_more_than_one() -> None:
         st.poisson(x, 5, method="bernoulli")
     with pytest.raises(st.SaltationError, match=r"latency takes intensities .* up to 1\.5"):
         st.latency(x, 5)
+    for encode in (partial(st.poisson, method="bernoulli"), st.latency):
+        with pytest.raises(st.SaltationError, match=r"up to 191\.25; divide pixels .* by 255"):
+            encode(torch.tensor([[0.0, 191.25]]), 5)
     with pytest.raises(st.SaltationError, match="did you mean 'exact'"):
         st.poisson(x, 5, method="exakt")
 
