@@ -30,6 +30,7 @@ from saltation.layers import (
     SpikeConv2d,
     SpikeLinear,
     SpikeStatistics,
+    allow_other_numerics,
     watch,
 )
 from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
@@ -93,6 +94,7 @@ __all__ = [
     "UnknownNumericsWarning",
     "WinnerTakeAllNetwork",
     "adapt",
+    "allow_other_numerics",
     "common_times",
     "depth_growth",
     "diagnose",

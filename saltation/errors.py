@@ -8,6 +8,7 @@ import numbers
 import operator
 from collections.abc import Iterable
 from decimal import Decimal
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
@@ -78,9 +79,27 @@ def choose(what: str, given: str, allowed: Iterable[str]) -> str:
         )
     if given in names:
         return given
-    near = difflib.get_close_matches(given, names, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(given.lower(), by_lower, n=1)
+    hint = f"; did you mean '{by_lower[near[0]]}'?" if near else ""
     raise SaltationError(f"unknown {what} '{given}'{hint} (allowed: {', '.join(names)})")
+
+
+def register(what: str, table: dict[str, Any], name: str, new: type[Any]) -> None:
+    """Enter ``new`` in ``table``; the same class may be defined again, as in a notebook.
+
+    Raises
+    ------
+    SaltationError
+        If another class has the name.
+    """
+    old = table.get(name, new)
+    if (old.__module__, old.__qualname__) != (new.__module__, new.__qualname__):
+        raise SaltationError(
+            f"{what} '{name}' is taken by {old.__qualname__}: give {new.__qualname__} a name of "
+            "its own"
+        )
+    table[name] = new
 
 
 def number(what: str, given: Number, allowed: str = "a number") -> float:
@@ -143,6 +162,11 @@ def whole(given: Any) -> int | None:
         return None
 
 
+def entries(given: Any) -> list[Any]:
+    """What ``given`` holds, nothing if it is no collection, or text."""
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else []
+
+
 def flag(what: str, given: bool) -> bool:
     """``given`` if it is True or False, else raise `SaltationError`."""
     if not isinstance(given, bool | np.bool_):
@@ -173,6 +197,8 @@ def shown(given: Any) -> str:
         return f"{kind} of shape {list(given.shape)}, not one number"
     if isinstance(given, type):
         return f"the class {given.__name__}"
+    if isinstance(given, FunctionType | BuiltinFunctionType):
+        return f"the function {given.__name__}"
     text = " ".join(repr(given).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 

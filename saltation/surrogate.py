@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from saltation.errors import choose, positive
+from saltation.errors import SaltationError, choose, positive, register, shown
 
 SURROGATES: dict[str, type[Surrogate]] = {}
 
@@ -120,7 +120,7 @@ SLOPES: dict[type[Any], Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Surrogate(ABC):
-    """Base of all spike functions; a subclass names itself and appears in `SURROGATES`.
+    """Base of all spike functions; a subclass that names itself appears in `SURROGATES`.
 
     A subclass gives `numbers` for one of the functions in `SLOPES`, or overrides `derivative`, with
     which it runs in the reference loop alone.
@@ -129,11 +129,13 @@ class Surrogate(ABC):
     name: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
-        SURROGATES[cls.name] = cls
+        if "name" in cls.__dict__:
+            register("surrogate", SURROGATES, cls.name, cls)
 
     def __post_init__(self) -> None:
         for parameter in fields(self):
-            positive(f"{type(self).__name__} {parameter.name}", getattr(self, parameter.name))
+            what = f"{type(self).__name__} {parameter.name}"
+            object.__setattr__(self, parameter.name, positive(what, getattr(self, parameter.name)))
 
     @property
     @abstractmethod
@@ -312,12 +314,31 @@ class Smooth:
 
     surrogate: Surrogate
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.surrogate, Surrogate):
+            raise SaltationError(
+                f"Smooth takes a surrogate such as Sigmoid(4.0), got {shown(self.surrogate)}"
+            )
+
     def __call__(self, u: Tensor) -> Tensor:
         return self.surrogate.primitive(u)
 
 
-def get_surrogate(surrogate: str | Surrogate | Smooth) -> Surrogate | Smooth:
-    """The surrogate of that name with its default parameters; an object passes through."""
+def get_surrogate(surrogate: Any) -> Surrogate | Smooth:
+    """The surrogate of that name with its default parameters; an object passes through.
+
+    Raises
+    ------
+    SaltationError
+        If there is no surrogate of that name, or it is a class or another callable.
+    """
     if isinstance(surrogate, str):
         return SURROGATES[choose("surrogate", surrogate, SURROGATES)]()
-    return surrogate
+    if isinstance(surrogate, Surrogate | Smooth):
+        return surrogate
+    ours = isinstance(surrogate, type) and issubclass(surrogate, Surrogate | Smooth)
+    hint = f": write {surrogate.__name__}(...)" if ours else ""
+    raise SaltationError(
+        f"surrogate must be a name or an object of saltation.surrogate, got {shown(surrogate)}"
+        f"{hint} (allowed: {', '.join(SURROGATES)})"
+    )

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from saltation.errors import SaltationError, choose, positive
-from saltation.layers import SpikeStatistics, merged, watch, watch_potentials
+from saltation.layers import SpikeStatistics, merged, noted, watch, watch_potentials
 from saltation.ranks import Ranks
 from saltation.snapshot import Keeper, Stateful, restore, take
 
@@ -212,10 +212,12 @@ def fit(
         diverged = ""
         model.train()
         for step, batch in enumerate(train(epoch), start=1):
-            outputs = logits(model, batch, epoch, True)
+            with noted() as unseen:  # neurons are silent where their currents are NaN
+                outputs = logits(model, batch, epoch, True)
             loss = cross_entropy(outputs, batch.labels)
-            if ranks.total([not tally.add(loss, outputs, batch.labels)])[0]:
-                diverged = "the loss"
+            finite = tally.add(loss, outputs, batch.labels)
+            if ranks.total([not finite or bool(unseen)])[0]:
+                diverged = "a neuron's current" if finite and unseen else "the loss"
                 break
             for term in terms:
                 loss = loss + term(network, batch, epoch)
@@ -246,7 +248,7 @@ def fit(
         seconds = time.perf_counter() - start
         seen: dict[str, Tensor] = {}
         if potentials:
-            with torch.no_grad(), watch_potentials(network) as seen:
+            with torch.no_grad(), noted(), watch_potentials(network) as seen:
                 logits(network, next(iter(test(epoch))), epoch, False)
         if keeper is not None and not diverged:
             keeper.save(epoch, take(parts), test_score.accuracy)
@@ -275,7 +277,7 @@ def evaluate(
     """Score of ``network`` in evaluation mode, and spike statistics of its layers by name."""
     network.eval()
     tally = _Tally()
-    with watch(network) as statistics:
+    with watch(network) as statistics, noted():
         for done, batch in enumerate(batches, start=1):
             if not len(batch.labels):  # all of it is the part of other processes
                 continue

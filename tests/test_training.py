@@ -123,6 +123,17 @@ def test_divergence_is_recorded_with_its_epoch_and_step(broken: str) -> None:
     assert [r.epoch for r in seen] == [1, 2]
 
 
+def test_currents_that_are_not_finite_are_a_divergence() -> None:
+    """Of neurons that fall silent by it the loss says nothing: NaN in the third batch of images."""
+    data = two_blobs()
+    data[2].images[3, 1] = math.nan
+    seen: list[EpochRecord] = []
+    _, records = run(Optimisation(epochs=2), train=lambda _: data)
+    with pytest.raises(Diverged, match="a neuron's current is not finite at epoch 1, step 3"):
+        seen.extend(drain(records, seen))
+    assert math.isfinite(seen[0].train.loss)
+
+
 def drain(records: Iterator[EpochRecord], into: list[EpochRecord]) -> list[EpochRecord]:
     for record in records:
         into.append(record)

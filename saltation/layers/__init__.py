@@ -1,8 +1,10 @@
 """Time-first layers: neurons, readouts, and statistics of what they emit."""
 
 from saltation.layers.conv import SpikeConv2d
+from saltation.layers.inputs import noted
 from saltation.layers.linear import SpikeLinear
 from saltation.layers.neuron import LAYERS, LIF, CubaLIF, Izhikevich, SpikingLayer
+from saltation.layers.numerics import WithNumerics, allow_other_numerics
 from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
@@ -21,8 +23,11 @@ __all__ = [
     "SpikeLinear",
     "SpikeStatistics",
     "SpikingLayer",
+    "WithNumerics",
+    "allow_other_numerics",
     "merged",
     "neuron_layers",
+    "noted",
     "watch",
     "watch_potentials",
 ]

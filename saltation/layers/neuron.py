@@ -6,22 +6,24 @@ A layer has no hidden state: every call starts from rest and forgets. There is n
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from saltation.errors import SaltationError, choose
+from saltation.errors import Number, SaltationError, choose, register
 from saltation.kernels import dispatch
 from saltation.kernels.reference import MEMORIES, Stage, Trace
-from saltation.neurons import CubaLIFNeuron, IzhikevichNeuron, LIFNeuron, Neuron
+from saltation.layers.inputs import check_currents, check_finite
+from saltation.layers.numerics import WithNumerics
+from saltation.neurons import NEURONS, CubaLIFNeuron, IzhikevichNeuron, LIFNeuron, Neuron
 from saltation.surrogate import Sigmoid, Smooth, Surrogate, get_surrogate
 
 LAYERS: dict[str, type[SpikingLayer]] = {}
 
 
-class SpikingLayer(nn.Module):
-    """Base of the neuron layers; a subclass only names its model.
+class SpikingLayer(WithNumerics):
+    """Base of the neuron layers; a subclass that names its model appears in `LAYERS`.
 
     Parameters
     ----------
@@ -39,12 +41,22 @@ class SpikingLayer(nn.Module):
     -----
     StabilityWarning
         Once, at construction, if the scheme is not stable with this dt.
+    UnitWarning
+        At construction, if there are 1000 steps or more in a time constant, or a step is ten of
+        them or more.
     """
 
     neuron_type: ClassVar[type[Neuron]]
 
     def __init_subclass__(cls) -> None:
-        LAYERS[cls.neuron_type.name] = cls
+        if "neuron_type" not in cls.__dict__:
+            # A layer of a model that has one; only what it says itself is its own.
+            if "__init__" in cls.__dict__:
+                made = inspect.signature(cls.__init__)
+                own = list(made.parameters.values())[1:]
+                cls.__signature__ = made.replace(parameters=own)  # type: ignore[attr-defined]
+            return
+        register("layer of neuron", LAYERS, cls.neuron_type.name, cls)
         # The layer documents itself with its model's parameters; they stand once.
         own = list(inspect.signature(SpikingLayer.__init__).parameters.values())[2:-1]
         model = list(inspect.signature(cls.neuron_type).parameters.values())
@@ -67,6 +79,7 @@ class SpikingLayer(nn.Module):
             choose(f"{self.neuron_type.title} parameter", name, known)
         self.neuron = self.neuron_type(*args, **parameters)
         self.neuron.warn_if_unstable(stacklevel=2)
+        self.neuron.warn_of_units(stacklevel=2)
         self.surrogate = get_surrogate(surrogate)
         self.backend = choose("backend", backend, dispatch.BACKENDS)
         self.memory = choose("memory", memory, MEMORIES)
@@ -89,24 +102,27 @@ class SpikingLayer(nn.Module):
         Returns
         -------
         spikes [T, B, ...], or ``(spikes, state)`` if a state was given.
+
+        Raises
+        ------
+        SaltationError
+            If ``x`` has another form, or the state that of another model or batch.
+        NotFiniteError
+            If ``x`` holds NaN or infinity, on a CPU.
         """
-        _check_sequence(x)
-        if state is None:
-            return self._run(x, self.neuron.rest(x[0]), record=False).spikes
-        trace = self._run(x, self._checked(state, x[0]), record=False)
-        return trace.spikes, trace.state
+        trace = self._traced(x, state, record=False)
+        return trace.spikes if state is None else (trace.spikes, trace.state)
 
     def record(self, x: Tensor, state: Any = None) -> Trace:
         """Like `forward`, and return potentials and states of every step in a `Trace`."""
-        _check_sequence(x)
-        start = self.neuron.rest(x[0]) if state is None else self._checked(state, x[0])
-        return self._run(x, start, record=True)
+        return self._traced(x, state, record=True)
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step for streaming: currents ``[B, ...]`` to ``(spikes [B, ...], state)``.
 
         Without a state the step starts from rest.
         """
+        check_currents(x, "[B, ...]", 1)
         # A call of the layer, so that who listens to it sees its steps.
         spikes, after = self(x[None], self.neuron.rest(x) if state is None else state)
         return spikes[0], after
@@ -125,6 +141,21 @@ class SpikingLayer(nn.Module):
         """The resting state for one step's currents ``x`` of ``[B, ...]``."""
         return self.neuron.rest(x)
 
+    def numerics(self) -> dict[str, Any]:
+        """The model and its parameters, but for what changes gradients alone."""
+        neuron = self.neuron
+        known = NEURONS.get(neuron.name) is type(neuron)
+        names = [name for name in neuron.parameters() if name != "detach_reset"]
+        model = neuron.name if known else type(neuron).__qualname__
+        return {"neuron": model, **{name: getattr(neuron, name) for name in names}}
+
+    def _traced(self, x: Tensor, state: Any, record: bool) -> Trace:
+        check_currents(x, "[T, B, ...] with at least one step", 2)
+        start = self.neuron.rest(x[0]) if state is None else self._checked(state, x[0])
+        trace = self._run(x, start, record)
+        check_finite(x, trace.state)
+        return trace
+
     def _run(self, x: Tensor, state: Any, record: bool) -> Trace:
         if torch.compiler.is_compiling() and self.backend != "reference" and self._key:
             captured = None if record else dispatch.run_captured(self._key, self.neuron, x, state)
@@ -140,40 +171,96 @@ class SpikingLayer(nn.Module):
                 f"({', '.join(names)}), got {type(state).__name__}"
             )
         for name, part in zip(names, state, strict=True):
-            if part.shape != x.shape:
+            if not isinstance(part, Tensor) or part.shape != x.shape:
+                given = list(part.shape) if isinstance(part, Tensor) else type(part).__name__
                 raise SaltationError(
-                    f"state {name} must have the shape of one step, {list(x.shape)}, "
-                    f"got {list(part.shape)}"
+                    f"state {name} must have the shape of one step, {list(x.shape)}, got {given}"
                 )
         return self.neuron.State(*state)
 
     def extra_repr(self) -> str:
         defaults = self.neuron_type()
         values = {k: getattr(self.neuron, k) for k in self.neuron.parameters()}
-        shown = {
-            k: v for k, v in values.items() if k in ("dt", "scheme") or v != getattr(defaults, k)
-        }
+        always = ("dt", "scheme", *self.neuron.time_constants)
+        shown = {k: v for k, v in values.items() if k in always or v != getattr(defaults, k)}
         parts = [f"{k}={v!r}" for k, v in shown.items()]
         parts += [f"surrogate={self.surrogate}", f"backend='{self.backend}'"]
         return ", ".join(parts if self.memory == "store" else [*parts, f"memory='{self.memory}'"])
 
 
+# The signatures stand here for type checkers and editors alone: their defaults are the models'.
+
+
 class LIF(SpikingLayer):
     neuron_type = LIFNeuron
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            tau: Number | None = ...,
+            dt: Number | None = ...,
+            scheme: str | None = ...,
+            beta: Number | None = ...,
+            decay_input: bool = ...,
+            v_threshold: Number = ...,
+            v_reset: Number = ...,
+            v_rest: Number = ...,
+            jump: str = ...,
+            detach_reset: bool = ...,
+            *,
+            surrogate: str | Surrogate | Smooth = ...,
+            backend: str = ...,
+            memory: str = ...,
+        ) -> None: ...
 
 
 class Izhikevich(SpikingLayer):
     neuron_type = IzhikevichNeuron
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            tau: Number = ...,
+            dt: Number = ...,
+            scheme: str = ...,
+            v_c: Number = ...,
+            a0: Number = ...,
+            v_rest: Number = ...,
+            tau_w: Number = ...,
+            a: Number = ...,
+            b: Number = ...,
+            v_threshold: Number = ...,
+            v_reset: Number = ...,
+            w_rest: Number = ...,
+            jump: str = ...,
+            detach_reset: bool = ...,
+            *,
+            surrogate: str | Surrogate | Smooth = ...,
+            backend: str = ...,
+            memory: str = ...,
+        ) -> None: ...
+
 
 class CubaLIF(SpikingLayer):
     neuron_type = CubaLIFNeuron
 
+    if TYPE_CHECKING:
 
-def _check_sequence(x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise SaltationError(f"input currents must be floating point, got {x.dtype}")
-    if x.ndim < 2 or x.shape[0] == 0:
-        raise SaltationError(
-            f"input currents must be [T, B, ...] with at least one step, got {list(x.shape)}"
-        )
+        def __init__(
+            self,
+            tau: Number = ...,
+            tau_syn: Number = ...,
+            dt: Number = ...,
+            scheme: str = ...,
+            v_threshold: Number = ...,
+            v_reset: Number = ...,
+            v_rest: Number = ...,
+            jump: str = ...,
+            detach_reset: bool = ...,
+            *,
+            surrogate: str | Surrogate | Smooth = ...,
+            backend: str = ...,
+            memory: str = ...,
+        ) -> None: ...

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from saltation.errors import choose
+from saltation.errors import SaltationError, choose, tensor
+from saltation.layers.numerics import WithNumerics
 
 
 def _largest(outputs: Tensor) -> Tensor:
@@ -23,7 +25,7 @@ READOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Readout(nn.Module):
+class Readout(WithNumerics):
     """Reduce the output layer over time.
 
     Parameters
@@ -43,8 +45,23 @@ class Readout(nn.Module):
         self.kind = choose("readout", kind, READOUTS)
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """``[T, B, classes]`` to ``[B, classes]``."""
+        """``[T, B, classes]`` to ``[B, classes]``.
+
+        Raises
+        ------
+        SaltationError
+            If there is no dimension of time, no step, or no floating-point number.
+        """
+        tensor("outputs", outputs)
+        if outputs.ndim < 3 or not len(outputs) or not outputs.is_floating_point():
+            raise SaltationError(
+                "a readout takes floating-point outputs [T, B, classes] of at least one step, got "
+                f"{outputs.dtype} {list(outputs.shape)}"
+            )
         return READOUTS[self.kind](outputs)
+
+    def numerics(self) -> dict[str, Any]:
+        return {"readout": self.kind}
 
     def extra_repr(self) -> str:
         return repr(self.kind)

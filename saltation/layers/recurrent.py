@@ -9,10 +9,11 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from saltation.errors import SaltationError
+from saltation.errors import SaltationError, count, tensor
 from saltation.kernels import dispatch
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.reference import Trace
+from saltation.layers.inputs import check_finite
 from saltation.layers.neuron import SpikingLayer
 
 
@@ -59,10 +60,8 @@ class Recurrent(nn.Module):
             raise SaltationError(
                 f"Recurrent takes a neuron layer such as st.LIF(), got {type(layer).__name__}"
             )
-        if not isinstance(features, int) or isinstance(features, bool) or features < 1:
-            raise SaltationError(f"features must be a positive integer, got {features!r}")
         self.layer = layer
-        self.features = features
+        self.features = features = count("features", features)
         # Column by column in memory, because a spike takes a column.
         self.weight = nn.Parameter(torch.empty(features, features).T)
         self.bias = nn.Parameter(torch.empty(features)) if bias else None
@@ -122,10 +121,12 @@ class Recurrent(nn.Module):
         start = self.rest(x[0]) if state is None else self._checked(state, x[0])
         neuron, spike = self.layer.neuron, self.layer.surrogate
         parts = x, self._feedback, start, record, self.layer.memory
-        return dispatch.recurrent(self.layer.backend, neuron, spike, *parts)
+        trace = dispatch.recurrent(self.layer.backend, neuron, spike, *parts)
+        check_finite(x, trace.state.neuron)
+        return trace
 
     def _check(self, x: Tensor, what: str, form: str, dimensions: int) -> None:
-        if not x.is_floating_point():
+        if not tensor(what, x).is_floating_point():
             raise SaltationError(f"{what} must be floating point, got {x.dtype}")
         fits = x.ndim == dimensions and x.shape[-1] == self.features
         if not fits or (dimensions == 3 and len(x) == 0):

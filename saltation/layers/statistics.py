@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saltation.errors import SaltationError, tensor
 from saltation.layers.recurrent import neuron_layers
 
 
@@ -29,15 +30,29 @@ class SpikeStatistics:
         self.counts: Tensor | None = None
 
     def update(self, spikes: Tensor) -> None:
-        """Add spikes of ``[T, B, ...]``."""
+        """Add spikes of ``[T, B, ...]``.
+
+        Raises
+        ------
+        SaltationError
+            If ``spikes`` has another form, or another number of neurons than before.
+        """
+        if tensor("spikes", spikes).ndim < 2 or spikes.is_complex():
+            raise SaltationError(
+                f"spikes must be [T, B, ...], got {spikes.dtype} {list(spikes.shape)}"
+            )
         self.count((spikes > 0).sum(dim=0), len(spikes))
 
     def count(self, counts: Tensor, steps: int) -> None:
         """Add what samples and neurons emitted, ``[B, ...]``, in so many steps."""
+        each = counts.sum(dim=0).flatten()
+        if self.counts is not None and len(self.counts) != len(each):
+            raise SaltationError(
+                f"statistics of {len(self.counts)} neurons were given the spikes of {len(each)}"
+            )
         self.sites += counts.numel() * steps
         self.spikes += int(counts.sum())
-        counts = counts.sum(dim=0).flatten()
-        self.counts = counts if self.counts is None else self.counts + counts
+        self.counts = each if self.counts is None else self.counts + each
 
     @property
     def rates(self) -> Tensor | None:

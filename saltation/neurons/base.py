@@ -19,18 +19,30 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.errors import SaltationError, StabilityWarning, choose
+from saltation.errors import (
+    SaltationError,
+    StabilityWarning,
+    UnitWarning,
+    choose,
+    flag,
+    number,
+    register,
+)
 from saltation.schemes import SCHEMES, Scheme, get_scheme
 
 Spike = Callable[[Tensor], Tensor]
 
 NEURONS: dict[str, type[Neuron]] = {}
 
+# Steps in the shortest and longest time constant, beyond which its unit is doubted: a step of ten
+# time constants leaves nothing of the potential.
+_FEWEST, _MOST = 0.1, 1000.0
+
 JUMPS = ("hard", "soft", "soft_delayed", "none")
 
 
 class Neuron(ABC):
-    """Base of all models; a subclass names itself and appears in `NEURONS`.
+    """Base of all models; a subclass that names itself appears in `NEURONS`.
 
     A subclass is a frozen dataclass with the fields ``dt``, ``scheme``, ``v_threshold``,
     ``v_reset``, ``jump`` and ``detach_reset`` beside its own parameters. ``linear`` says that its
@@ -52,13 +64,19 @@ class Neuron(ABC):
     detach_reset: bool
 
     def __init_subclass__(cls) -> None:
-        NEURONS[cls.name] = cls
+        if "name" in cls.__dict__:
+            register("neuron", NEURONS, cls.name, cls)
 
     def __post_init__(self) -> None:
         for parameter in fields(self):  # type: ignore[arg-type]  # a subclass is a dataclass
-            value = getattr(self, parameter.name)
-            if isinstance(value, int | float) and not np.isfinite(value):
-                raise SaltationError(f"{self.title} {parameter.name} must be finite, got {value}")
+            what, value = f"{self.title} {parameter.name}", getattr(self, parameter.name)
+            if parameter.type in (float, "float"):
+                value = number(what, value)
+                if not np.isfinite(value):
+                    raise SaltationError(f"{what} must be finite, got {value}")
+            elif parameter.type in (bool, "bool"):
+                value = flag(what, value)
+            object.__setattr__(self, parameter.name, value)
         choose("scheme", self.scheme, SCHEMES)
         if self.scheme not in self.schemes:
             raise SaltationError(
@@ -150,6 +168,29 @@ class Neuron(ABC):
     def is_stable(self) -> bool:
         """Whether a small perturbation of the resting state does not grow from step to step."""
         return self.stability_scheme.is_stable(self.jacobian, self.dt)
+
+    @property
+    def time_constants(self) -> dict[str, float]:
+        """Those of the equations by name, in the unit of ``dt``."""
+        return {name: getattr(self, name) for name in self.parameters() if name.startswith("tau")}
+
+    def warn_of_units(self, stacklevel: int = 2) -> None:
+        """Emit a `UnitWarning` if a time constant and dt look as if in two units of time."""
+        for name, tau in self.time_constants.items():
+            if not _FEWEST < tau / self.dt < _MOST:
+                few = tau < self.dt
+                many = (
+                    f"{self.dt / tau:.4g} {name} in a step"
+                    if few
+                    else (f"{tau / self.dt:.4g} steps in {name}")
+                )
+                warnings.warn(
+                    f"{self.title} with {name} = {tau:g} and dt = {self.dt:g} has {many}: give "
+                    "both in the same unit of time, such as milliseconds",
+                    UnitWarning,
+                    stacklevel=stacklevel + 1,
+                )
+                return
 
     def warn_if_unstable(self, stacklevel: int = 2) -> None:
         """Emit a `StabilityWarning` if the step is outside the scheme's limit."""

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.errors import SaltationError, positive
+from saltation.errors import SaltationError, number, positive, shown
 from saltation.neurons.base import JUMPS, Neuron, Spike
 from saltation.schemes import SCHEMES, get_scheme
 
@@ -93,14 +93,16 @@ class LIFNeuron(Neuron):
     def __post_init__(self) -> None:
         given = {k: getattr(self, k) for k in ("tau", "dt", "scheme")}
         if self.beta is not None:
-            clash = [f"{k}={v!r}" for k, v in given.items() if v is not None]
+            beta = number("LIF beta", self.beta, "a number in [0, 1]")
+            clash = [f"{k}={shown(v)}" for k, v in given.items() if v is not None]
             if clash:
                 raise SaltationError(
-                    f"LIF takes either beta or tau, dt and scheme, got beta={self.beta} and "
+                    f"LIF takes either beta or tau, dt and scheme, got beta={beta} and "
                     f"{', '.join(clash)}"
                 )
-            if not 0 <= self.beta <= 1:
-                raise SaltationError(f"LIF beta must be in [0, 1], got {self.beta}")
+            if not 0 <= beta <= 1:
+                raise SaltationError(f"LIF beta must be in [0, 1], got {beta}")
+            object.__setattr__(self, "beta", beta)
         for k, default in (("tau", 2.0), ("dt", 1.0), ("scheme", "exponential")):
             if given[k] is None:
                 object.__setattr__(self, k, default)
@@ -126,6 +128,10 @@ class LIFNeuron(Neuron):
         # expm1 keeps the digits of 1 - exp(-z) that the difference would lose for small steps.
         c = -math.expm1(-z) if SCHEMES[self.scheme].exact_if_linear else 1 - a
         return a, c if self.decay_input else self.tau * c
+
+    @property
+    def time_constants(self) -> dict[str, float]:
+        return super().time_constants if self.beta is None else {}
 
     @property
     def jacobian(self) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saltation.errors import SaltationError
+from saltation.layers.inputs import noted
 from saltation.layers.statistics import as_written
 from saltation.stepping.ports import Port, RefusedError, State
 
@@ -286,6 +287,7 @@ class Session:
         network = self._stepped.network
         with ExitStack() as stack:
             stack.enter_context(undisturbed(network))
+            stack.enter_context(noted())  # estimators and verdicts say themselves what they found
             for port in self._stepped.ports:
                 stack.callback(port.open())
             outermost = {id(port) for port in self._stepped.outermost}

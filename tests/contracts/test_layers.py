@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as some
 from torch import Tensor, nn
 
 import saltation as st
+from saltation.layers import noted
 from tests.contracts.conftest import Case
 
 
@@ -59,12 +61,14 @@ def test_state_carried_over_is_one_long_run(case: Case) -> None:
 
 
 def test_starts_from_rest_and_forgets(case: Case) -> None:
-    """A call leaves nothing behind: the next one is the same, and the module holds no tensor."""
+    """A call leaves nothing behind: the next one is the same, and the module holds no tensor, but
+    says in its state dict what it computes by."""
     layer, x = case.layer(), case.currents(12, 3, 4)
     first = layer(x)
     layer(case.currents(12, 3, 4, seed=1))
     assert torch.equal(layer(x), first)
-    assert layer.state_dict() == {}
+    assert [*layer.parameters(), *layer.buffers()] == []
+    assert list(layer.state_dict()) == ["_extra_state"]
 
 
 def test_samples_do_not_see_each_other(case: Case) -> None:
@@ -151,6 +155,55 @@ def test_bad_sequences_are_refused(case: Case) -> None:
             layer(torch.ones(shape))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_currents_that_are_not_finite_are_refused(case: Case, backend: str, value: float) -> None:
+    """One among many, at the first step or the last, in every way to call a layer."""
+    layer = case.layer(backend=backend)
+    for step in (0, 4):
+        x = case.currents(5, 2, 3, dtype=torch.float32)
+        x[step, 1, 2] = value
+        state = layer.rest(x[0])
+        calls: list[Callable[[], object]] = [
+            lambda x=x: layer(x),
+            lambda x=x, state=state: layer(x, state),
+            lambda x=x: layer.record(x),
+            lambda x=x, step=step: layer.step(x[step]),
+            lambda x=x: st.Recurrent(layer, 3)(x),
+        ]
+        for call in calls:
+            with pytest.raises(st.NotFiniteError, match=r"got NaN or infinity in 1 of (30|6) val"):
+                call()
+        with noted() as found:
+            calls[0]()
+        assert len(found) == 1
+
+
+def test_finite_currents_are_not_looked_at_under_transforms(case: Case) -> None:
+    """vmap and forward mode run as they did; an overflow under finite currents is not refused."""
+    layer, x = case.layer(), case.currents(3, 2, 3)
+    assert torch.equal(torch.vmap(layer)(x.unsqueeze(0))[0], layer(x))
+    assert torch.equal(torch.func.jvp(layer, (x,), (x,))[0], layer(x))
+    huge = torch.full((60, 2), torch.finfo(torch.float32).max / 4)
+    for sign in (1, -1):
+        layer(sign * huge)
+
+
+def test_what_is_no_tensor_is_refused(case: Case) -> None:
+    """Lists, arrays and states of them, by the name of their type."""
+    layer, x = case.layer(), case.currents(3, 2, 3)
+    for wrong in (x.numpy(), x.tolist(), None):
+        name = type(wrong).__name__
+        for call in (layer, layer.record, layer.step):
+            with pytest.raises(st.SaltationError, match=f"must be a torch tensor, got {name}"):
+                call(wrong)
+    state = tuple(part.numpy() for part in layer.rest(x[0]))
+    with pytest.raises(st.SaltationError, match=r"one step, \[2, 3\], got ndarray"):
+        layer(x, state)
+    with pytest.raises(st.SaltationError, match=r"floating point, got torch\.complex"):
+        layer(x * 1j)
+
+
 def test_bad_states_are_refused(case: Case) -> None:
     """A state of another model or another batch is named as such."""
     layer, x = case.layer(), case.currents(5, 2, 3)
@@ -166,16 +219,18 @@ def test_bad_states_are_refused(case: Case) -> None:
 
 
 def test_repr_tells_how_it_was_made(case: Case) -> None:
-    """Every parameter that differs from its default, and the scheme and dt always."""
+    """Every parameter that differs from its default, and time constants, scheme and dt always."""
     layer = case.layer(v_threshold=1.25)
     shown = layer.extra_repr().split(", ")
     neuron = layer.neuron
-    for name in (*case.parameters, "v_threshold", "dt", "scheme"):
+    always = ("dt", "scheme", *neuron.time_constants)
+    assert "tau" in always or neuron.beta is not None  # type: ignore[attr-defined]
+    for name in (*case.parameters, "v_threshold", *always):
         value = getattr(neuron, name)
         if name != "jump" or value != "hard":
             assert f"{name}={value!r}" in shown
     default = type(neuron)()
     for field in dataclasses.fields(neuron):  # type: ignore[arg-type]
-        if field.name not in ("dt", "scheme"):
+        if field.name not in always:
             differs = getattr(neuron, field.name) != getattr(default, field.name)
             assert any(part.startswith(f"{field.name}=") for part in shown) == differs

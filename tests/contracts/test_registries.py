@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import textwrap
 
 import pytest
 
@@ -12,6 +14,7 @@ from saltation.layers import LAYERS
 from saltation.neurons import NEURONS
 from saltation.neurons.base import JUMPS
 from saltation.schemes import SCHEMES
+from saltation.surrogate import SURROGATES
 
 every_neuron = pytest.mark.parametrize("name", NEURONS)
 
@@ -26,6 +29,54 @@ def test_every_neuron_has_a_layer(name: str) -> None:
     of_layers = ["surrogate", "backend", "memory"]
     assert [*inspect.signature(NEURONS[name]).parameters, *of_layers] == list(own)
     assert set(LAYERS) == set(NEURONS)
+
+
+@every_neuron
+def test_signatures_for_type_checkers_name_what_there_is(name: str) -> None:
+    """What stands in the source for editors has the names, and the order, of the model's."""
+    layer = LAYERS[name]
+    (made,) = ast.parse(textwrap.dedent(inspect.getsource(layer))).body
+    (init,) = (node for node in ast.walk(made) if isinstance(node, ast.FunctionDef))
+    written = [arg.arg for arg in (*init.args.args, *init.args.kwonlyargs)]
+    assert written == ["self", *inspect.signature(layer).parameters]
+
+
+@every_neuron
+def test_a_subclass_does_not_take_the_name(name: str) -> None:
+    """Of its layer, or of its neuron, whose parameters it has; its own signature is its own."""
+    layer, neuron = LAYERS[name], NEURONS[name]
+    own = type("Own", (layer,), {})
+    type("OwnNeuron", (neuron,), {})
+    assert LAYERS[name] is layer
+    assert NEURONS[name] is neuron
+    assert inspect.signature(own) == inspect.signature(layer)
+    assert repr(own()).startswith("Own(tau=2.0, ")
+
+    def init(self: object, gain: float = 1.0) -> None: ...
+
+    assert list(inspect.signature(type("Own", (layer,), {"__init__": init})).parameters) == ["gain"]
+    with pytest.raises(st.SaltationError, match=f"neuron '{name}' is taken by {neuron.__name__}"):
+        type("Other", (neuron,), {"name": name})
+    with pytest.raises(st.SaltationError, match=f"'{name}' is taken by {layer.__name__}: give"):
+        type("Other", (layer,), {"neuron_type": neuron})
+
+
+def test_a_surrogate_does_not_take_a_name() -> None:
+    """A subclass that names itself as another is refused; one without a name has none."""
+    sigmoid = SURROGATES["sigmoid"]
+    type("Own", (sigmoid,), {})
+    assert SURROGATES["sigmoid"] is sigmoid
+    with pytest.raises(st.SaltationError, match="surrogate 'atan' is taken by ATan: give Other"):
+        type("Other", (sigmoid,), {"name": "atan"})
+
+
+def test_a_class_may_be_defined_again() -> None:
+    """As when a notebook's cell is run twice: the later one has the name."""
+    made = [type("Again", (SURROGATES["sigmoid"],), {"name": "again"}) for _ in range(2)]
+    try:
+        assert SURROGATES["again"] is made[1]
+    finally:
+        del SURROGATES["again"]
 
 
 @every_neuron

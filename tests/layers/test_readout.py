@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import saltation as st
 from saltation.layers import READOUTS, Readout
 
 # [T=3, B=1, 2 classes]
@@ -49,6 +50,17 @@ def test_max_sends_its_gradient_to_one_step() -> None:
     assert sorted(x.grad[:, 0, 0].tolist()) == [0.0, 0.0, 1.0]
     assert x.grad[0, 0, 0] == 0
     assert x.grad[:, 0, 1].tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("kind", READOUTS)
+def test_bad_outputs_are_refused(kind: str) -> None:
+    """A missing dimension, no step, integers, lists."""
+    wrong = r"floating-point outputs \[T, B, classes\] of at least one step, got torch\."
+    for outputs in (torch.rand(3, 2), torch.rand(0, 1, 2), torch.ones(3, 1, 2).long()):
+        with pytest.raises(st.SaltationError, match=wrong):
+            Readout(kind)(outputs)
+    with pytest.raises(st.SaltationError, match="outputs must be a torch tensor, got list"):
+        Readout(kind)(OUTPUTS)
 
 
 def test_kind_shows() -> None:

@@ -52,6 +52,19 @@ def test_batches_add_up(sizes: list[int], seed: int) -> None:
     assert parts.dead_fraction == pytest.approx(1 - spikes.amax(dim=(0, 1)).mean().item(), abs=1e-6)
 
 
+def test_other_neurons_are_refused() -> None:
+    """One neuron would be added to all of three."""
+    statistics = st.SpikeStatistics()
+    statistics.update(torch.ones(2, 2, 3))
+    before = numbers(statistics)
+    for neurons in (1, 4):
+        with pytest.raises(st.SaltationError, match=f"of 3 neurons .* the spikes of {neurons}"):
+            statistics.update(torch.ones(2, 2, neurons))
+    with pytest.raises(st.SaltationError, match=r"spikes must be \[T, B, ...\], got"):
+        statistics.update(torch.ones(3))
+    assert numbers(statistics) == before
+
+
 def network() -> nn.Sequential:
     """Two hidden layers that spike under positive input."""
     made = st.spiking_mlp((3, 4, 5, 2))
