@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import one_hot
 
-from saltation.errors import SaltationError, positive
+from saltation.errors import SaltationError, count, not_negative, positive, tensor
 from saltation.kernels import dispatch
-from saltation.layers import LIF, SpikeLinear
+from saltation.kernels.events import SpikeTensor
+from saltation.layers import LIF, SpikeLinear, WithNumerics
+from saltation.layers.inputs import check_finite
 
 
 class Activity(NamedTuple):
@@ -47,7 +48,7 @@ class Activity(NamedTuple):
         return self.output_counts.sum(1) == 0
 
 
-class WinnerTakeAllNetwork(nn.Module):
+class WinnerTakeAllNetwork(WithNumerics):
     """Input, hidden and output layer of LIF neurons; in every step one output may keep its spike.
 
     ``dv/dt = -v / tau + x``, spike where ``v >= v_threshold``, then ``v = 0``; the currents are
@@ -102,9 +103,8 @@ class WinnerTakeAllNetwork(nn.Module):
         output_gain: float = 5.0,
     ) -> None:
         super().__init__()
-        for what, size in (("features", features), ("hidden", hidden), ("classes", classes)):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise SaltationError(f"{what} must be a positive integer, got {size!r}")
+        features, hidden = count("features", features), count("hidden", hidden)
+        classes = count("classes", classes)
         self.input_gain = positive("input_gain", input_gain)
         self.output_gain = positive("output_gain", output_gain)
         self.input = SpikeLinear(features, hidden, bias=False).requires_grad_(False)
@@ -128,17 +128,20 @@ class WinnerTakeAllNetwork(nn.Module):
         Raises
         ------
         SaltationError
-            If shapes do not fit, a label is not a class, or the teaching current is negative or
-            comes without labels.
+            If shapes do not fit, spikes are not finite, a label is not a class, or the teaching
+            current is negative or comes without labels.
         """
         features, classes = self.input.in_features, self.output.out_features
+        if not tensor("input spikes", x).is_floating_point():
+            raise SaltationError(f"input spikes must be floating point, got {x.dtype}")
         if x.ndim != 3 or x.shape[2] != features or len(x) == 0:
             raise SaltationError(
                 f"input spikes must be [T, B, {features}] with at least one step, "
                 f"got {list(x.shape)}"
             )
-        if not 0 <= teach < math.inf:
-            raise SaltationError(f"teach must be a finite number of at least 0, got {teach!r}")
+        if not isinstance(x, SpikeTensor):
+            check_finite(x, (x,))
+        teach = not_negative("teach", teach)
         if teach and labels is None:
             raise SaltationError(f"a teaching current of {teach:g} needs labels, got none")
         # Not x.new_zeros, which asks spikes that are kept as events for the dense tensor.
@@ -153,13 +156,16 @@ class WinnerTakeAllNetwork(nn.Module):
         )
         return Activity(hidden.spikes, hidden.counts, outputs.spikes, outputs.counts)
 
+    def numerics(self) -> dict[str, Any]:
+        return {"input_gain": self.input_gain, "output_gain": self.output_gain}
+
     def extra_repr(self) -> str:
         return f"input_gain={self.input_gain:g}, output_gain={self.output_gain:g}"
 
 
 def checked_labels(labels: Tensor, batch: int, classes: int) -> Tensor:
     """``labels`` if they are one class each of a batch, else `SaltationError`."""
-    whole = not labels.is_floating_point() and labels.dtype != torch.bool
+    whole = not tensor("labels", labels).is_floating_point() and labels.dtype != torch.bool
     if labels.shape != (batch,) or not whole:
         raise SaltationError(
             f"labels must be one integer per sample, shape [{batch}], "

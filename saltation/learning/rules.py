@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from saltation.errors import SaltationError, choose, positive
+from saltation.errors import SaltationError, choose, count, fraction, positive, tensor
 from saltation.learning.network import Activity, checked_labels
 
 
@@ -62,10 +62,8 @@ class Rule(ABC):
     decay: float
 
     def __post_init__(self) -> None:
-        positive("lr", self.lr)
-        positive("clip", self.clip)
-        if not 0 <= self.decay < 1:
-            raise SaltationError(f"decay must be in [0, 1), got {self.decay!r}")
+        for name, check in (("lr", positive), ("clip", positive), ("decay", fraction)):
+            object.__setattr__(self, name, check(name, getattr(self, name)))
 
     @abstractmethod
     def change_of(self, activity: Activity, labels: Tensor) -> Tensor:
@@ -140,7 +138,7 @@ class RSTDP(Rule):
             If shapes do not fit or a label is not a class.
         """
         for what, counts in (("hidden", hidden_counts), ("output", output_counts)):
-            if counts.ndim != 2 or not counts.is_floating_point():
+            if tensor(f"{what} counts", counts).ndim != 2 or not counts.is_floating_point():
                 raise SaltationError(
                     f"{what} counts must be floating point [B, N], "
                     f"got {counts.dtype} {list(counts.shape)}"
@@ -150,8 +148,7 @@ class RSTDP(Rule):
                 "hidden and output counts must be of the same samples, "
                 f"got {list(hidden_counts.shape)} and {list(output_counts.shape)}"
             )
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise SaltationError(f"steps must be a positive integer, got {steps!r}")
+        steps = count("steps", steps)
         labels = checked_labels(labels, *output_counts.shape)
         return self.lr * REWARDS[self.reward](hidden_counts / steps, output_counts, labels)
 

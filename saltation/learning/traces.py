@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saltation.errors import SaltationError, choose, positive
+from saltation.errors import choose, not_negative, positive
 from saltation.kernels import dispatch
 from saltation.kernels.plasticity import Pair
 from saltation.learning.network import Activity, checked_labels
@@ -69,14 +69,11 @@ class PairRule(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("dt", "tau_plus", "tau_minus"):
-            positive(name, getattr(self, name))
+            object.__setattr__(self, name, positive(name, getattr(self, name)))
         for name in ("a_plus", "a_minus"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SaltationError(
-                    f"{name} must be a finite number of at least 0, got {getattr(self, name)!r}"
-                )
+            object.__setattr__(self, name, not_negative(name, getattr(self, name)))
         if self.total is not None:
-            positive("total", self.total)
+            object.__setattr__(self, "total", positive("total", self.total))
 
     def apply(self, weight: Tensor, change: Tensor) -> None:
         super().apply(weight, change)
@@ -130,7 +127,8 @@ class TraceRSTDP(PairRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         choose("reward", self.reward, MOMENTS)
-        positive("tau_eligibility", self.tau_eligibility)
+        tau = positive("tau_eligibility", self.tau_eligibility)
+        object.__setattr__(self, "tau_eligibility", tau)
 
     def change_of(self, activity: Activity, labels: Tensor) -> Tensor:
         labels = checked_labels(labels, *activity.output_counts.shape)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
+from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from saltation.encoding import direct
-from saltation.errors import SaltationError
+from saltation.errors import LayoutWarning, SaltationError, tensor
+from saltation.layers import WithNumerics
 
 
-class ImageNetwork(nn.Module, ABC):
+class ImageNetwork(WithNumerics, ABC):
     """Base of the networks that take images; a subclass says what it makes of a sequence.
 
     Attributes
@@ -43,6 +47,12 @@ class ImageNetwork(nn.Module, ABC):
         ------
         SaltationError
             If ``x`` has another shape or is not floating point.
+
+        Warns
+        -----
+        LayoutWarning
+            If a sequence has a batch as large as ``steps``, and another number of steps: time may
+            have come second.
         """
         return self.logits(self.as_sequence(x))
 
@@ -55,7 +65,11 @@ class ImageNetwork(nn.Module, ABC):
     def logits(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to logits ``[B, classes]``."""
 
+    def numerics(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
     def _check(self, x: Tensor) -> None:
+        tensor("images", x)
         known = x.ndim == 4 or (x.ndim == 5 and len(x) > 0)
         fits = known and all(
             side > 0 if wanted is None else side == wanted
@@ -69,4 +83,14 @@ class ImageNetwork(nn.Module, ABC):
             raise SaltationError(
                 f"the network takes floating-point images [B, {form}] or sequences [T, B, {form}] "
                 f"of at least one step, got {x.dtype} {list(x.shape)}"
+                + ("; divide pixels of 0 to 255 by 255" if x.dtype == torch.uint8 else "")
+            )
+        batch_first = x.ndim == 5 and x.shape[1] == self.steps and len(x) not in (1, self.steps)
+        if batch_first and not torch.compiler.is_compiling():
+            warnings.warn(
+                f"a sequence {list(x.shape)} is read as {len(x)} steps of {self.steps} images, by "
+                f"a network that shows an image for {self.steps} steps: if the batch comes first, "
+                "give x.transpose(0, 1)",
+                LayoutWarning,
+                stacklevel=5,  # through torch to the call of the network
             )

@@ -4,27 +4,63 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
 
 from torch import Tensor, nn
 
 from saltation.encoding import direct
-from saltation.errors import SaltationError, choose
-from saltation.layers import LAYERS, READOUTS, Readout, Sequential, SpikeLinear
+from saltation.errors import SaltationError, choose, count, entries, flag, shown, tensor, whole
+from saltation.layers import LAYERS, READOUTS, Readout, Sequential, SpikeLinear, WithNumerics
 from saltation.models.init import INITS
 from saltation.models.vgg import DEFAULTS
 from saltation.surrogate import FastSigmoid
 
 
+class SpikingMLP(Sequential):
+    """The network that `spiking_mlp` makes."""
+
+    def forward(self, input: Any) -> Any:  # noqa: A002  # its name in nn.Sequential
+        """Spikes ``[T, B, sizes[0]]`` to logits ``[B, sizes[-1]]``.
+
+        Raises
+        ------
+        SaltationError
+            If ``input`` has another shape or is not floating point.
+        """
+        first = next(iter(self), None)
+        if isinstance(first, nn.Linear):  # else the network was cut behind its weights
+            _check_rows(input, first.in_features)
+        return super().forward(input)
+
+
+def _check_rows(x: Tensor, features: int) -> None:
+    fits = tensor("input", x).ndim == 3 and len(x) and x.shape[2] == features
+    if fits and x.is_floating_point():
+        return
+    hint = ""
+    if x.ndim == 2 and x.shape[1] == features:
+        hint = ": time is missing, which an encoder such as saltation.poisson(x, steps) gives"
+    elif x.ndim == 4 and x.shape[1:].numel() == features:
+        hint = ": images are rows of pixels here, as in saltation.poisson(x.flatten(1), steps)"
+    elif x.ndim > 3 and x.shape[2:].numel() == features:
+        hint = ": images are rows of pixels here, x.flatten(2)"
+    elif not fits and x.ndim == 3 and features in x.shape[:2]:
+        hint = ": features come last"
+    raise SaltationError(
+        f"the network takes floating-point spikes or currents [T, B, {features}] of at least one "
+        f"step, got {x.dtype} {list(x.shape)}{hint}"
+    )
+
+
 def spiking_mlp(
-    sizes: Sequence[int],
+    sizes: Iterable[SupportsIndex],
     *,
     neuron: str = "lif",
     readout: str = "max",
     bias: bool = False,
     **parameters: Any,
-) -> Sequential:
+) -> SpikingMLP:
     """A chain of linear layers and neurons, and a readout over time.
 
     Every hidden layer is ``Linear`` followed by neurons; the output layer is ``Linear``, followed
@@ -45,33 +81,39 @@ def spiking_mlp(
 
     Returns
     -------
-    `Sequential` from spikes ``[T, B, sizes[0]]`` to logits ``[B, sizes[-1]]``.
+    `Sequential` (a `SpikingMLP`) from spikes ``[T, B, sizes[0]]`` to logits ``[B, sizes[-1]]``.
 
     Raises
     ------
     SaltationError
         If fewer than two sizes are given, one is below 1, or a name is unknown.
     """
-    if len(sizes) < 2 or min(sizes) < 1:
+    given = entries(sizes)
+    widths = [whole(size) or 0 for size in given]
+    if len(widths) < 2 or min(widths) < 1:
         raise SaltationError(
-            f"sizes must be two or more positive integers, input first, got {list(sizes)}"
+            f"sizes must be two or more positive integers, input first, got {shown(given or sizes)}"
         )
+    bias = flag("bias", bias)
     layer = LAYERS[choose("neuron", neuron, LAYERS)]
     choose("readout", readout, READOUTS)
     modules: list[nn.Module] = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
+    for fan_in, fan_out in itertools.pairwise(widths):
         modules += [SpikeLinear(fan_in, fan_out, bias=bias), layer(**parameters)]
     if readout != "spike_count":
         modules.pop()
-    return Sequential(*modules, Readout(readout))
+    return SpikingMLP(*modules, Readout(readout))
 
 
-class Shown(nn.Module):
+class Shown(WithNumerics):
     """Images, shown at every one of ``steps`` steps, and sequences of them as rows of pixels."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
+
+    def numerics(self) -> dict[str, Any]:
+        return {"steps": self.steps}
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W]`` to ``[steps, B, C H W]``, ``[T, B, C, H, W]`` to ``[T, B, C H W]``."""
@@ -109,6 +151,7 @@ def image_mlp(
     choose("init", init, INITS)
     if depth < 1:
         raise SaltationError(f"depth must be at least 1, got {depth}")
+    base_channels, steps = count("base_channels", base_channels), count("steps", steps)
     chain = spiking_mlp(
         (math.prod(shape), *[base_channels] * depth, classes),
         readout="sum",

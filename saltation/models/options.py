@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from saltation.errors import SaltationError
+from saltation.errors import count
 
 MOST_STAGES = 4  # of networks that are made to a depth
 
 
-def check_counts(**counts: Any) -> None:
-    """Refuse, by name, what is not a positive integer.
+def counts_of_options(**counts: Any) -> list[int]:
+    """The options as integers, in their order, if all are positive ones.
 
     Raises
     ------
     SaltationError
-        Naming the first of them.
+        Naming the first that is not.
     """
-    for name, count in counts.items():
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise SaltationError(f"{name} must be a positive integer, got {count!r}")
+    return [count(name, given) for name, given in counts.items()]
 
 
 def completed(

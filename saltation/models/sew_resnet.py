@@ -19,11 +19,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saltation.errors import SaltationError, choose
+from saltation.errors import SaltationError, choose, count, entries, shown
+from saltation.layers import WithNumerics
 from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS
-from saltation.models.options import MOST_STAGES, check_counts, completed
+from saltation.models.options import MOST_STAGES, completed, counts_of_options
 from saltation.surrogate import ATan, Smooth, Surrogate
 
 # What the neurons are unless told otherwise. Of LIF: integrate-and-fire, as the authors' code has.
@@ -45,7 +46,7 @@ BLOCKS: dict[str, tuple[tuple[int, bool, int], ...]] = {
 STEMS = ("cifar", "imagenet")
 
 
-class SEWBlock(nn.Module):
+class SEWBlock(WithNumerics):
     """A residual branch and a shortcut, both of which emit spikes, joined spike by spike.
 
     Attributes
@@ -66,6 +67,9 @@ class SEWBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to the shape of the branch's output."""
         return CONNECTIONS[self.connect](self.branch(x), self.shortcut(x))
+
+    def numerics(self) -> dict[str, Any]:
+        return {"connect": self.connect}
 
     def extra_repr(self) -> str:
         return f"connect={self.connect!r}"
@@ -175,11 +179,15 @@ def sew_resnet(
     >>> net = st.sew_resnet("basic", (1, 1), 1, 10, width=16)  # 6 layers, for digits
     >>> logits = net(images)  # [B, 1, 8, 8] to [B, 10]
     """
-    check_counts(in_channels=in_channels, classes=classes, width=width, steps=steps)
-    if not counts:
-        raise SaltationError("counts must hold the number of blocks of one stage or more, got none")
-    for count in counts:
-        check_counts(counts=count)
+    in_channels, classes, width, steps = counts_of_options(
+        in_channels=in_channels, classes=classes, width=width, steps=steps
+    )
+    numbers = [count("counts", blocks) for blocks in entries(counts)]
+    if not numbers:
+        raise SaltationError(
+            "counts must hold the number of blocks of one stage or more, got "
+            f"{shown(counts) if counts else 'none'}"
+        )
     convolutions = BLOCKS[choose("block", block, BLOCKS)]
     choose("stem", stem, STEMS)
     choose("init", init, INITS)
@@ -196,10 +204,10 @@ def sew_resnet(
             ConvBlock(in_channels, width, kernel=7, stride=2, **options), MaxPool()
         )
     stages, fan_in = [], width
-    for stage, count in enumerate(counts):
+    for stage, blocks_of_stage in enumerate(numbers):
         blocks = []
-        for number in range(count):
-            stride = 2 if stage and not number else 1
+        for place in range(blocks_of_stage):
+            stride = 2 if stage and not place else 1
             made = _block(convolutions, fan_in, width * 2**stage, stride, connect, options)
             fan_in = convolutions[-1][2] * width * 2**stage
             blocks.append(made)

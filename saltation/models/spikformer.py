@@ -17,12 +17,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saltation.errors import SaltationError, choose
-from saltation.layers import LAYERS
+from saltation.errors import SaltationError, choose, count, flag
+from saltation.layers import LAYERS, WithNumerics
 from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS
-from saltation.models.options import check_counts, completed
+from saltation.models.options import completed, counts_of_options
 from saltation.surrogate import Sigmoid, Smooth, Surrogate
 
 # What the neurons are unless told otherwise. Of LIF: those of the authors' code.
@@ -35,7 +35,7 @@ SCALE = 0.125
 PATCHES = (1, 2, 4, 8, 16)
 
 
-class SpikingSelfAttention(nn.Module):
+class SpikingSelfAttention(WithNumerics):
     """``neurons(norm(W_o s))`` with ``s = attention(scale Q K^T V)``, all of them spikes.
 
     Positions are the pixels of a map, and a linear map of every position is a 1x1 convolution.
@@ -81,6 +81,9 @@ class SpikingSelfAttention(nn.Module):
         products = query @ (key.mT @ value) if by_channels else (query @ key.mT) @ value
         spikes: Tensor = self.out(self.attention((SCALE * products).mT.reshape(x.shape)))
         return spikes
+
+    def numerics(self) -> dict[str, Any]:
+        return {"heads": self.heads}
 
     def _by_heads(self, x: Tensor) -> Tensor:
         """``[T, B, D, H, W]`` to ``[T, B, heads, positions, D / heads]``."""
@@ -231,7 +234,7 @@ def spikformer(
     >>> net = st.spikformer(1, 10, 8, patch=2, depth=1, width=64, heads=4)  # for digits
     >>> logits = net(images)  # [B, 1, 8, 8] to [B, 10]
     """
-    check_counts(
+    in_channels, classes, size, depth, width, heads, mlp_ratio, steps = counts_of_options(
         in_channels=in_channels,
         classes=classes,
         size=size,
@@ -241,6 +244,7 @@ def spikformer(
         mlp_ratio=mlp_ratio,
         steps=steps,
     )
+    patch, bias = count("patch", patch), flag("bias", bias)
     if patch not in PATCHES:
         allowed = ", ".join(map(str, PATCHES))
         raise SaltationError(f"patch must be one of {allowed}, got {patch!r}")

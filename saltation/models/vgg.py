@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saltation.errors import SaltationError, choose
+from saltation.errors import SaltationError, choose, fraction
 from saltation.models.blocks import AvgPool, ConvBlock
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS
-from saltation.models.options import MOST_STAGES, check_counts, completed
+from saltation.models.options import MOST_STAGES, completed, counts_of_options
 from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 
 MOST_CHANNELS = 512
@@ -131,7 +131,7 @@ def spiking_vgg(
     >>> net = st.spiking_vgg(3, 10)  # depth 8, for CIFAR-10
     >>> logits = net(images)  # [B, 3, 32, 32] to [B, 10]
     """
-    check_counts(
+    in_channels, classes, size, stages, blocks_per_stage, base_channels, steps = counts_of_options(
         in_channels=in_channels,
         classes=classes,
         size=size,
@@ -148,8 +148,7 @@ def spiking_vgg(
             f"size must be at least 2 ** stages, because every stage halves it, got size {size} "
             f"and {stages} stages (allowed for this size: at most {halvings})"
         )
-    if not 0 <= dropout < 1:
-        raise SaltationError(f"dropout must be in [0, 1), got {dropout!r}")
+    dropout = fraction("dropout", dropout)
     choose("init", init, INITS)
 
     neurons = {"surrogate": surrogate, **completed(neuron, parameters, DEFAULTS)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -62,6 +63,58 @@ def test_bad_sizes_are_refused(sizes: tuple[int, ...]) -> None:
     """Fewer than two, or one below 1."""
     with pytest.raises(st.SaltationError, match="sizes must be two or more positive integers"):
         st.spiking_mlp(sizes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((4, 5), ": time is missing"),
+        ((4, 5, 1, 1), ": images are rows of pixels"),
+        ((4, 1, 5, 1), r": images .* saltation\.poisson\(x\.flatten\(1\), steps\)"),
+        ((6, 4, 1, 5, 1), r": images are rows of pixels here, x\.flatten\(2\)"),
+        ((6, 5, 4), ": features come last"),
+        ((6, 4, 7), ""),
+        ((0, 4, 5), ""),
+        ((5,), ""),
+    ],
+)
+def test_bad_inputs_are_refused(shape: tuple[int, ...], hint: str) -> None:
+    """With the form that is expected, what was given, and what may be meant."""
+    form = rf"floating-point spikes or currents \[T, B, 5\] .*, got torch\.float32 .*\]{hint}"
+    with pytest.raises(st.SaltationError, match=form):
+        st.spiking_mlp((5, 4, 3))(torch.rand(shape))
+
+
+def test_inputs_that_are_no_numbers_are_refused() -> None:
+    """Integers by their dtype; NaN where the first neurons see it."""
+    made = st.spiking_mlp((5, 4, 3))
+    with pytest.raises(st.SaltationError, match=r"floating-point .* got torch\.uint8"):
+        made(torch.ones(6, 2, 5, dtype=torch.uint8))
+    x = torch.rand(6, 2, 5)
+    x[3, 1, 2] = torch.nan
+    with pytest.raises(st.NotFiniteError, match="NaN or infinity in 4 of 48 values"):
+        made(x)
+
+
+def test_parts_of_the_network() -> None:
+    """A cut one takes what its first module takes."""
+    made = st.spiking_mlp((5, 4, 3))
+    x = torch.rand(6, 2, 5)
+    assert torch.equal(made[1:](made[:1](x)), made(x))
+    assert made[1:2](torch.rand(6, 2, 9)).shape == (6, 2, 9)
+    with pytest.raises(st.SaltationError, match=r"\[T, B, 5\]"):
+        made[:2](torch.rand(6, 2, 4))
+
+
+def test_numbers_of_numpy_and_torch() -> None:
+    """Are sizes, too; text and single numbers are not."""
+    for sizes in (np.array([5, 4, 3]), torch.Size([5, 4, 3]), [torch.tensor(5), np.int8(4), 3]):
+        assert [m.in_features for m in st.spiking_mlp(sizes) if isinstance(m, nn.Linear)] == [5, 4]
+    for wrong in (784, "ab", None, (5, 3.0), (5, True)):
+        with pytest.raises(st.SaltationError, match="sizes must be two or more positive integers"):
+            st.spiking_mlp(wrong)  # type: ignore[arg-type]
+    with pytest.raises(st.SaltationError, match="bias must be True or False, got 'no'"):
+        st.spiking_mlp((5, 3), bias="no")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -181,6 +183,32 @@ def test_bad_inputs_are_refused(make: Make, shape: tuple[int, ...]) -> None:
         make()(torch.zeros(shape))
     with pytest.raises(st.SaltationError, match=r"at least one step, got torch\.uint8"):
         make()(torch.zeros(3, 2, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("shape", "warns"), [((6, 3), True), ((2, 3), True), ((3, 3), False), ((1, 3), False)]
+)
+def test_time_that_came_second_warns(make: Make, shape: tuple[int, int], warns: bool) -> None:
+    """A sequence whose batch is as large as the steps for which an image is shown; not one step."""
+    made, x = make(steps=3).eval(), images(*shape, 2, 8, 8)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert made(x).shape == (3, 5)
+    assert [w.category for w in caught] == [st.LayoutWarning] * warns
+    if warns:
+        text = rf"{shape[0]} steps of 3 images.* x\.transpose\(0, 1\)"
+        assert re.search(text, str(caught[0].message))
+        assert caught[0].filename == __file__
+
+
+def test_arrays_and_nan_are_refused(make: Make) -> None:
+    """By the name of their type, and where the first neurons see them."""
+    made, x = make().eval(), images(3, 2, 8, 8)
+    with pytest.raises(st.SaltationError, match="images must be a torch tensor, got ndarray"):
+        made(x.numpy())
+    x[1, 0, 4, 4] = torch.nan
+    with pytest.raises(st.NotFiniteError, match="input currents must be finite"):
+        made(x)
 
 
 def smooth(make: Make) -> ImageNetwork:
