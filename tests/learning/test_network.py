@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -114,6 +115,30 @@ def test_float64_and_other_schemes_run() -> None:
 def test_what_cannot_be_run_is_refused(x: Any, more: dict[str, Any], message: str) -> None:
     with pytest.raises(st.SaltationError, match=message):
         network()(torch.zeros(x), **more)
+
+
+def test_spikes_that_are_no_numbers_are_refused() -> None:
+    """Integers, arrays and NaN, and labels in a list."""
+    with pytest.raises(st.SaltationError, match=r"must be floating point, got torch\.int64"):
+        network()(torch.ones(5, 2, 6).long())
+    with pytest.raises(st.SaltationError, match="must be a torch tensor, got ndarray"):
+        network()(np.zeros((5, 2, 6)))
+    with pytest.raises(st.SaltationError, match="labels must be a torch tensor, got list"):
+        network()(torch.zeros(5, 2, 6), [0, 1])
+    with pytest.raises(st.NotFiniteError, match="NaN or infinity in 60 of 60 values"):
+        network()(torch.full((5, 2, 6), torch.nan))
+
+
+def test_numbers_of_numpy_and_torch() -> None:
+    """Are taken by networks and rules."""
+    made = WinnerTakeAllNetwork(np.int64(4), torch.tensor(3), 2, dt=np.float32(0.5))
+    assert (made.input.weight.shape, made.output.weight.shape) == ((3, 4), (2, 3))
+    assert made.neurons.neuron.dt == 0.5
+    rule = st.TraceRSTDP(lr=np.float32(0.5), decay=torch.tensor(0.25), tau_plus=np.int64(3))
+    assert rule == st.TraceRSTDP(lr=0.5, decay=0.25, tau_plus=3.0)
+    for wrong in ("0.1", None, True, torch.ones(2)):
+        with pytest.raises(st.SaltationError, match="lr must be a finite number above 0, got"):
+            st.RSTDP(lr=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
