@@ -56,7 +56,8 @@ class SpikingLayer(WithNumerics):
                 own = list(made.parameters.values())[1:]
                 cls.__signature__ = made.replace(parameters=own)  # type: ignore[attr-defined]
             return
-        register("layer of neuron", LAYERS, cls.neuron_type.name, cls)
+        if _is_registered(cls.neuron_type):
+            register("layer of neuron", LAYERS, cls.neuron_type.name, cls)
         # The layer documents itself with its model's parameters; they stand once.
         own = list(inspect.signature(SpikingLayer.__init__).parameters.values())[2:-1]
         model = list(inspect.signature(cls.neuron_type).parameters.values())
@@ -144,9 +145,8 @@ class SpikingLayer(WithNumerics):
     def numerics(self) -> dict[str, Any]:
         """The model and its parameters, but for what changes gradients alone."""
         neuron = self.neuron
-        known = NEURONS.get(neuron.name) is type(neuron)
         names = [name for name in neuron.parameters() if name != "detach_reset"]
-        model = neuron.name if known else type(neuron).__qualname__
+        model = neuron.name if _is_registered(type(neuron)) else type(neuron).__qualname__
         return {"neuron": model, **{name: getattr(neuron, name) for name in names}}
 
     def _traced(self, x: Tensor, state: Any, record: bool) -> Trace:
@@ -186,6 +186,11 @@ class SpikingLayer(WithNumerics):
         parts = [f"{k}={v!r}" for k, v in shown.items()]
         parts += [f"surrogate={self.surrogate}", f"backend='{self.backend}'"]
         return ", ".join(parts if self.memory == "store" else [*parts, f"memory='{self.memory}'"])
+
+
+def _is_registered(model: type[Neuron]) -> bool:
+    """Whether the model is known by a name of its own."""
+    return NEURONS.get(getattr(model, "name", "")) is model
 
 
 # The signatures stand here for type checkers and editors alone: their defaults are the models'.

@@ -8,6 +8,7 @@ weights are loaded.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ class WithNumerics(nn.Module):
             return
         theirs, ours = _read(name, saved), json.loads(json.dumps(self.numerics(), default=str))
         # What an earlier version did not have it had at its default.
-        other = [k for k, value in theirs.items() if k not in ours or ours[k] != value]
+        other = [k for k, value in theirs.items() if k not in ours or not _same(ours[k], value)]
         if "neuron" in other:  # another model has other parameters
             other = ["neuron"]
         if other:
@@ -120,6 +121,13 @@ class WithNumerics(nn.Module):
                 f"the weights for '{name}' are of a network with {given}, this one has {own}; to "
                 "load them all the same: with saltation.allow_other_numerics()"
             )
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Whether two values are equal, numbers up to the rounding of float32."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=1e-7)
+    return bool(ours == theirs)
 
 
 def _read(name: str, saved: Any) -> dict[str, Any]:

@@ -92,5 +92,5 @@ class ImageNetwork(WithNumerics, ABC):
                 f"a network that shows an image for {self.steps} steps: if the batch comes first, "
                 "give x.transpose(0, 1)",
                 LayoutWarning,
-                stacklevel=5,  # through torch to the call of the network
+                stacklevel=6,  # through torch to the call of the network
             )

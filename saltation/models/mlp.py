@@ -120,7 +120,18 @@ class Shown(WithNumerics):
         return self.as_sequence(x).flatten(2)
 
     def as_sequence(self, x: Tensor) -> Tensor:
-        """An image as the sequence that is shown; a sequence as it is."""
+        """An image as the sequence that is shown; a sequence as it is.
+
+        Raises
+        ------
+        SaltationError
+            If there are other dimensions.
+        """
+        if tensor("images", x).ndim not in (4, 5):
+            raise SaltationError(
+                "the network takes images [B, C, H, W] or sequences [T, B, C, H, W], got "
+                f"{list(x.shape)}"
+            )
         return direct(x, self.steps) if x.ndim == 4 else x
 
 

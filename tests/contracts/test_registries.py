@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,9 @@ def test_a_subclass_does_not_take_the_name(name: str) -> None:
     """Of its layer, or of its neuron, whose parameters it has; its own signature is its own."""
     layer, neuron = LAYERS[name], NEURONS[name]
     own = type("Own", (layer,), {})
-    type("OwnNeuron", (neuron,), {})
+    own_neuron = type("OwnNeuron", (neuron,), {})
+    of_own: Any = type("OfOwn", (layer,), {"neuron_type": own_neuron})
+    assert of_own().numerics()["neuron"] == "OwnNeuron"
     assert LAYERS[name] is layer
     assert NEURONS[name] is neuron
     assert inspect.signature(own) == inspect.signature(layer)

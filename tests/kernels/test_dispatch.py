@@ -15,9 +15,9 @@ import saltation as st
 from saltation.kernels import dispatch
 from saltation.kernels.cpu.loop import MODELS
 from saltation.kernels.dispatch import KERNELS, in_words, resolve
-from saltation.neurons import NEURONS, LIFNeuron
+from saltation.neurons import LIFNeuron
 from saltation.neurons.base import Spike
-from saltation.surrogate import SURROGATES, Sigmoid, Smooth
+from saltation.surrogate import Sigmoid, Smooth
 
 LIF = st.LIF().neuron
 X = torch.zeros(3, 2, 4)
@@ -26,8 +26,6 @@ X = torch.zeros(3, 2, 4)
 class Graded(Sigmoid):
     """A surrogate whose spikes are not 0 and 1."""
 
-    name = "sigmoid"
-
     def __call__(self, u: Tensor) -> Tensor:
         return self.primitive(u)
 
@@ -35,14 +33,8 @@ class Graded(Sigmoid):
 class Twice(LIFNeuron):
     """A model that inherits from another and changes its equations."""
 
-    name = "lif"
-
     def integrate(self, x: Tensor, state: Any, spike: Spike) -> Any:
         return super().integrate(2 * x, state, spike)
-
-
-# Both took the place of their parents in the registries.
-SURROGATES["sigmoid"], NEURONS["lif"] = Sigmoid, LIFNeuron
 
 
 @pytest.mark.parametrize("model", st.NEURONS)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -179,6 +180,13 @@ def test_a_number_that_is_new_was_at_its_default(monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
     with pytest.raises(st.OtherNumericsError, match=r"refractory=0\.0, this one has no refractory"):
         mlp().load_state_dict(newer)
+
+
+def test_numbers_differ_by_more_than_the_rounding_of_float32() -> None:
+    """A dt that was once a float32 is the same dt."""
+    mlp(dt=0.1).load_state_dict(mlp(dt=np.float32(0.1)).state_dict())
+    with pytest.raises(st.OtherNumericsError, match=r"dt=0\.100001, this one has dt=0\.1;"):
+        mlp(dt=0.1).load_state_dict(mlp(dt=0.100001).state_dict())
 
 
 def test_a_changed_neuron_is_what_counts() -> None:

@@ -108,6 +108,11 @@ def test_refusals() -> None:
         ARCHITECTURES["mlp"].build((1, 8, 8), 10, 0)
 
 
+def test_rows_of_pixels_are_no_images() -> None:
+    with pytest.raises(st.SaltationError, match=r"images \[B, C, H, W\] or .*, got \[2, 64\]"):
+        ARCHITECTURES["mlp"].build((1, 8, 8), 10, 1)(torch.rand(2, 64))
+
+
 def test_bare_vgg_has_no_normalisation() -> None:
     network = ARCHITECTURES["bare_vgg"].build((1, 16, 16), 10, 4, base_channels=2)
     assert {p.ndim for n, p in network.stages.named_parameters()} == {4}  # type: ignore[union-attr]
