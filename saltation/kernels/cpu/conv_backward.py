@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.jit import compiled, kernel
 from saltation.kernels.cpu.marks import CHANNELS, Marks
 from saltation.kernels.cpu.simd import LANES, lowest, ones
@@ -229,7 +229,7 @@ def backward(spikes: Marks, gradient: Tensor) -> Tensor:
     shares = -(-torch.get_num_threads() // blocks)
     parts = blocks * shares
     size = tiles.images * (tiles.lines + 2) * (width + 2)
-    g_weight = torch.empty(outputs, channels, SIDE, SIDE)
+    g_weight = fresh(outputs, channels, SIDE, SIDE)
     spread(
         _backward,
         parts,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from saltation.kernels.cpu.jit import compiled
-from saltation.kernels.cpu.simd import LANES
+from saltation.kernels.cpu.simd import LANES, check
 from saltation.kernels.cpu.source import padded
 
 # So many sums fit in the registers of any machine with vectors of 8 or more numbers.
@@ -39,8 +39,7 @@ def _generate(
     """``into[row + g, column:column + 16]`` for every g of the group: the sum of rows ``first ...
     last`` of ``matrix``, each times its number in row ``row + g`` of ``factors``."""
     for array in (into, factors, matrix):
-        if not isinstance(array, types.Array) or array.layout != "C" or array.ndim != 2:
-            raise TypeError(f"C-ordered matrices are multiplied, not {array}")
+        check(array)
     i64 = types.int64
     signature = types.void(into, i64, i64, factors, matrix, i64, i64)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.currents import Scratch, ready, scratch_of
 from saltation.kernels.cpu.driven_forward import Kept, Stored, bias_of, run
 from saltation.kernels.cpu.jit import kernel
@@ -235,10 +235,10 @@ def backward(
         )
         alive, next_rows = np.empty((0, 0), np.uint64), np.empty((0, 0), np.int64)
         next_places = np.empty(0, np.int32)
-    g_weight = torch.empty(sites, size)
-    g_bias = torch.empty(size if stage.bias is not None else 0)
-    g_next = torch.empty(size, gradient.shape[2])
-    g_out = torch.empty(batch, steps, size) if wants_x else None
+    g_weight = fresh(sites, size)
+    g_bias = fresh(size if stage.bias is not None else 0)
+    g_next = fresh(size, gradient.shape[2])
+    g_out = fresh(batch, steps, size) if wants_x else None
     spread(
         _backward,
         workers,

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from saltation.kernels.competition import Emitted
-from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES, add_rows, copy_row, ones
 from saltation.kernels.cpu.source import BLOCK, PART, Source, sourced
@@ -160,7 +160,7 @@ def forward(events: Events, stage: Stage) -> Emitted:
     rows[:, 0] = np.arange(batch) * (steps * width)
     places = kept.array(batch * steps * width, dtype=torch.int32)
     bits = np.empty((words(steps), 0), np.uint64)
-    counts = torch.empty(batch, width)
+    counts = fresh(batch, width)
     marks = scratch.array(workers, steps, blocks * BLOCK // LANES, dtype=torch.uint16)
     spread(
         _forward,

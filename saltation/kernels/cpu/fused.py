@@ -56,10 +56,13 @@ def fused(
         signature = types.void(types.boolean, weight, i64, places, rows, i64, *arrays)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def matrix(number: int) -> Matrix:
-                return Matrix(context, builder, signature.args[number], arguments[number])
+            def matrix(number: int, dtype: Any = types.float32) -> Matrix:
+                kind, array = signature.args[number], arguments[number]
+                return Matrix(context, builder, kind, array, dtype=dtype)
 
-            weight, places, rows, x, bias, states, marks = map(matrix, (1, 3, 4, 6, 7, 11, 12))
+            weight, x, bias, states = map(matrix, (1, 6, 7, 11))
+            places, rows = matrix(3, types.int32), matrix(4, types.int64)
+            marks = matrix(12, types.uint16)
             summed, _, from_, _, _, end, _, _, first, column, rest, _, _, numbers = arguments
             offsets = [constant(LANES * k) for k in range(vectors)]
             columns = [builder.add(column, offset) for offset in offsets]

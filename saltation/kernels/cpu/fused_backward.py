@@ -48,9 +48,10 @@ def fused_backward(
         signature = types.void(i64, x, rest, states, g_s, origins, g_x, i64, numbers)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            f32 = types.float32
             x, states, g_s, origins, g_x = (
-                Matrix(context, builder, signature.args[number], arguments[number])
-                for number in (1, 3, 4, 5, 6)
+                Matrix(context, builder, signature.args[number], arguments[number], dtype=dtype)
+                for number, dtype in ((1, f32), (3, f32), (4, f32), (5, i64), (6, f32))
             )
             end, _, rest, _, _, _, _, column, numbers = arguments
             known = numbers_of(builder, signature.args[8], numbers, VECTOR)

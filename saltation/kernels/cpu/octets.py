@@ -42,7 +42,7 @@ def _generate_turn_octets(typing: Any, words: Any, first: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         words, first = arguments
-        data, _ = data_of(context, builder, signature.args[0], words)
+        data, _ = data_of(context, builder, signature.args[0], words, types.uint64)
         wide, octets = ir.VectorType(_I64, EIGHT), ir.VectorType(_I8, EIGHT * EIGHT)
         at = builder.bitcast(builder.gep(data, [first]), wide.as_pointer())
         x = builder.bitcast(builder.load(at, align=8), octets)
@@ -63,7 +63,7 @@ def _generate_octet_of(typing: Any, words: Any, first: Any, step: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         words, first, step = arguments
-        data, _ = data_of(context, builder, signature.args[0], words)
+        data, _ = data_of(context, builder, signature.args[0], words, types.uint64)
         at = builder.bitcast(builder.gep(data, [first]), _I8.as_pointer())
         return builder.zext(builder.load(builder.gep(at, [step])), _I64)
 
@@ -79,7 +79,7 @@ def _generate_put(typing: Any, octets: Any, base: Any, places: Any, to: Any) -> 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         octets, base, places, to = arguments
-        data, _ = data_of(context, builder, signature.args[2], places)
+        data, _ = data_of(context, builder, signature.args[2], places, types.int32)
         narrow = ir.VectorType(_I32, EIGHT)
         numbers = builder.zext(builder.bitcast(octets, ir.VectorType(_I8, EIGHT)), narrow)
         every = splat(builder, builder.trunc(base, _I32), narrow)

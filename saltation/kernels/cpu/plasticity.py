@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.source import padded
 from saltation.kernels.cpu.threads import spread
@@ -93,7 +93,7 @@ def forward(events: Events, post: Tensor, factor: Tensor, pair: Pair) -> Tensor:
     _, batch, sites = events.shape
     classes = post.shape[2]
     workers = max(1, min(torch.get_num_threads(), batch))
-    change = torch.empty(batch, classes, sites)
+    change = fresh(batch, classes, sites)
     scratch = Loan()
     size = padded(classes)
     spread(

@@ -141,7 +141,7 @@ def backward(events: Events, weight: Tensor, gradient: Tensor) -> Tensor:
     scratch = Loan()
     g = scratch.array(workers, whole_groups(steps), BLOCK)
     table = tables(scratch, workers)
-    g_weight = torch.empty(sites, size)
+    g_weight = fresh(sites, size)
     arrays = (ends, gradient.numpy(), g, table, g_weight.numpy(), np.empty(0, np.float32))
     spread(_backward, workers, workers, source, *arrays, least=1)
     return g_weight.T[:width]

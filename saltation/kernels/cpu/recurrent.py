@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saltation.kernels import recurrent
 from saltation.kernels.cpu import izhikevich, lif, product, source
-from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.dense import GROUP, panels
 from saltation.kernels.cpu.feedback import Kept, backward_loop, forward_loop
 from saltation.kernels.cpu.slope import slope_numbers
@@ -92,10 +92,15 @@ def _numbers(neuron: Any) -> Any:
     return (lif if isinstance(neuron, LIFNeuron) else izhikevich).step_of(neuron)
 
 
+def _zeros(*shape: int) -> Tensor:
+    """float32, whatever torch's default is."""
+    return torch.zeros(shape, dtype=torch.float32)
+
+
 def _padded(rows: Tensor) -> Tensor:
     """``[B, F]`` in a matrix of whole groups and full vectors, the rest 0."""
     batch, width = rows.shape
-    whole = torch.zeros(-(-batch // GROUP) * GROUP, source.padded(width))
+    whole = _zeros(-(-batch // GROUP) * GROUP, source.padded(width))
     whole[:batch, :width] = rows
     return whole
 
@@ -121,7 +126,7 @@ def _forward(
     x, weight, bias, first, *state = given
     steps, batch, width = x.shape
     turned, spikes = source.columns(weight), _padded(first)
-    added = torch.zeros(width) if bias is None else bias.contiguous()
+    added = _zeros(width) if bias is None else bias.contiguous()
     running = torch.stack(state)
     whole, currents = steps * batch, keep and not isinstance(neuron, LIFNeuron)
     loan = Loan()
@@ -130,7 +135,7 @@ def _forward(
         loan.array(whole if keep else batch, width),
         loan.array(len(running), whole if currents else 0, width),
     )
-    s, spare = torch.empty(steps, batch, width), torch.empty(batch, width)
+    s, spare = fresh(steps, batch, width), fresh(batch, width)
     read = x.contiguous().view(-1, width), turned, panels(weight.T), added
     written = spikes, torch.empty_like(spikes), spare, running, s.view(-1, width)
     here, found = np.empty((batch, width), np.int32), np.zeros(batch, np.int64)
@@ -151,10 +156,10 @@ def _backward(
     steps, batch, width = x.shape
     kind: Any = lif.Back if isinstance(neuron, LIFNeuron) else izhikevich.Back
     # Of the state; behind that of LIF's one variable, of the spike that acts late.
-    g = torch.stack([*g_last, torch.zeros(batch, width)][:2])
-    pulled = _padded(torch.zeros(batch, width))
-    g_x = torch.empty(steps + 1, batch, width)
-    scratch = torch.zeros_like(pulled), torch.empty(batch, width)
+    g = torch.stack([*g_last, _zeros(batch, width)][:2])
+    pulled = _padded(_zeros(batch, width))
+    g_x = fresh(steps + 1, batch, width)
+    scratch = torch.zeros_like(pulled), fresh(batch, width)
     arrays = (panels(weight), pulled, *scratch, g, g_x.view(-1, width))
     given = g_s.contiguous().view(-1, width).numpy(), stored.kept
     numbers = kind(*_numbers(neuron), slope_numbers(spike))

@@ -28,8 +28,22 @@ def constant(number: int) -> Any:
     return ir.Constant(_I64, number)
 
 
-def data_of(context: Any, builder: Any, kind: Any, array: Any) -> tuple[Any, Any]:
-    """Pointer to the first number of a C-ordered array, and the length of its last axis."""
+def check(kind: Any, dtype: Any = types.float32) -> None:
+    """Refuse to compile for an array that is not C-ordered, or holds numbers of another type.
+
+    What is generated here takes the bits in memory as they are: another type's would be read, and
+    written, as numbers that mean nothing.
+    """
+    if not isinstance(kind, types.Array) or kind.layout != "C" or kind.dtype != dtype:
+        raise TypeError(f"C-ordered arrays of {dtype} are worked on, not {kind}")
+
+
+def data_of(
+    context: Any, builder: Any, kind: Any, array: Any, dtype: Any = types.float32
+) -> tuple[Any, Any]:
+    """Pointer to the first number of a C-ordered array of ``dtype``, and the length of its last
+    axis."""
+    check(kind, dtype)
     struct = context.make_array(kind)(context, builder, array)
     return struct.data, cgutils.unpack_tuple(builder, struct.shape)[-1]
 
@@ -68,11 +82,16 @@ class Matrix:
     """A C-ordered array in code that is being generated, as rows of its last axis."""
 
     def __init__(
-        self, context: Any, builder: Any, kind: Any, array: Any, width: int | None = None
+        self,
+        context: Any,
+        builder: Any,
+        kind: Any,
+        array: Any,
+        width: int | None = None,
+        dtype: Any = types.float32,
     ) -> None:
         """``width`` is the length of the last axis, where it is known."""
-        if not isinstance(kind, types.Array) or kind.layout != "C":
-            raise TypeError(f"vectors are read from C-ordered arrays, not from {kind}")
+        check(kind, dtype)
         self.builder = builder
         struct = context.make_array(kind)(context, builder, array)
         self.data, self._shape = struct.data, cgutils.unpack_tuple(builder, struct.shape)
@@ -111,9 +130,6 @@ def _adder(vectors: int) -> Any:
         first: Any,
         last: Any,
     ) -> Any:
-        for array in (into, source, places):
-            if not isinstance(array, types.Array) or array.layout != "C":
-                raise TypeError(f"C-ordered arrays are summed, not {array}")
         i64 = types.int64
         signature = types.void(into, i64, i64, source, i64, places, i64, i64)
 
@@ -121,7 +137,7 @@ def _adder(vectors: int) -> Any:
             into, row, column, source, source_column, places, first, last = arguments
             into, width = data_of(context, builder, signature.args[0], into)
             source, stride = data_of(context, builder, signature.args[3], source)
-            places, _ = data_of(context, builder, signature.args[5], places)
+            places, _ = data_of(context, builder, signature.args[5], places, types.int32)
             into = builder.gep(into, [builder.add(builder.mul(row, width), column)])
             source = builder.gep(source, [source_column])
             sums = [

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from saltation.kernels.cpu.simd import LANES, splat
+from saltation.kernels.cpu.simd import LANES, check, splat
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
@@ -223,8 +223,7 @@ def rowwise(function: Callable[..., Any], inputs: int) -> Any:
 
     def loop(typing: Any, arrays: Any, origins: Any, start: Any, stop: Any, numbers: Any) -> Any:
         for array in arrays:
-            if not isinstance(array, types.Array) or array.layout != "C":
-                raise TypeError(f"rows of C-ordered arrays are computed, not of {array}")
+            check(array)
         signature = types.void(arrays, origins, types.int64, types.int64, numbers)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

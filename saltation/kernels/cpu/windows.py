@@ -26,7 +26,7 @@ def _generate_word(typing: Any, data: Any, place: Any) -> Any:
     signature = types.uint64(data, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first, _ = data_of(context, builder, signature.args[0], arguments[0])
+        first, _ = data_of(context, builder, signature.args[0], arguments[0], types.uint8)
         at = builder.gep(first, [arguments[1]])
         return builder.load(builder.bitcast(at, _I64.as_pointer()), align=1)
 
@@ -103,7 +103,7 @@ def _generate_add_windows(
         into, row, source, places, first, last, stride = arguments
         into, width = data_of(context, builder, signature.args[0], into)
         source, _ = data_of(context, builder, signature.args[2], source)
-        places, _ = data_of(context, builder, signature.args[3], places)
+        places, _ = data_of(context, builder, signature.args[3], places, types.int16)
         into = builder.gep(into, [builder.mul(row, width)])
         vectors = PART // LANES
         sums = _sums(builder, SIDE * SIDE * vectors)

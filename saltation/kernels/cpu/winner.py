@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.competition import Emitted
-from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.currents import Scratch, drive, ready, scratch_of
 from saltation.kernels.cpu.jit import compiled, kernel
 from saltation.kernels.cpu.source import BLOCK, Source, sourced
@@ -82,7 +82,7 @@ def forward(events: Events, stage: Stage, teach: Tensor) -> Emitted:
     variables = len(stage.neuron.State._fields)
     workers = max(1, min(torch.get_num_threads(), batch))
     loan = Loan()
-    out, counts = torch.empty(steps, batch, width), torch.empty(batch, width)
+    out, counts = fresh(steps, batch, width), fresh(batch, width)
     spread(
         _compete,
         workers,

@@ -77,7 +77,8 @@ def _generate_draw(
         octets = ir.VectorType(_I8, LANES * _BYTES)
 
         def vector(array: Any, position: int, start: Any, kind: Any) -> Any:
-            data, _ = data_of(context, builder, signature.args[position], array)
+            dtype = types.int64 if kind is wide else types.int32
+            data, _ = data_of(context, builder, signature.args[position], array, dtype)
             return builder.bitcast(builder.gep(data, [start]), kind.as_pointer())
 
         def every(number: Any) -> Words:
