@@ -22,7 +22,7 @@ from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu import loop as cpu_loop
 from saltation.kernels.cpu import operator
 from saltation.kernels.cpu.support import lacks
-from saltation.kernels.events import Events, SpikeTensor, events_of
+from saltation.kernels.events import Events, SpikeTensor, events_of, settled
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
@@ -173,6 +173,7 @@ def bernoulli_trains(
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`torch.nn.functional.linear`; on a CPU its cost follows the spikes where ``x`` is sparse."""
+    x = settled(x)
     events = _events(x, weight, bias)
     if events is None:
         return functional.linear(x, weight, bias)
@@ -210,6 +211,7 @@ def _elsewhere() -> bool:
 
 def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """`reference.chain` in one piece, or None where no kernel can or it would not pay."""
+    x = settled(x)
     weights = [*(stage.weight for stage in stages), weight]
     biases = [*(stage.bias for stage in stages), bias]
     events = _chained(x, stages, *weights, *biases)
@@ -235,6 +237,7 @@ def emitted(x: Tensor, stages: Sequence[Stage]) -> Tensor | None:
 
     None where one can, where no kernel can run this, or where it would not pay.
     """
+    x = settled(x)
     parts = [part for s in stages for part in (s.weight, s.bias) if part is not None]
     wanted = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
     events = None if wanted else _chained(x, stages, parts[0], *parts[1:])
@@ -281,7 +284,7 @@ def _driving(x: Tensor, stage: Stage, *parts: Tensor) -> Events | None:
     """The spikes ``x`` as events, if compiled loops without a derivative can run ``stage``."""
     if cpu_loop.refuses(stage.neuron, stage.spike, stage.weight, None, False):
         return None
-    return _known(x, stage.weight, stage.bias, *parts)
+    return _known(settled(x), stage.weight, stage.bias, *parts)
 
 
 def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:

@@ -94,16 +94,20 @@ class SpikeTensor(Tensor):
     Layers that can use the events do, and a sum over time counts them; every other operation sees
     the ordinary dense tensor, which is made once, when it is first needed, and is what any such
     operation reads or changes.
+
+    From the first operation on that changes the dense tensor, or hands out memory of it (a view, a
+    numpy array, a pointer), it alone counts: whoever holds its memory can write to it unseen.
     """
 
     _events: Events
     _dense: Tensor | None
+    _out: bool
 
     @staticmethod
     def __new__(cls, events: Events) -> SpikeTensor:
         self: SpikeTensor = Tensor._make_wrapper_subclass(cls, events.shape, dtype=torch.float32)
         self._events = events
-        self._dense = None
+        self._dense, self._out = None, False
         return self
 
     def __init__(self, events: Events) -> None: ...
@@ -122,7 +126,7 @@ class SpikeTensor(Tensor):
             events = events_of(args[0])
             if events is not None:
                 return events.counts()
-        return function(*tree_map(_densely, args), **tree_map(_densely, kwargs or {}))
+        return _on_dense(function, args, kwargs or {})
 
     # What reaches the tensor below Python's functions, from C++, sees the dense tensor as well.
     @classmethod
@@ -133,32 +137,78 @@ class SpikeTensor(Tensor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        return function(*tree_map(_densely, args), **tree_map(_densely, kwargs or {}))
+        return _on_dense(function, args, kwargs or {})
 
 
-def _densely(value: Any) -> Any:
-    return dense_of(value) if isinstance(value, SpikeTensor) else value
+def _on_dense(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """``function`` on the dense tensors; takes note of those whose memory it hands out."""
+    used: list[SpikeTensor] = []
+
+    def densely(value: Any) -> Any:
+        if not isinstance(value, SpikeTensor):
+            return value
+        used.append(value)
+        return dense_of(value)
+
+    # Noted also where it fails: it may have written by then.
+    result: Any = None
+    try:
+        result = function(*tree_map(densely, args), **tree_map(densely, kwargs))
+    finally:
+        schema = getattr(function, "_schema", None)
+        writes = function is Tensor.data_ptr or (schema is not None and schema.is_mutable)
+        for spikes in used:
+            made = spikes.__dict__["_dense"]
+            if made is not None and (writes or _reaches(result, made)):
+                spikes.__dict__["_out"] = True
+    return result
+
+
+def _reaches(result: Any, dense: Tensor) -> bool:
+    """Whether memory of ``dense`` may be reached through ``result``; where there is none, something
+    has been done to it."""
+    if isinstance(result, Tensor):
+        if result.layout != torch.strided or type(result) not in (Tensor, torch.nn.Parameter):
+            return True
+        mine, its = dense.untyped_storage(), result.untyped_storage()
+        return its.data_ptr() == mine.data_ptr()
+    if isinstance(result, tuple | list):
+        return any(isinstance(part, list) or _reaches(part, dense) for part in result)
+    return not isinstance(result, _NUMBERS)
+
+
+_NUMBERS = (bool, int, float, complex, str, torch.dtype, torch.device, torch.layout)
 
 
 def dense_of(spikes: SpikeTensor) -> Tensor:
-    """The dense tensor, always the same one; but within a torch.func transform one of its own."""
+    """The dense tensor, always the same one; but within a torch.func transform one of its own.
+
+    Not to be written to, nor handed on to who might.
+    """
     made: Tensor | None = spikes.__dict__["_dense"]
     if made is None:
         made = spikes.__dict__["_events"].dense()
         if not torch._C._are_functorch_transforms_active():
-            spikes.__dict__.update(_dense=made, _version=made._version)
+            spikes.__dict__.update(_dense=made, _made=(made._version, made.data_ptr(), made.shape))
     return made
 
 
 def events_of(x: Tensor) -> Events | None:
-    """The events of a `SpikeTensor` whose dense tensor is as it was made and wants no gradient."""
+    """The events of a `SpikeTensor` that nobody can have changed and that wants no gradient."""
     if type(x) is not SpikeTensor:
         return None
     made = x.__dict__["_dense"]
-    if made is not None and (made.requires_grad or made._version != x.__dict__["_version"]):
-        return None
+    if made is not None:
+        now = made._version, made.data_ptr(), made.shape
+        if x.__dict__["_out"] or made.requires_grad or now != x.__dict__["_made"]:
+            return None
     events: Events = x.__dict__["_events"]
     return events
+
+
+def settled(x: Tensor) -> Tensor:
+    """``x``, or the dense tensor in the place of a `SpikeTensor` whose events no longer count."""
+    return dense_of(x) if type(x) is SpikeTensor and events_of(x) is None else x
 
 
 _SUMS = {Tensor.sum, torch.sum}
