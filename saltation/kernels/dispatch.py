@@ -129,9 +129,14 @@ def run(
     return kernel.run(neuron, spike, x, state, record)
 
 
-def operator_key(neuron: Neuron, spike: Spike) -> str | None:
+def operator_key(neuron: Any, spike: Any) -> operator.Key | None:
     """What `run_captured` needs to know of neuron and surrogate; None where it cannot run."""
     return operator.key_of(neuron, spike)
+
+
+def is_key_of(key: operator.Key, neuron: Any, spike: Any) -> bool:
+    """Whether neuron and surrogate still are what the key was made of."""
+    return operator.is_key_of(key, neuron, spike)
 
 
 def run_captured(key: str, neuron: Neuron, x: Tensor, state: Any) -> Trace | None:

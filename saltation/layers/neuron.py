@@ -84,7 +84,12 @@ class SpikingLayer(WithNumerics):
         self.surrogate = get_surrogate(surrogate)
         self.backend = choose("backend", backend, dispatch.BACKENDS)
         self.memory = choose("memory", memory, MEMORIES)
-        self._key = dispatch.operator_key(self.neuron, self.surrogate)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("neuron", "surrogate"):  # either may be replaced, as in slope annealing
+            parts = (getattr(self, part, None) for part in ("neuron", "surrogate"))
+            self._key = dispatch.operator_key(*parts)
 
     @overload
     def forward(self, x: Tensor, state: None = None) -> Tensor: ...
@@ -157,8 +162,11 @@ class SpikingLayer(WithNumerics):
         return trace
 
     def _run(self, x: Tensor, state: Any, record: bool) -> Trace:
-        if torch.compiler.is_compiling() and self.backend != "reference" and self._key:
-            captured = None if record else dispatch.run_captured(self._key, self.neuron, x, state)
+        key = self._key
+        if torch.compiler.is_compiling() and self.backend != "reference" and key:
+            parts = self.neuron, x, state
+            still = not record and dispatch.is_key_of(key, self.neuron, self.surrogate)
+            captured = dispatch.run_captured(key.text, *parts) if still else None
             if captured is not None:
                 return captured
         return dispatch.run(self.backend, self.neuron, self.surrogate, x, state, record)

@@ -25,7 +25,7 @@ def test_it_keeps_the_rules_of_operators(layer: SpikingLayer) -> None:
     """Schema, derivative and form without data, as torch checks them."""
     x = 3 * torch.rand(4, 2, 3)
     state = [part.requires_grad_() for part in layer.rest(x[0])]
-    torch.library.opcheck(operator.neuron_loop, (x.requires_grad_(), state, layer._key))
+    torch.library.opcheck(operator.neuron_loop, (x.requires_grad_(), state, layer._key.text))
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)

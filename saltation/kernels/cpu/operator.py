@@ -9,24 +9,48 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saltation.kernels.cpu import loop
 from saltation.neurons import NEURONS
-from saltation.neurons.base import Neuron, Spike
+from saltation.neurons.base import Neuron
 from saltation.surrogate import SURROGATES, Surrogate
 
 
-def key_of(neuron: Neuron, spike: Spike) -> str | None:
-    """Neuron and surrogate as text, the only form an operator can be given; None if not ours."""
+class Key(NamedTuple):
+    """Neuron and surrogate as ``text``, the only form an operator can be given, and the values of
+    their fields that it was made of."""
+
+    text: str
+    neuron: tuple[tuple[str, Any], ...]
+    spike: tuple[tuple[str, Any], ...]
+
+
+def key_of(neuron: Any, spike: Any) -> Key | None:
+    """Their key; None if they are not ours."""
     ours = type(neuron) in loop.MODELS and type(spike) in SURROGATES.values()
     if not ours or not isinstance(spike, Surrogate):
         return None
     # The fields as they are, so that what was computed from others is not computed again.
-    return json.dumps([neuron.name, fields_of(neuron), spike.name, fields_of(spike)])
+    made = fields_of(neuron), fields_of(spike)
+    try:
+        text = json.dumps([neuron.name, made[0], spike.name, made[1]])
+    except TypeError:  # a field is no plain number
+        return None
+    return Key(text, *(tuple(one.items()) for one in made))
+
+
+def is_key_of(key: Key, neuron: Any, spike: Any) -> bool:
+    """Whether they are what the key was made of; traced, so that a graph is made again once they
+    are not."""
+    for thing, known in ((neuron, key.neuron), (spike, key.spike)):
+        for name, value in known:
+            if getattr(thing, name) != value:
+                return False
+    return True
 
 
 def fields_of(thing: Any) -> dict[str, Any]:
