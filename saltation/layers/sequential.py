@@ -53,10 +53,10 @@ def _stretch(modules: list[nn.Module]) -> tuple[list[Stage], Any]:
     stages: list[Stage] = []
     linear: Any = None
     for module in modules:
-        if _hooked(module):
+        if _more_than_forward(module):
             break
         if linear is None:
-            if type(module) not in (nn.Linear, SpikeLinear):
+            if type(module) not in _LINEAR or type(module).forward is not _LINEAR[type(module)]:
                 break
             linear = module
         else:
@@ -67,12 +67,25 @@ def _stretch(modules: list[nn.Module]) -> tuple[list[Stage], Any]:
     return stages, linear
 
 
-def _hooked(module: nn.Module) -> bool:
-    """Whether a call of the module is more than its forward."""
+def _more_than_forward(module: nn.Module) -> bool:
+    """Whether a call of the module is more than its class's forward."""
     return bool(
-        module._forward_hooks
+        _OWN & module.__dict__.keys()
+        or module._compiled_call_impl is not None
+        or type(module).__call__ is not nn.Module.__call__
+        or type(module)._call_impl is not nn.Module._call_impl
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
         or registry._has_any_global_hook()  # type: ignore[no-untyped-call]
     )
+
+
+# Put on an object, they are called in place of its class's.
+_OWN = {"forward", "_call_impl", "_run"}
+# As they were when this was imported: somebody may put another in the class.
+_LINEAR: dict[type[nn.Module], Any] = {
+    nn.Linear: nn.Linear.forward,
+    SpikeLinear: SpikeLinear.forward,
+}
