@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from saltation.neurons.base import Neuron, Spike
 _log = logging.getLogger("saltation")
 _said: set[tuple[str, str]] = set()
 
+R = TypeVar("R")
 Refusal = Callable[[Neuron, Spike, Tensor, Any, bool], str | None]
 
 
@@ -184,7 +185,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x, weight, bias)
     from saltation.kernels.cpu import product
 
-    return product.linear(x, events, weight, bias)
+    out = _unless_not_finite(product.linear, x, events, weight, bias)
+    return functional.linear(x, weight, bias) if out is None else out
 
 
 def conv2d(
@@ -224,7 +226,7 @@ def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | Non
         return None
     from saltation.kernels.cpu import chain
 
-    return chain.run(events, stages, weight, bias)
+    return _unless_not_finite(chain.run, events, stages, weight, bias)
 
 
 def _chained(
@@ -250,7 +252,8 @@ def emitted(x: Tensor, stages: Sequence[Stage]) -> Tensor | None:
         return None
     from saltation.kernels.cpu import chain
 
-    return SpikeTensor(chain.emitted(events, stages))
+    spikes = _unless_not_finite(chain.emitted, events, stages)
+    return None if spikes is None else SpikeTensor(spikes)
 
 
 def fixed(x: Tensor, stage: Stage) -> Emitted:
@@ -260,7 +263,8 @@ def fixed(x: Tensor, stage: Stage) -> Emitted:
         return competition.fixed(x, stage)
     from saltation.kernels.cpu import fixed as compiled  # imports numba
 
-    return compiled.forward(events, stage)
+    out = _unless_not_finite(compiled.forward, events, stage)
+    return competition.fixed(x, stage) if out is None else out
 
 
 def compete(x: Tensor, stage: Stage, teach: Tensor) -> Emitted:
@@ -272,7 +276,8 @@ def compete(x: Tensor, stage: Stage, teach: Tensor) -> Emitted:
 
     if len(stage.weight) > winner.MOST:
         return competition.compete(x, stage, teach)
-    return winner.forward(events, stage, teach)
+    out = _unless_not_finite(winner.forward, events, stage, teach)
+    return competition.compete(x, stage, teach) if out is None else out
 
 
 def stdp(pre: Tensor, post: Tensor, factor: Tensor, pair: Pair) -> Tensor:
@@ -282,7 +287,18 @@ def stdp(pre: Tensor, post: Tensor, factor: Tensor, pair: Pair) -> Tensor:
         return plasticity.run(pre, post, factor, pair)
     from saltation.kernels.cpu import plasticity as compiled  # imports numba
 
-    return compiled.forward(events, post, factor, pair)
+    change = _unless_not_finite(compiled.forward, events, post, factor, pair)
+    return plasticity.run(pre, post, factor, pair) if change is None else change
+
+
+def _unless_not_finite(kernel: Callable[..., R], *arguments: Any) -> R | None:
+    """What ``kernel`` returns; None where its result would hide numbers that are not finite."""
+    from saltation.kernels.cpu.finite import NotFinite  # imports numba
+
+    try:
+        return kernel(*arguments)
+    except NotFinite:
+        return None
 
 
 def _driving(x: Tensor, stage: Stage, *parts: Tensor) -> Events | None:

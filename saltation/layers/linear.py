@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from saltation.kernels import dispatch
@@ -15,16 +13,8 @@ class SpikeLinear(nn.Linear):
     Parameters, initial values and results are those of ``nn.Linear``, up to the rounding of
     float32. Where the input holds only zeros and ones, few of them ones, the forward adds up the
     weights of the ones, in the order of the inputs, and the backward adds gradients to these
-    weights only; any other input takes the dense product.
-
-    The weight has the usual shape ``[out_features, in_features]``, but lies in memory column by
-    column, because a spike takes a column.
+    weights only; any other input takes the dense product, and so does a weight that is not finite.
     """
-
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, **kwargs: Any):
-        super().__init__(in_features, out_features, bias, **kwargs)
-        by_columns = self.weight.detach().T.contiguous().T
-        self.weight = nn.Parameter(by_columns, requires_grad=self.weight.requires_grad)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # its name in nn.Linear
         """``[..., in_features]`` to ``[..., out_features]``."""

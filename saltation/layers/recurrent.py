@@ -62,8 +62,7 @@ class Recurrent(nn.Module):
             )
         self.layer = layer
         self.features = features = count("features", features)
-        # Column by column in memory, because a spike takes a column.
-        self.weight = nn.Parameter(torch.empty(features, features).T)
+        self.weight = nn.Parameter(torch.empty(features, features))
         self.bias = nn.Parameter(torch.empty(features)) if bias else None
         self.reset_parameters()
 

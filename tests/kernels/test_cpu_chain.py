@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import saltation as st
 from saltation.kernels import reference
 from saltation.kernels.cpu import chain, product
+from saltation.kernels.cpu.finite import NotFinite
 from saltation.kernels.events import Events, SpikeTensor, events_of
 from saltation.layers import SpikingLayer
 from saltation.layers.sequential import _stretch
@@ -162,7 +163,10 @@ def test_against_the_reference(
     torch.set_num_threads(threads)
     try:
         stages, last = _stretch(list(net))
-        ours = chain.run(events, stages, last.weight, last.bias)
+        try:
+            ours = chain.run(events, stages, last.weight, last.bias)
+        except NotFinite:
+            assume(False)  # without jumps potentials can overflow; then modules run one by one
         g = torch.randn(ours.shape, generator=torch.Generator().manual_seed(seed))
         # As from a readout: at most steps no gradient.
         g = g * (torch.rand(steps, batch, 1, generator=torch.Generator().manual_seed(seed)) < 0.3)
@@ -388,12 +392,12 @@ def test_second_derivatives() -> None:
 
 
 def test_state_dicts_fit() -> None:
-    """Weights lie by columns in memory; names, shapes and values are those of nn.Linear."""
+    """Names, shapes, values and layout in memory are those of nn.Linear."""
     ours, plain = st.SpikeLinear(5, 3), nn.Linear(5, 3)
     plain.load_state_dict(ours.state_dict())
     ours.load_state_dict(plain.state_dict())
     assert torch.equal(ours.weight, plain.weight)
-    assert ours.weight.T.is_contiguous()
+    assert ours.weight.is_contiguous()
 
 
 def test_layers_take_the_memory() -> None:

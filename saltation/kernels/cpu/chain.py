@@ -15,6 +15,7 @@ from saltation.kernels import reference
 from saltation.kernels.cpu import driven_backward, driven_forward, product
 from saltation.kernels.cpu.driven_backward import Upstream
 from saltation.kernels.cpu.driven_forward import Kept
+from saltation.kernels.cpu.finite import NotFinite
 from saltation.kernels.cpu.product import alive_steps
 from saltation.kernels.cpu.source import padded
 from saltation.kernels.events import Events
@@ -33,7 +34,13 @@ class Plan(NamedTuple):
 
 
 def run(events: Events, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor:
-    """As `reference.chain` for the spikes ``events``."""
+    """As `reference.chain` for the spikes ``events``.
+
+    Raises
+    ------
+    NotFinite
+        If a weight is not finite, or, where a derivative is wanted, a potential.
+    """
     parts = [part for stage in stages for part in (stage.weight, stage.bias)] + [weight, bias]
     if torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parts):
         return _Chain.apply(Plan(events, stages), *parts)  # type: ignore[no-any-return]
@@ -76,32 +83,38 @@ class _Chain(torch.autograd.Function):
         parts = list(ctx.saved_tensors)
         if torch.is_grad_enabled():
             return None, *_again(ctx, parts, gradient)
-        weight = parts[-2]
-        found: list[Tensor | None] = [None] * len(parts)
-        gradient = gradient.contiguous()
-        alive, ends = alive_steps(gradient)
-        if parts[-1] is not None:
-            found[-1] = gradient.flatten(0, 1).sum(0)
-        upstream: Upstream | Tensor
-        if len(weight) <= _NARROW:
-            following = _filled(weight).contiguous().detach().numpy()
-            upstream = Upstream(gradient.numpy(), alive, following, ctx.last)
-        else:
-            found[-2] = product.backward(ctx.last, weight, gradient)
-            upstream = _spread(gradient.transpose(0, 1).flatten(0, 1) @ weight, gradient.shape)
-        for number, stage in reversed(list(enumerate(ctx.plan.stages))):
-            g = driven_backward.backward(
-                stage, ctx.kept[number], ends, upstream, wants_x=number > 0
-            )
-            found[2 * number] = g.weight
-            if stage.bias is not None:
-                found[2 * number + 1] = g.bias
-            if g.next_weight is not None:
-                found[-2] = g.next_weight
-            if g.x is not None:
-                wide = g.x[..., : len(stage.weight)].flatten(0, 1) @ stage.weight
-                upstream = _spread(wide, gradient.shape)
-        return None, *found
+        try:
+            return None, *_backward(ctx, parts, gradient.contiguous())
+        except NotFinite:
+            with torch.enable_grad():
+                return None, *_again(ctx, parts, gradient, create_graph=False)
+
+
+def _backward(ctx: Any, parts: list[Any], gradient: Tensor) -> list[Tensor | None]:
+    """Gradients of the weights from what was kept."""
+    weight = parts[-2]
+    found: list[Tensor | None] = [None] * len(parts)
+    alive, ends = alive_steps(gradient)
+    if parts[-1] is not None:
+        found[-1] = gradient.flatten(0, 1).sum(0)
+    upstream: Upstream | Tensor
+    if len(weight) <= _NARROW:
+        following = _filled(weight).contiguous().detach().numpy()
+        upstream = Upstream(gradient.numpy(), alive, following, ctx.last)
+    else:
+        found[-2] = product.backward(ctx.last, gradient)
+        upstream = _spread(gradient.transpose(0, 1).flatten(0, 1) @ weight, gradient.shape)
+    for number, stage in reversed(list(enumerate(ctx.plan.stages))):
+        g = driven_backward.backward(stage, ctx.kept[number], ends, upstream, wants_x=number > 0)
+        found[2 * number] = g.weight
+        if stage.bias is not None:
+            found[2 * number + 1] = g.bias
+        if g.next_weight is not None:
+            found[-2] = g.next_weight
+        if g.x is not None:
+            wide = g.x[..., : len(stage.weight)].flatten(0, 1) @ stage.weight
+            upstream = _spread(wide, gradient.shape)
+    return found
 
 
 def _filled(rows: Tensor) -> Tensor:
@@ -116,8 +129,10 @@ def _spread(rows: Tensor, shape: torch.Size) -> Tensor:
     return _filled(rows).view(batch, steps, -1)
 
 
-def _again(ctx: Any, parts: list[Tensor | None], gradient: Tensor) -> list[Tensor | None]:
-    """Differentiable gradients of the weights, from the reference loop run again."""
+def _again(
+    ctx: Any, parts: list[Tensor | None], gradient: Tensor, create_graph: bool = True
+) -> list[Tensor | None]:
+    """Gradients of the weights from the reference loop run again, by default differentiable."""
     views: list[Any] = [None if part is None else part.view_as(part) for part in parts]
     stages = [
         stage._replace(weight=views[2 * i], bias=views[2 * i + 1])
@@ -126,7 +141,7 @@ def _again(ctx: Any, parts: list[Tensor | None], gradient: Tensor) -> list[Tenso
     out = reference.chain(ctx.plan.events.dense(), stages, views[-2], views[-1])
     wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
     gradients = torch.autograd.grad(
-        out, [views[i] for i in wanted], gradient, create_graph=True, allow_unused=True
+        out, [views[i] for i in wanted], gradient, create_graph=create_graph, allow_unused=True
     )
     found: list[Tensor | None] = [None] * len(parts)
     for i, one in zip(wanted, gradients, strict=True):

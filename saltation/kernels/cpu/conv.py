@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from saltation.kernels.cpu import conv_backward, conv_forward
+from saltation.kernels.cpu.finite import finite
 from saltation.kernels.cpu.marks import Marks, mark
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.windows import FAN
@@ -30,7 +31,7 @@ def sparse_enough(density: float, outputs: int) -> bool:
 
 def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """The convolution of the spikes ``x``; None where ``x`` is something else or it would not
-    pay."""
+    pay, or where a weight is not finite."""
     if len(weight) % LANES or x.shape[1] != weight.shape[1]:
         return None
     # Lines must fit the numbers of `_list`, and little costs less than a look at it.
@@ -38,6 +39,8 @@ def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         return None
     marked = mark(x)
     if marked is None or not sparse_enough(marked[1] / x.numel(), len(weight)):
+        return None
+    if not finite(weight):
         return None
     wanted = any(part is not None and part.requires_grad for part in (x, weight, bias))
     if not torch.is_grad_enabled() or not wanted:
@@ -59,7 +62,8 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         _, wants_x, wants_weight, wants_bias = ctx.needs_input_grad
-        again = torch.is_grad_enabled()  # a graph is built: in operations that have derivatives
+        # Where a graph is built, in operations that have derivatives.
+        dense = torch.is_grad_enabled() or not finite(gradient)
         g_x, g_weight, g_bias = torch.ops.aten.convolution_backward(
             gradient,
             x,
@@ -71,8 +75,8 @@ class _Convolution(torch.autograd.Function):
             False,
             [0, 0],
             1,
-            [wants_x, wants_weight and again, wants_bias],
+            [wants_x, wants_weight and dense, wants_bias],
         )
-        if wants_weight and not again:
+        if wants_weight and not dense:
             g_weight = conv_backward.backward(ctx.spikes, gradient)
         return None, g_x, g_weight, g_bias

@@ -17,12 +17,14 @@ from torch import Tensor
 from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.currents import Scratch, ready, scratch_of
 from saltation.kernels.cpu.driven_forward import Kept, Stored, bias_of, run
+from saltation.kernels.cpu.finite import NotFinite
 from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
-from saltation.kernels.cpu.source import BLOCK, Source, sourced
+from saltation.kernels.cpu.source import BLOCK, Source, sourced, without_weights
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.tile import backward_tile, cell_of
 from saltation.kernels.cpu.trains import WORD
+from saltation.kernels.cpu.transpose import transposed
 from saltation.kernels.cpu.weigh import tables, weigh, whole_groups
 from saltation.kernels.events import Events
 from saltation.kernels.reference import Stage
@@ -128,6 +130,7 @@ def _backward(
     g_weight: NDArray[Any],
     g_bias: NDArray[Any],
     g_next: NDArray[Any],
+    finite: NDArray[Any],
     cell: Any,
     back: Any,
 ) -> None:
@@ -135,12 +138,14 @@ def _backward(
 
     Divided by neurons, so that every number is a sum in the same order for any number of workers.
     The gradient of the spikes is ``given`` [B * T, O], or computed from that of the next layer;
-    that of the currents is written to ``g_out`` [B, T, O] if it has room.
+    that of the currents is written to ``g_out`` [B, T, O] if it has room. ``finite`` [workers]
+    tells whether all of these are.
     """
     batch, size, steps = len(source.rows), source.weight.shape[1], source.rows.shape[1] - 1
     blocks = -(-size // BLOCK)
     for worker in range(start, stop):
         g_here, g_spike = g_x[worker], g_s[worker]
+        finite[worker] = True
         for block in range(blocks * worker // workers, blocks * (worker + 1) // workers):
             first = BLOCK * block
             width = min(BLOCK, size - first)
@@ -180,7 +185,9 @@ def _backward(
                     for t in range(end):
                         for o in range(width):
                             g_out[b, t, first + o] = g_here[t, o]
-                weigh(b, end, first, width, source, g_here, table[worker], g_weight, g_bias)
+                finite[worker] &= weigh(
+                    *(b, end, first, width, source, g_here, table[worker], g_weight, g_bias)
+                )
 
 
 class Gradients(NamedTuple):
@@ -214,14 +221,22 @@ def backward(
         O up to full vectors.
     wants_x
         Whether the gradient of the currents is asked for.
+
+    Raises
+    ------
+    NotFinite
+        If the gradient of a current is not.
     """
     steps, batch, sites = kept.events.shape
     width = len(stage.weight)
     cell = cell_of(stage.neuron, stage.spike)
-    source = sourced(kept.events, stage.weight, stage.bias)
+    again = not kept.stored.states
+    if again:
+        source = sourced(kept.events, stage.weight, stage.bias)
+    else:
+        source = without_weights(kept.events, width)
     size = source.weight.shape[1]
     workers = max(1, min(torch.get_num_threads(), -(-size // BLOCK)))
-    again = not kept.stored.states
     scratch = Loan()
     none = np.empty((0, 0, 0), np.float32)
     if isinstance(upstream, Upstream):
@@ -239,6 +254,7 @@ def backward(
     g_bias = fresh(size if stage.bias is not None else 0)
     g_next = fresh(size, gradient.shape[2])
     g_out = fresh(batch, steps, size) if wants_x else None
+    finite = np.empty(workers, np.bool_)
     spread(
         _backward,
         workers,
@@ -265,13 +281,16 @@ def backward(
         g_weight.numpy(),
         g_bias.numpy(),
         g_next.numpy(),
+        finite,
         cell.forward,
         cell.backward,
         least=1,
     )
+    if not finite.all():
+        raise NotFinite("the gradient of a current is not finite")
     return Gradients(
-        g_weight.T[:width],
+        torch.from_numpy(transposed(g_weight.numpy(), width, sites)[0]),
         g_bias[:width],
-        g_next[:width].T if len(following) else None,
+        g_next[:width].T.contiguous() if len(following) else None,
         g_out,
     )

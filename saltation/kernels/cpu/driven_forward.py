@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from saltation.kernels.cpu.buffers import Loan
 from saltation.kernels.cpu.currents import Scratch, crowded, ready, scratch_of, sum_tables
+from saltation.kernels.cpu.finite import NotFinite, none_in
 from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.source import BLOCK, OFTEN, PART, Source, gather, sourced
@@ -110,16 +111,18 @@ def _forward(
     rows: NDArray[Any],
     places: NDArray[Any],
     bits: NDArray[Any],
+    finite: NDArray[Any],
     width: int,
     cell: Any,
 ) -> None:
     """Workers ``start ... stop``, each with its share of the samples.
 
     ``marks`` [workers, T, .], which is the same memory as ``spikes``, is scratch; the spikes go to
-    ``rows``, ``places`` and ``bits``.
+    ``rows``, ``places`` and ``bits``. ``finite`` [workers] tells whether all potentials are.
     """
     batch, steps = len(rows), rows.shape[1] - 1
     for worker in range(start, stop):
+        finite[worker] = True
         for b in range(batch * worker // workers, batch * (worker + 1) // workers):
             ready(b, source, worker, scratch)
             for block in range(-(-source.weight.shape[1] // BLOCK)):
@@ -129,6 +132,9 @@ def _forward(
                     *(b, steps, block, source, bias, worker, scratch),
                     *(currents, h, marks[worker], cell),
                 )
+                # NaN lasts, and an infinity, in every model: the last step tells of all.
+                known = min(BLOCK, width - BLOCK * block)
+                finite[worker] &= none_in(h[0, steps - 1].view(np.int32)[:known])
             emit(b, width, spikes[worker], rows[b], places, bits)
 
 
@@ -150,6 +156,12 @@ def forward(
         Whether `backward` will be called.
     trains
         Whether the next layer will ask for the spikes site by site.
+
+    Raises
+    ------
+    NotFinite
+        If a weight is not finite, or with ``keep`` a potential: backward leaves out the steps
+        that no gradient reaches, where it would have become NaN.
     """
     steps, batch, sites = events.shape
     width = len(stage.weight)
@@ -175,6 +187,7 @@ def forward(
     rows[:, 0] = np.arange(batch) * (steps * width)
     places = emitted.array(batch * steps * width, dtype=torch.int32)
     bits = emitted.array(words(steps), batch * width if trains else 0, dtype=torch.uint64)
+    finite = np.empty(workers, np.bool_)
     spread(
         _forward,
         workers,
@@ -190,9 +203,12 @@ def forward(
         rows,
         places,
         bits,
+        finite,
         width,
         cell.forward,
         least=1,
     )
+    if keep and not finite.all():
+        raise NotFinite("a potential is not finite")
     spikes = Events((steps, batch, width), *every_site(batch, width), rows, places, bits, emitted)
     return spikes, Kept(events, x, states, stored, kept) if keep else None

@@ -121,6 +121,7 @@ def forward_loop(
     bits: NDArray[Any],
     places: NDArray[Any],
     rows: NDArray[Any],
+    dense: bool,
     n: Any,
 ) -> None:
     """Groups ``start ... stop`` of samples, with ``V.T`` in rows and in panels.
@@ -128,7 +129,8 @@ def forward_loop(
     Currents ``x`` [T * B, F] lead to spikes ``s`` [T * B, F] and ``state`` [variables, B, F].
     ``spikes`` and ``currents`` are ``[groups * GROUP, F]`` up to full vectors, the first with the
     spikes before the first step; ``here`` [B, F] and ``found`` [B], with zeros, are scratch. Events
-    are listed if there is room for their ``bits``.
+    are listed if there is room for their ``bits``. With ``dense`` every product is, so that weights
+    that are not finite show where no spike is.
     """
     batch, width = here.shape
     for group in range(start, stop):
@@ -136,6 +138,7 @@ def forward_loop(
         high = min(low + GROUP, batch)
         for t in range(len(x) // batch):
             many = found[low:high].sum() > _MANY * (high - low) * width if t else _any(spikes, low)
+            many |= dense
             if many:
                 multiply(currents, low, spikes, panels)
             for b in range(low, high):

@@ -18,7 +18,7 @@ from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.fused import fused
 from saltation.kernels.cpu.fused_backward import fused_backward
 from saltation.kernels.cpu.jit import f32, kernel
-from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
+from saltation.kernels.cpu.jump import Jump, chosen, jump_of, jumped, spiked, through_jump
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.slope import slope, slope_numbers
 from saltation.kernels.cpu.threads import spread
@@ -132,9 +132,9 @@ def _without_spike(h_v: Any, h_w: Any, s: Any, v: Any, w: Any) -> tuple[Any, ...
 def _back(g_s: Any, h: Any, g_v: Any, g_w: Any, x: Any, v: Any, w: Any, n: Back) -> tuple[Any, ...]:
     """Gradients of current, potential and adaptation before a step that went from ``v, w``."""
     rate = slope(h - n.j.threshold, n.k)
-    g_s = g_s + n.j.through * n.b * g_w
-    g_v = g_s * rate + through_jump(g_v, h, spiked(h, n.j), rate, n.j)
-    one = v * n.j.zero + n.j.one
+    g_s = g_s + chosen(n.j.through * n.b, n.b * g_w, n.j)
+    g_v = through_jump(g_s, g_v, h, spiked(h, n.j), rate, n.j)
+    one = n.j.one
     after_v, after_w = _advance(
         Dual(v, None, one, None), Dual(w, None, None, one), Dual(x, one, None, None), n.c
     )

@@ -45,6 +45,14 @@ def jumped(h: Any, s: Any, j: Jump) -> Any:
     return (j.one - j.clear * s) * h + j.move * s
 
 
-def through_jump(g: Any, h: Any, s: Any, slope: Any, j: Jump) -> Any:
-    """The gradient ``g`` of the potential after the jump, pulled back to ``h``."""
-    return g * (j.one - j.clear * s + j.through * slope * (j.move - j.clear * h))
+def through_jump(g_s: Any, g: Any, h: Any, s: Any, slope: Any, j: Jump) -> Any:
+    """The gradients ``g_s`` of the spike and ``g`` of the potential after the jump, pulled back to
+    ``h``, in the order of the reference."""
+    # Chosen, not multiplied with 0: a potential that has overflowed would make NaN of it.
+    moved = j.move - chosen(j.clear, h, j)
+    return (g_s + chosen(j.through, g * moved, j)) * slope + g * (j.one - j.clear * s)
+
+
+def chosen(number: Any, value: Any, j: Jump) -> Any:
+    """``value`` where ``number`` is not 0, else 0."""
+    return (abs(number) > j.zero).choose(value, j.zero)

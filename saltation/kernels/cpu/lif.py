@@ -16,7 +16,7 @@ from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.fused import fused
 from saltation.kernels.cpu.fused_backward import fused_backward
 from saltation.kernels.cpu.jit import f32, kernel
-from saltation.kernels.cpu.jump import Jump, jump_of, jumped, spiked, through_jump
+from saltation.kernels.cpu.jump import Jump, chosen, jump_of, jumped, spiked, through_jump
 from saltation.kernels.cpu.simd import LANES
 from saltation.kernels.cpu.slope import slope, slope_numbers
 from saltation.kernels.cpu.threads import spread
@@ -73,7 +73,7 @@ def _back(g_s: Any, h: Any, g_v: Any, n: Back) -> tuple[Any, Any]:
     """Gradients of the current and of the potential before the step."""
     p, j, k = n
     rate = slope(h - j.threshold, k)
-    g_h = g_s * rate + through_jump(g_v, h, spiked(h, j), rate, j)
+    g_h = through_jump(g_s, g_v, h, spiked(h, j), rate, j)
     return p.c * g_h, p.a * g_h
 
 
@@ -81,8 +81,8 @@ def _back_late(g_s: Any, h: Any, g_v: Any, g_late: Any, n: Back) -> tuple[Any, A
     """The same, and the gradient of the spike that acted in this step."""
     p, j, k = n
     rate = slope(h - j.threshold, k)
-    g_h = (g_s + g_late) * rate + through_jump(g_v, h, spiked(h, j), rate, j)
-    return p.c * g_h, p.a * g_h, j.through * p.late * g_h
+    g_h = through_jump(g_s + g_late, g_v, h, spiked(h, j), rate, j)
+    return p.c * g_h, p.a * g_h, chosen(j.through, p.late * g_h, j)
 
 
 def _back_from(g_s: Any, h: Any, g: Any, x: Any, before: Any, n: Back) -> tuple[Any, ...]:

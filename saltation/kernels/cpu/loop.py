@@ -95,14 +95,30 @@ class _Loop(torch.autograd.Function):
         start = tuple(map(_flat, state))
         spikes, last = _model(neuron).forward(neuron, _flat(x, len(x)), start)
         ctx.save_for_backward(x, *state)
+        # NaN lasts, and an infinity, in every model: the last state tells of all steps.
+        ctx.finite = all(map(_finite, last))
+        ctx.set_materialize_grads(False)
         return spikes, *last
 
     @staticmethod
-    def backward(ctx: Any, g_s: Tensor, *g_last: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         x, *state = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, None, *_again(ctx, (x, *state), (g_s, *g_last))
-        return None, None, *gradients(ctx.neuron, ctx.spike, x, tuple(state), g_s, g_last)
+            return None, None, *_again(ctx, (x, *state), given)
+        if not ctx.finite:  # what is NaN then and what is not, is the reference's to say
+            with torch.enable_grad():
+                return None, None, *_again(ctx, (x, *state), given, create_graph=False)
+        shapes = (len(x), x[0].numel()), *((x[0].numel(),) for _ in state)
+        g_s, *g_last = (
+            x.new_zeros(shape) if g is None else g for g, shape in zip(given, shapes, strict=True)
+        )
+        return None, None, *gradients(ctx.neuron, ctx.spike, x, tuple(state), g_s, tuple(g_last))
+
+
+def _finite(tensor: Tensor) -> bool:
+    from saltation.kernels.cpu.finite import finite  # imports numba
+
+    return finite(tensor)
 
 
 def gradients(
@@ -126,16 +142,25 @@ def gradients(
 
 
 def _again(
-    ctx: Any, inputs: tuple[Tensor, ...], gradients: tuple[Tensor, ...]
+    ctx: Any,
+    inputs: tuple[Tensor, ...],
+    gradients: tuple[Tensor | None, ...],
+    create_graph: bool = True,
 ) -> list[Tensor | None]:
-    """Differentiable gradients of ``inputs``, from the reference loop run again."""
+    """Gradients of ``inputs`` from the reference loop run again, by default differentiable."""
     # Fresh views, so that the state's own history, which may reach back to x, is not counted twice.
     x, *state = views = [part.view_as(part) for part in inputs]
     trace = reference.run(ctx.neuron, ctx.spike, x, ctx.neuron.State(*state))
     outputs = [trace.spikes.flatten(1), *(part.flatten() for part in trace.state)]
     wanted = [i for i, needed in enumerate(ctx.needs_input_grad[2:]) if needed]
+    # Where there is no gradient it must not become a zero, which times an infinity is NaN.
+    some = [(out, g) for out, g in zip(outputs, gradients, strict=True) if g is not None]
     found = torch.autograd.grad(
-        outputs, [views[i] for i in wanted], gradients, create_graph=True, allow_unused=True
+        [out for out, _ in some],
+        [views[i] for i in wanted],
+        [g for _, g in some],
+        create_graph=create_graph,
+        allow_unused=True,
     )
     result: list[Tensor | None] = [None] * len(views)
     for i, gradient in zip(wanted, found, strict=True):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan, fresh
+from saltation.kernels.cpu.finite import NotFinite, finite
 from saltation.kernels.cpu.jit import f32, kernel
 from saltation.kernels.cpu.source import padded
 from saltation.kernels.cpu.threads import spread
@@ -89,7 +90,10 @@ def _change(
 
 
 def forward(events: Events, post: Tensor, factor: Tensor, pair: Pair) -> Tensor:
-    """As `plasticity.run` for presynaptic spikes ``events``, to rounding."""
+    """As `plasticity.run` for presynaptic spikes ``events``, to rounding; raises `NotFinite` if the
+    other spikes or the third factor are not."""
+    if not (finite(post) and finite(factor)):
+        raise NotFinite("the third factor is not finite")
     _, batch, sites = events.shape
     classes = post.shape[2]
     workers = max(1, min(torch.get_num_threads(), batch))

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.currents import Scratch, drive, ready, scratch_of
+from saltation.kernels.cpu.finite import NotFinite, none_in
 from saltation.kernels.cpu.jit import kernel
 from saltation.kernels.cpu.simd import LANES
-from saltation.kernels.cpu.source import BLOCK, Source, padded, sourced
+from saltation.kernels.cpu.source import BLOCK, Source, padded, sourced, without_weights
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import WORD, words
+from saltation.kernels.cpu.transpose import transposed
 from saltation.kernels.cpu.weigh import tables, weigh, whole_groups
 from saltation.kernels.events import Events
 
@@ -87,9 +89,9 @@ def _backward(
 
 
 @kernel
-def _alive(gradient: NDArray[Any], alive: NDArray[Any], ends: NDArray[Any]) -> None:
+def _alive(gradient: NDArray[Any], alive: NDArray[Any], ends: NDArray[Any]) -> bool:
     """Bits of the steps at which a sample's row of ``gradient`` [T, B, O] is not all zero, and the
-    step after the last of them."""
+    step after the last of them; returns whether all of it is finite."""
     alive[:] = 0
     ends[:] = 0
     for t in range(len(gradient)):
@@ -101,6 +103,7 @@ def _alive(gradient: NDArray[Any], alive: NDArray[Any], ends: NDArray[Any]) -> N
             if some:
                 alive[t // WORD, b] |= np.uint64(1) << np.uint64(t % WORD)
                 ends[b] = t + 1
+    return none_in(gradient.view(np.int32).reshape(-1))
 
 
 def alive_steps(gradient: Tensor) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -109,15 +112,21 @@ def alive_steps(gradient: Tensor) -> tuple[NDArray[np.uint64], NDArray[np.int64]
     Returns
     -------
     uint64 ``[T / 64, B]``, a bit for every step, and int64 ``[B]``, the step after the last.
+
+    Raises
+    ------
+    NotFinite
+        If it holds NaN or an infinity.
     """
     steps, batch, _ = gradient.shape
     alive, ends = np.empty((words(steps), batch), np.uint64), np.empty(batch, np.int64)
-    _alive(gradient.numpy(), alive, ends)
+    if not _alive(gradient.numpy(), alive, ends):
+        raise NotFinite("a gradient is not finite")
     return alive, ends
 
 
 def forward(events: Events, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``x @ weight.T + bias`` [T, B, O] for the spikes x."""
+    """``x @ weight.T + bias`` [T, B, O] for the spikes x; raises as `columns`."""
     steps, batch, sites = events.shape
     out = fresh(steps, batch, len(weight))
     workers = max(1, min(torch.get_num_threads(), batch // 2))
@@ -129,13 +138,16 @@ def forward(events: Events, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out
 
 
-def backward(events: Events, weight: Tensor, gradient: Tensor) -> Tensor:
+def backward(events: Events, gradient: Tensor) -> Tensor:
     """The gradient of the weight ``[O, F]`` from that of the result ``[T, B, O]``."""
     steps, _, sites = events.shape
     width = gradient.shape[2]
     gradient = gradient.contiguous()
-    _, ends = alive_steps(gradient)
-    source = sourced(events, weight, None)
+    try:
+        _, ends = alive_steps(gradient)
+    except NotFinite:
+        return dense_backward(events.dense(), gradient)
+    source = without_weights(events, width)
     size = padded(width)
     workers = max(1, min(torch.get_num_threads(), -(-size // BLOCK)))
     scratch = Loan()
@@ -144,11 +156,17 @@ def backward(events: Events, weight: Tensor, gradient: Tensor) -> Tensor:
     g_weight = fresh(sites, size)
     arrays = (ends, gradient.numpy(), g, table, g_weight.numpy(), np.empty(0, np.float32))
     spread(_backward, workers, workers, source, *arrays, least=1)
-    return g_weight.T[:width]
+    return torch.from_numpy(transposed(g_weight.numpy(), width, sites)[0])
+
+
+def dense_backward(x: Tensor, gradient: Tensor) -> Tensor:
+    """The same for ``x`` [T, ..., F] as a dense product."""
+    return gradient.flatten(0, 1).T @ x.reshape(-1, x.shape[-1])
 
 
 def linear(x: Tensor, events: Events, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``x @ weight.T + bias`` for spikes ``x`` [T, ..., F] with these events."""
+    """``x @ weight.T + bias`` for spikes ``x`` [T, ..., F] with these events; raises as
+    `columns`."""
     out: Tensor = _Product.apply(x, events, weight, bias)
     return out if x.ndim == 3 else out.view(*x.shape[:-1], -1)
 
@@ -170,10 +188,9 @@ class _Product(torch.autograd.Function):
             g_x = (gradient @ weight).view(ctx.shape)
         if ctx.needs_input_grad[2]:
             if torch.is_grad_enabled():  # a graph is built: in operations that have derivatives
-                spikes = ctx.events.dense() if x is None else x
-                g_weight = gradient.flatten(0, 1).T @ spikes.reshape(-1, weight.shape[1])
+                g_weight = dense_backward(ctx.events.dense() if x is None else x, gradient)
             else:
-                g_weight = backward(ctx.events, weight, gradient)
+                g_weight = backward(ctx.events, gradient)
         if ctx.needs_input_grad[3]:
             g_bias = gradient.flatten(0, 1).sum(0)
         return g_x, None, g_weight, g_bias

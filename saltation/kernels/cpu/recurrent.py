@@ -17,10 +17,12 @@ from saltation.kernels.cpu import izhikevich, lif, product, source
 from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.dense import GROUP, panels
 from saltation.kernels.cpu.feedback import Kept, backward_loop, forward_loop
+from saltation.kernels.cpu.finite import finite
 from saltation.kernels.cpu.slope import slope_numbers
 from saltation.kernels.cpu.support import apart
 from saltation.kernels.cpu.threads import spread
 from saltation.kernels.cpu.trains import words
+from saltation.kernels.cpu.transpose import transposed
 from saltation.kernels.events import Events, every_site
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.reference import Trace
@@ -64,19 +66,29 @@ class _Loop(torch.autograd.Function):
         ctx.plan, ctx.trains = plan, ctx.needs_input_grad[2]
         keep = plan.memory == "store"
         s, last, stored = _forward(plan.neuron, parts, keep=keep, trains=keep and ctx.trains)
+        # As in `loop`.
+        ctx.finite = all(map(finite, last))
+        ctx.set_materialize_grads(False)
         ctx.stored = stored if keep else None
         ctx.save_for_backward(*parts)
         return s, *last
 
     @staticmethod
-    def backward(ctx: Any, g_s: Tensor, *g_last: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         parts = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, *_again(ctx, parts, (g_s, *g_last))
+            return None, *_again(ctx, parts, given)
+        if not ctx.finite:
+            with torch.enable_grad():
+                return None, *_again(ctx, parts, given, create_graph=False)
+        shapes = parts[0].shape, *(part.shape for part in parts[4:])
+        g_s, *g_last = (
+            _zeros(*shape) if g is None else g for g, shape in zip(given, shapes, strict=True)
+        )
         stored = ctx.stored
         if stored is None:
             stored = _forward(ctx.plan.neuron, parts, keep=True, trains=ctx.trains)[2]
-        return None, *_backward(ctx, parts, stored, g_s, g_last)
+        return None, *_backward(ctx, parts, stored, g_s, tuple(g_last))
 
 
 class _Stored(NamedTuple):
@@ -125,7 +137,8 @@ def _forward(
     given: list[Any] = [p if p is None else p.detach() for p in parts]
     x, weight, bias, first, *state = given
     steps, batch, width = x.shape
-    turned, spikes = source.columns(weight), _padded(first)
+    columns, finite = transposed(weight.contiguous().numpy(), width, source.padded(width))
+    turned, spikes = torch.from_numpy(columns), _padded(first)
     added = _zeros(width) if bias is None else bias.contiguous()
     running = torch.stack(state)
     whole, currents = steps * batch, keep and not isinstance(neuron, LIFNeuron)
@@ -136,14 +149,14 @@ def _forward(
         loan.array(len(running), whole if currents else 0, width),
     )
     s, spare = fresh(steps, batch, width), fresh(batch, width)
-    read = x.contiguous().view(-1, width), turned, panels(weight.T), added
+    read = x.contiguous().view(-1, width), turned, panels(turned), added
     written = spikes, torch.empty_like(spikes), spare, running, s.view(-1, width)
     here, found = np.empty((batch, width), np.int32), np.zeros(batch, np.int64)
     e = _room(steps, batch, width, trains)
     arrays = *(part.numpy() for part in (*read, *written)), kept, here, found
     events = e.bits, e.places, e.rows
     groups = len(spikes) // GROUP
-    spread(forward_loop, groups, *arrays, *events, _numbers(neuron), least=1)
+    spread(forward_loop, groups, *arrays, *events, not finite, _numbers(neuron), least=1)
     return s, [part.clone() for part in running], _Stored(kept, e, loan)
 
 
@@ -170,7 +183,7 @@ def _backward(
         g[0] += g[1] * spike.derivative(state[0] - neuron.v_threshold)
     g_weight = g_bias = None
     if ctx.needs_input_grad[2]:
-        g_weight = product.backward(stored.events, weight, g_x[1:])
+        g_weight = product.backward(stored.events, g_x[1:])
         if first.any():
             g_weight += g_x[0].T @ first
     if ctx.needs_input_grad[3]:
@@ -178,19 +191,23 @@ def _backward(
     return [g_x[:steps], g_weight, g_bias, pulled[:batch, :width], *g_state]
 
 
-def _again(ctx: Any, parts: Any, gradients: tuple[Tensor, ...]) -> list[Tensor | None]:
-    """Differentiable gradients of ``parts``, from the reference loop run again."""
+def _again(
+    ctx: Any, parts: Any, gradients: tuple[Tensor | None, ...], create_graph: bool = True
+) -> list[Tensor | None]:
+    """Gradients of ``parts`` from the reference loop run again, by default differentiable."""
     views: list[Any] = [None if part is None else part.view_as(part) for part in parts]
     x, weight, bias, spikes, *state = views
     neuron, spike, _ = ctx.plan
     start = RecurrentState(spikes, neuron.State(*state))
     trace = recurrent.run(neuron, spike, x, Feedback(weight, bias), start)
     wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+    outputs = (trace.spikes, *trace.state.neuron)
+    some = [(out, g) for out, g in zip(outputs, gradients, strict=True) if g is not None]
     found = torch.autograd.grad(
-        [trace.spikes, *trace.state.neuron],
+        [out for out, _ in some],
         [views[i] for i in wanted],
-        gradients,
-        create_graph=True,
+        [g for _, g in some],
+        create_graph=create_graph,
         allow_unused=True,
     )
     result: list[Tensor | None] = [None] * len(views)

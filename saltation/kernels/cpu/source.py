@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saltation.kernels.cpu.finite import NotFinite
 from saltation.kernels.cpu.jit import compiled
 from saltation.kernels.cpu.simd import LANES, copy_row, fetch
+from saltation.kernels.cpu.transpose import transposed
 from saltation.kernels.events import Events
 
 # Columns of a matrix that are worked on at a time: all steps of them stay in the first cache.
@@ -39,25 +41,36 @@ def padded(width: int) -> int:
     return -(-width // LANES) * LANES
 
 
-def columns(matrix: Tensor) -> Tensor:
-    """``matrix`` [O, F] as its columns ``[F, O]``, contiguous, with zeros up to full vectors."""
+def columns(matrix: Tensor) -> NDArray[np.float32]:
+    """``matrix`` [O, F] as its columns ``[F, O]``, with zeros up to full vectors.
+
+    Raises
+    ------
+    NotFinite
+        If it holds NaN or an infinity.
+    """
     outputs, inputs = matrix.shape
-    turned = matrix.detach().T
-    if padded(outputs) == outputs:
-        return turned.contiguous()
-    whole = turned.new_zeros(inputs, padded(outputs))
-    whole[:, :outputs] = turned
-    return whole
+    turned, finite = transposed(matrix.detach().contiguous().numpy(), inputs, padded(outputs))
+    if not finite:
+        raise NotFinite("a weight is not finite")
+    return turned
 
 
 def sourced(events: Events, weight: Tensor, bias: Tensor | None) -> Source:
-    """Spikes, and weight ``[O, F]`` and bias ``[O]`` or None with O up to full vectors."""
+    """Spikes, and weight ``[O, F]`` and bias ``[O]`` or None with O up to full vectors; raises as
+    `columns`."""
     turned = columns(weight)
     added = np.zeros(0 if bias is None else turned.shape[1], np.float32)
     if bias is not None:
         added[: len(bias)] = bias.detach().numpy()
-    e = events
-    return Source(e.offsets, e.sites, e.rows, e.places, e.bits, turned.numpy(), added)
+    return without_weights(events, 0)._replace(weight=turned, bias=added)
+
+
+def without_weights(events: Events, outputs: int) -> Source:
+    """Spikes for loops that read no weight, only how many outputs there are: up to full vectors."""
+    e, weight = events, np.empty((0, padded(outputs)), np.float32)
+    no_bias = np.empty(0, np.float32)
+    return Source(e.offsets, e.sites, e.rows, e.places, e.bits, weight, no_bias)
 
 
 @compiled

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.buffers import Loan
+from saltation.kernels.cpu.finite import none_in
 from saltation.kernels.cpu.jit import compiled, kernel
 from saltation.kernels.cpu.simd import LANES, mask
 from saltation.kernels.cpu.source import Source
@@ -37,16 +38,19 @@ def tables(loan: Loan, workers: int) -> NDArray[np.float32]:
 
 
 @compiled
-def _reached(g_x: NDArray[Any], end: int, width: int) -> tuple[int, int]:
-    """First step, and the step after the last, at which a current's gradient is not zero."""
-    low, high = end, 0
+def _reached(g_x: NDArray[Any], end: int, width: int) -> tuple[int, int, bool]:
+    """First step, and the step after the last, at which a current's gradient is not zero, and
+    whether all are finite."""
+    bits = g_x.view(np.int32)
+    low, high, finite = end, 0, True
     for t in range(end):
         some = np.uint64(0)
         for o in range(0, width, LANES):
             some |= mask(g_x, t, o)
         if some:
             low, high = min(low, t), t + 1
-    return low, high
+            finite &= none_in(bits[t, :width])
+    return low, high, finite
 
 
 @kernel
@@ -60,16 +64,17 @@ def weigh(
     table: NDArray[Any],
     g_weight: NDArray[Any],
     g_bias: NDArray[Any],
-) -> None:
+) -> bool:
     """Adds sample ``b``, whose currents have the gradient ``g_x`` [T, BLOCK] up to step ``end``, to
     columns ``first ... first + width`` of the gradients ``g_weight`` [F, O] and ``g_bias`` [O], or
     [0] where nobody asks for it.
 
-    ``g_x`` has whole groups of steps; what lies behind ``end`` is written over.
+    ``g_x`` has whole groups of steps; what lies behind ``end`` is written over. Returns whether all
+    of it up to there is finite.
     """
-    low, high = _reached(g_x, end, width)
+    low, high, finite = _reached(g_x, end, width)
     if low >= high:
-        return
+        return finite
     if len(g_bias):
         into = g_bias[first : first + width]
         for t in range(low, high):
@@ -87,6 +92,7 @@ def weigh(
             _from_tables(b, k, before, after, first, width, source, g_x, table, g_weight)
         else:
             _one_by_one(b, k, before, after, first, width, source, g_x, g_weight)
+    return finite
 
 
 @compiled

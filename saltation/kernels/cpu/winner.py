@@ -13,6 +13,7 @@ from torch import Tensor
 from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.buffers import Loan, fresh
 from saltation.kernels.cpu.currents import Scratch, drive, ready, scratch_of
+from saltation.kernels.cpu.finite import NotFinite, finite
 from saltation.kernels.cpu.jit import compiled, kernel
 from saltation.kernels.cpu.source import BLOCK, Source, sourced
 from saltation.kernels.cpu.threads import spread
@@ -74,7 +75,9 @@ def _compete(
 
 def forward(events: Events, stage: Stage, teach: Tensor) -> Emitted:
     """As `competition.compete` for the spikes ``events``, whose weights are added up as in
-    `currents`; at most `MOST` neurons."""
+    `currents`; at most `MOST` neurons. Raises `NotFinite` if a weight or a current is not."""
+    if not finite(teach) or not (stage.bias is None or finite(stage.bias)):
+        raise NotFinite("a current is not finite")
     steps, batch, sites = events.shape
     width = len(stage.weight)
     cell = cell_of(stage.neuron, stage.spike)
