@@ -79,7 +79,8 @@ def attempt(
     recorded: int,
     progress: BatchProgress,
 ) -> Iterator[Event]:
-    """Run a trial, on from its last checkpoint that is of a ``recorded`` epoch.
+    """Run a trial, on from its last checkpoint that is of a ``recorded`` epoch, on as many threads
+    as the study says: its bits may depend on their number.
 
     Raises
     ------
@@ -93,9 +94,10 @@ def attempt(
     writes = study.ranks is None or not study.ranks.rank
     checkpoints = Checkpoints(folder, recorded, writes=writes)
     kernel = {"kernel": study.kernels(trial, device)}
-    yield Begun(checkpoints.epoch, environment(device) | kernel)
-    board = None
+    board, before = None, torch.get_num_threads()
+    torch.set_num_threads(study.config.threads)
     try:
+        yield Begun(checkpoints.epoch, environment(device) | kernel)
         if study.config.tensorboard and writes:
             name = f"{study.label(trial)} {trial_id(trial)}"
             board = Board(study.folder / "tensorboard", name, checkpoints.epoch)
@@ -116,6 +118,7 @@ def attempt(
     else:
         yield Ended(FINISHED)
     finally:
+        torch.set_num_threads(before)
         if board:
             board.close()
 

@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from saltation.errors import ConfigError, StoreError
 from saltation.studies.attempt import Ended, Event, Lost, attempt
 from saltation.studies.config import resolve_device
@@ -116,7 +114,7 @@ class OnRay:
     def _begin(self, number: int) -> Any:
         needs = self._study.resources(self._study.trials()[number])
         task = self._ray.remote(_trial).options(num_returns="streaming", max_retries=0, **needs)
-        return task.remote(self._study, number, self._data, self._recorded(number), needs)
+        return task.remote(self._study, number, self._data, self._recorded(number))
 
     def _next(self, task: Any) -> Event | None:
         """The next event of a task, `Lost` if there is none, None if it was its last."""
@@ -152,10 +150,7 @@ class _Unwatched:
         """Nothing to do."""
 
 
-def _trial(
-    study: Study[Any], number: int, data: Any, recorded: int, needs: dict[str, float]
-) -> Iterator[Event]:
+def _trial(study: Study[Any], number: int, data: Any, recorded: int) -> Iterator[Event]:
     """What a task does."""
-    torch.set_num_threads(max(1, int(needs["num_cpus"])))
     device = resolve_device(study.config.device)
     yield from attempt(study, number, data, device, recorded, _Unwatched())

@@ -58,7 +58,11 @@ class StudyConfig(BaseModel):
     """Folder of the results; trials already finished there are not run again. Without it, a new
     folder in runs/."""
     workers: Count = 1
-    """Processes that run trials at the same time; the machine's threads are divided among them."""
+    """Processes that run trials at the same time, each on threads of its own."""
+    threads: Count = 1
+    """Threads of a CPU that each trial computes on, however many run at the same time. Sums of
+    torch's convolutions and products round differently with another number: it is part of the
+    settings, and 1 unless told otherwise."""
     ray: str | None = None
     """Run trials as tasks of the Ray cluster at this address, or of one on this machine: local.
     out_dir must be a folder that all its nodes share."""
@@ -90,6 +94,12 @@ class StudyConfig(BaseModel):
                 f"batch_size must be a multiple of devices={self.devices}, got {self.batch_size}"
             )
         return self
+
+    @property
+    def on_threads(self) -> dict[str, int]:
+        """What the threads add to a trial's settings: nothing where they are one, so that trials
+        are those of studies from before there was a choice."""
+        return {} if self.threads == 1 else {"threads": self.threads}
 
     def recorded(self) -> dict[str, Any]:
         """What `CONFIG` holds: all settings that results depend on."""

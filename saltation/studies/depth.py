@@ -200,7 +200,7 @@ class DepthStudy(Study[DepthConfig]):
             ),
         ]
         return [
-            {"depth": depth, "seed": seed} | mode | shared
+            {"depth": depth, "seed": seed} | mode | shared | c.on_threads
             for depth in c.depths
             for mode in modes
             for seed in c.all_seeds

@@ -142,7 +142,7 @@ class FlossingStudy(Study[FlossingConfig]):
     def trials(self) -> list[Settings]:
         c = self.config
         grid = {"tasks", "delays", "modes", "seeds", "success_at"}
-        shared = c.model_dump(exclude=grid | {"device", "out_dir", *HOW})
+        shared = c.model_dump(exclude=grid | {"device", "out_dir", "threads", *HOW})
         unused = {name for name in shared if name.startswith("floss_")} | {"qr_every"}
         during = {"floss_every", "floss_weight"}
         # A trial has only the settings it depends on, so that others may change around it.
@@ -150,6 +150,7 @@ class FlossingStudy(Study[FlossingConfig]):
         return [
             {"task": task, "delay": delay, "mode": mode, "seed": seed}
             | {name: value for name, value in shared.items() if name not in left_out[mode]}
+            | c.on_threads
             for task in c.tasks
             for delay in c.delays
             for mode in c.modes

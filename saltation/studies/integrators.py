@@ -132,6 +132,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "schedule": c.schedule,
                 "clip": c.clip,
             }
+            | c.on_threads
             for neuron in c.neurons
             for scheme in c.schemes
             if scheme in NEURONS[neuron].schemes

@@ -124,11 +124,12 @@ class RSTDPStudy(Study[RSTDPConfig]):
         c = self.config
         grid = {"schemes", "dt", "steps", "reward", "seeds"}
         of_rules = {name for some in _OF_RULES.values() for name in some}
-        not_shared = grid | of_rules | {"data_dir", "device", "out_dir", *HOW}
+        not_shared = grid | of_rules | {"data_dir", "device", "out_dir", "threads", *HOW}
         shared = c.model_dump(exclude=not_shared)
         return [
             {"scheme": scheme, "dt": dt, "steps": steps, "reward": reward, "seed": seed}
             | shared
+            | c.on_threads
             # Only the settings it depends on, so that others may change around it.
             | {name: getattr(c, name) for name in _OF_RULES.get(reward, ())}
             for reward in c.reward

@@ -244,7 +244,8 @@ class Study(ABC, Generic[Config]):
     def resources(self, trial: Settings) -> dict[str, float]:
         """What a trial takes of a cluster's node, by the names of Ray's options."""
         on_gpu = self.config.device == "auto" or self.config.device.startswith("cuda")
-        return {"num_cpus": 1, "num_gpus": float(on_gpu and torch.cuda.is_available())}
+        gpus = float(on_gpu and torch.cuda.is_available())
+        return {"num_cpus": self.config.threads, "num_gpus": gpus}
 
     def work(self, trial: Settings) -> float:
         """Expected cost of a trial relative to others, for the estimate of the time left."""

@@ -30,7 +30,7 @@ _PATIENCE = 60.0  # seconds that a worker has to finish the step it is in
 
 
 class Workers:
-    """Processes that share the trials of a study, and the machine's threads.
+    """Processes that share the trials of a study.
 
     Parameters
     ----------
@@ -62,11 +62,10 @@ class Workers:
         """
         waiting = deque(numbers)
         deaths: dict[int, int] = {}
-        threads = max(1, torch.get_num_threads() // self._count)
         crew: dict[Any, _Worker] = {}
         try:
             for _ in range(min(self._count, len(waiting))):
-                worker = _Worker(self._study, threads)
+                worker = _Worker(self._study)
                 crew[worker.events] = worker
             while crew:
                 for worker in crew.values():
@@ -87,7 +86,7 @@ class Workers:
                             event = Ended(FAILED, f"{event.reason}, as before")
                         else:
                             waiting.appendleft(number)
-                        replacement = _Worker(self._study, threads)
+                        replacement = _Worker(self._study)
                         crew[replacement.events] = replacement
                     yield number, event
         finally:
@@ -108,10 +107,10 @@ class _Worker:
         Of the trial it runs, None while it has none.
     """
 
-    def __init__(self, study: Study[Any], threads: int) -> None:
+    def __init__(self, study: Study[Any]) -> None:
         context = multiprocessing.get_context("spawn")
         self.events, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, study, threads), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, study), daemon=True)
         self._process.start()
         theirs.close()
         self.number: int | None = None
@@ -179,10 +178,10 @@ class _Watching:
                 raise KeyboardInterrupt
 
 
-def _serve(events: Connection, study: Study[Any], threads: int) -> None:
+def _serve(events: Connection, study: Study[Any]) -> None:
     """What a worker does: run the trials it is given until nobody gives any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study's process tells us, once
-    torch.set_num_threads(threads)
+    torch.set_num_threads(study.config.threads)
     device = resolve_device(study.config.device)
     data, loaded = None, False
     while True:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from saltation.errors import ConfigError
-from saltation.studies import IntegratorsStudy
+from saltation.studies import DepthStudy, IntegratorsStudy
 from saltation.studies.config import as_json
 from saltation.studies.folder import study_of
 from saltation.studies.store import Store
@@ -26,11 +27,8 @@ def study(folder: Path, **changes: Any) -> IntegratorsStudy:
 
 
 def by_id(folder: Path) -> Any:
-    """Trials as recorded, whatever the order, and the threads they had."""
-    trials = recorded(folder)
-    for trial in trials:
-        del trial["environment"]["threads"]
-    return sorted(trials, key=lambda trial: trial["id"])
+    """Trials as recorded, whatever the order."""
+    return sorted(recorded(folder), key=lambda trial: trial["id"])
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +43,30 @@ def test_results_do_not_depend_on_the_number_of_workers(alone: Any, tmp_path: Pa
     assert by_id(tmp_path) == by_id(folder)
     assert both.drop(columns="seconds").equals(results.drop(columns="seconds"))
     assert (tmp_path / "config.json").read_text() == (folder / "config.json").read_text()
+
+
+def test_convolutions_do_not_either(tmp_path: Path) -> None:
+    """To the bit, whatever the threads of the process that starts them; a number that is asked for
+    is part of the settings."""
+    before = torch.get_num_threads()
+    small = {"dataset": "digits", "side": 8, "depths": [3], "base_channels": 16, "T": 2}
+    small |= {"epochs": 2, "batch_size": 32, "limit_train": 128, "limit_test": 32}
+    found = []
+    try:
+        for threads, workers in ((1, 1), (2, 1), (2, 2)):
+            torch.set_num_threads(threads)
+            folder = tmp_path / f"{threads} {workers}"
+            DepthStudy(out_dir=folder, seeds=[0, 1], workers=workers, **small).run()
+            assert torch.get_num_threads() == threads
+            found.append(by_id(folder))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0][0]["environment"]["threads"] == 1
+    assert found[0] == found[1] == found[2]
+    two = DepthStudy(out_dir=tmp_path / "two", threads=2, **small)
+    assert study_of(tmp_path / "1 1").config.threads == 1
+    assert two.trials()[0]["threads"] == 2
+    assert "threads" not in DepthStudy(out_dir=tmp_path / "one", **small).trials()[0]
 
 
 def test_a_worker_that_is_killed_costs_nothing(
