@@ -60,7 +60,11 @@ def _stretch(modules: list[nn.Module]) -> tuple[list[Stage], Any]:
                 break
             linear = module
         else:
-            if not isinstance(module, SpikingLayer) or not module.is_plain:
+            if (
+                not isinstance(module, SpikingLayer)
+                or not module.is_plain
+                or _neurons() != _NEURONS
+            ):
                 break
             stages.append(module.stage(linear.weight, linear.bias))
             linear = None
@@ -72,8 +76,7 @@ def _more_than_forward(module: nn.Module) -> bool:
     return bool(
         _OWN & module.__dict__.keys()
         or module._compiled_call_impl is not None
-        or type(module).__call__ is not nn.Module.__call__
-        or type(module)._call_impl is not nn.Module._call_impl
+        or (type(module).__call__, type(module)._call_impl) != _CALL
         or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
@@ -82,10 +85,16 @@ def _more_than_forward(module: nn.Module) -> bool:
     )
 
 
+def _neurons() -> Any:
+    return SpikingLayer.forward, SpikingLayer._run
+
+
 # Put on an object, they are called in place of its class's.
 _OWN = {"forward", "_call_impl", "_run"}
-# As they were when this was imported: somebody may put another in the class.
+# As they were when this was imported: somebody may put others in the classes.
+_CALL = nn.Module.__call__, nn.Module._call_impl
 _LINEAR: dict[type[nn.Module], Any] = {
     nn.Linear: nn.Linear.forward,
     SpikeLinear: SpikeLinear.forward,
 }
+_NEURONS = _neurons()

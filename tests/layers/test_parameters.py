@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, prune
 
 import saltation as st
 from saltation.kernels.cpu import chain
+from saltation.layers import SpikingLayer
 
 
 def few() -> Tensor:
@@ -179,13 +180,17 @@ def test_a_changed_forward_is_called(change: Any, place: int, kind: Any) -> None
         torch.testing.assert_close(net(x), expected)
 
 
-def test_a_changed_class_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(st.SpikeLinear, "forward"), (SpikingLayer, "forward"), (nn.Module, "__call__")],
+)
+def test_a_changed_class_is_called(kind: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = make()
-    before = net(x).detach()
-    forward = st.SpikeLinear.forward
-    monkeypatch.setattr(st.SpikeLinear, "forward", lambda self, x: 2 * forward(self, x))
+    dense, before = x + 0, net(x).detach()
+    own = getattr(kind, name)
+    monkeypatch.setattr(kind, name, lambda self, *given: 2 * own(self, *given))
     assert not torch.allclose(net(x), before)
-    torch.testing.assert_close(net(x), net(x + 0))
+    torch.testing.assert_close(net(x), net(dense))
 
 
 def test_unchanged_chains_run_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
