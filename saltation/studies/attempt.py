@@ -17,6 +17,7 @@ import torch
 
 import saltation
 from saltation.errors import StabilityWarning, StoreError
+from saltation.snapshot import UnfitSnapshotError
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.store import DIVERGED, FAILED, FINISHED, trial_id
 from saltation.studies.tensorboard import Board
@@ -91,9 +92,39 @@ def attempt(
     trial = study.trials()[number]
     folder = study.checkpoints(trial_id(trial))
     writes = study.ranks is None or not study.ranks.rank
-    checkpoints = Checkpoints(folder, recorded, writes=writes)
     kernel = {"kernel": study.kernels(trial, device)}
-    yield Begun(checkpoints.epoch, environment(device) | kernel)
+    while True:
+        checkpoints = Checkpoints(folder, recorded, writes=writes)
+        yield Begun(checkpoints.epoch, environment(device) | kernel)
+        try:
+            yield from _epochs(study, trial, data, device, progress, checkpoints, writes)
+        except UnfitSnapshotError as error:
+            # Only who trains knows what a snapshot must hold.
+            path = checkpoints.path(checkpoints.epoch)
+            warnings.warn(f"{path}: {error}; going back to the one before", stacklevel=2)
+            recorded = checkpoints.epoch - 1
+            continue
+        except Diverged as error:
+            yield Ended(DIVERGED, str(error))
+        except StoreError:
+            raise  # no other trial could be recorded either
+        except Exception as error:  # a failed trial must not end a night's study
+            yield Ended(FAILED, f"{type(error).__name__}: {error}")
+        else:
+            yield Ended(FINISHED)
+        return
+
+
+def _epochs(
+    study: Study[Any],
+    trial: dict[str, Any],
+    data: Any,
+    device: torch.device,
+    progress: BatchProgress,
+    checkpoints: Checkpoints,
+    writes: bool,
+) -> Iterator[Epoch]:
+    """The epochs of a trial as it goes on from its checkpoint."""
     board = None
     try:
         if study.config.tensorboard and writes:
@@ -107,14 +138,6 @@ def attempt(
                 if board:
                     board.add(record, found)
                 yield Epoch(record.epoch, found)
-    except Diverged as error:
-        yield Ended(DIVERGED, str(error))
-    except StoreError:
-        raise  # no other trial could be recorded either
-    except Exception as error:  # a failed trial must not end a night's study
-        yield Ended(FAILED, f"{type(error).__name__}: {error}")
-    else:
-        yield Ended(FINISHED)
     finally:
         if board:
             board.close()
