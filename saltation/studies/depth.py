@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -176,6 +176,12 @@ class DepthStudy(Study[DepthConfig]):
     """
 
     name = "depth"
+    needs: ClassVar = {
+        **dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "gradient_norm"), float),
+        **dict.fromkeys(("lr", "exponent", "exponent_finite"), float),
+        **dict.fromkeys(("largest_by_layer", "smallest_by_layer"), list),
+        **dict.fromkeys(("gradient_by_layer", "growth_by_layer"), list),
+    }
     config_type = DepthConfig
     data_parallel = True
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -137,6 +137,7 @@ class FlossingStudy(Study[FlossingConfig]):
     """
 
     name = "flossing"
+    needs: ClassVar = {"exponent": float, "spectrum": list, "gradient_by_distance": list}
     config_type = FlossingConfig
 
     def trials(self) -> list[Settings]:

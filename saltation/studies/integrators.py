@@ -7,7 +7,7 @@ samples and on the same input spikes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -106,6 +106,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     """
 
     name = "integrators"
+    needs: ClassVar = {"mean_spike_rate": float}
     config_type = IntegratorsConfig
     data_parallel = True
 

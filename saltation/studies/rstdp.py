@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -118,6 +118,7 @@ class RSTDPStudy(Study[RSTDPConfig]):
     """
 
     name = "rstdp"
+    needs: ClassVar = dict.fromkeys(("hidden_rate", "output_rate", "silent_samples"), float)
     config_type = RSTDPConfig
 
     def trials(self) -> list[Settings]:

@@ -171,7 +171,9 @@ def test_markup_from_names_reasons_and_configs_stays_text(tmp_path: Path) -> Non
     )
     with Store(study.folder / RECORD) as store:
         store.start("0123456789ab", {SCRIPT: IMAGE}, {"kernel": "cpu"})
-        store.end("0123456789ab", SCRIPT, IMAGE)
+        store.end("0123456789ab", "failed", IMAGE)
+        store.start("ba9876543210", {SCRIPT: IMAGE}, {"kernel": "cpu"})
+        store.end("ba9876543210", SCRIPT + IMAGE, IMAGE)  # no status that there is
     figures = study.folder / "figures"
     figures.mkdir()
     (figures / f"{SCRIPT}{IMAGE}.svg").write_text(HOSTILE_SVG)
@@ -194,6 +196,7 @@ def test_markup_from_names_reasons_and_configs_stays_text(tmp_path: Path) -> Non
         assert any(text in cell for cell in found.rows["Trials that have not finished"][1])
         assert any(text in cell for row in found.rows["Versions and environment"] for cell in row)
         assert any(text in cell for cell in found.rows["Trials with other settings"][1])
+        assert text in found.text("li")
     assert "The figure “broken” could not be read" in found.text("figcaption")
 
 
