@@ -46,7 +46,8 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Ended:
-    """The attempt came to its end: finished, diverged or failed, and why."""
+    """The attempt came to its end: finished, diverged or failed, and why. One that failed may not
+    have begun."""
 
     status: str
     reason: str = ""
@@ -92,7 +93,11 @@ def attempt(
     trial = study.trials()[number]
     folder = study.checkpoints(trial_id(trial))
     writes = study.ranks is None or not study.ranks.rank
-    kernel = {"kernel": study.kernels(trial, device)}
+    try:
+        kernel = {"kernel": study.kernels(trial, device)}
+    except Exception as error:
+        yield Ended(FAILED, f"{type(error).__name__}: {error}")
+        return
     while True:
         checkpoints = Checkpoints(folder, recorded, writes=writes)
         yield Begun(checkpoints.epoch, environment(device) | kernel)
