@@ -40,7 +40,8 @@ class Keeper(Protocol):
         """The snapshot after that epoch."""
 
     def save(self, epoch: int, snapshot: Snapshot, score: float) -> None:
-        """Keep that of an epoch; of the ``score`` the largest is the best."""
+        """Keep that of an epoch; of the ``score``, an accuracy on the validation split or for want
+        of one on the test set, the largest is the best."""
 
 
 def take(parts: Mapping[str, Stateful]) -> Snapshot:

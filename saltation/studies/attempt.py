@@ -18,7 +18,7 @@ import torch
 import saltation
 from saltation.errors import StabilityWarning, StoreError
 from saltation.snapshot import UnfitSnapshotError
-from saltation.studies.checkpoints import Checkpoints
+from saltation.studies.checkpoints import TEST, VALIDATION, Checkpoints
 from saltation.studies.store import DIVERGED, FAILED, FINISHED, trial_id
 from saltation.studies.tensorboard import Board
 from saltation.training import Diverged, EpochRecord
@@ -99,7 +99,8 @@ def attempt(
         yield Ended(FAILED, f"{type(error).__name__}: {error}")
         return
     while True:
-        checkpoints = Checkpoints(folder, recorded, writes=writes)
+        best_on = VALIDATION if trial.get("validation") else TEST
+        checkpoints = Checkpoints(folder, recorded, writes=writes, best_on=best_on)
         yield Begun(checkpoints.epoch, environment(device) | kernel)
         try:
             yield from _epochs(study, trial, data, device, progress, checkpoints, writes)
@@ -164,6 +165,9 @@ def metrics(record: EpochRecord) -> dict[str, Any]:
         "lr": record.lr,
         "seconds": record.seconds,
     } | record.found
+    if record.validation is not None:
+        values["validation_loss"] = record.validation.loss
+        values["validation_accuracy"] = record.validation.accuracy
     return {name: _finite(value) for name, value in values.items()}
 
 

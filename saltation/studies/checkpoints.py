@@ -18,6 +18,8 @@ from saltation.studies.files import write_whole
 from saltation.studies.fingerprint import fingerprint, not_finite
 
 BEST = "best.pt"
+# What the best checkpoint is the best on.
+VALIDATION, TEST = "validation split", "test set"
 _NAME = re.compile(r"epoch-(\d+)\.pt")
 # How much larger than its file a checkpoint may get when it is read: a tensor can be one stored
 # number shown a billion times.
@@ -34,6 +36,8 @@ class Checkpoints:
     recorded
         The last epoch in the study's record: checkpoints beyond it are of epochs that nobody has
         heard of, and are not used.
+    best_on
+        The part of the data that the scores are on: the validation split or the test set.
     writes
         False for one of several processes that train together: one of them writes for all.
 
@@ -44,9 +48,11 @@ class Checkpoints:
         there is none. One that cannot be read is passed over with a warning.
     """
 
-    def __init__(self, folder: Path, recorded: int, *, writes: bool = True) -> None:
+    def __init__(
+        self, folder: Path, recorded: int, *, best_on: str = TEST, writes: bool = True
+    ) -> None:
         self.folder = folder
-        self._writes = writes
+        self._writes, self._best_on = writes, best_on
         self.epoch = 0
         self._snapshot: Snapshot | None = None
         self._best = float("-inf")
@@ -84,7 +90,8 @@ class Checkpoints:
         if not self._writes:
             return
         best, self._best = self._best, max(self._best, score)
-        content = {"epoch": epoch, "best": self._best, "trial": self.folder.name}
+        content: dict[str, Any] = {"epoch": epoch, "trial": self.folder.name}
+        content |= {"best": self._best, "best_on": self._best_on}
         content |= {"snapshot": snapshot, "not_finite": not_finite(snapshot)}
         buffer = io.BytesIO()
         torch.save(content | {"fingerprint": fingerprint(content)}, buffer)
@@ -118,7 +125,8 @@ def epochs(folder: Path) -> list[int]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What is in a checkpoint: ``epoch``, ``snapshot`` and ``best``, the best score until then.
+    """What is in a checkpoint: ``epoch``, ``snapshot``, ``best``, the best score until then, and
+    ``best_on``, what part of the data that is a score on.
 
     Only tensors and plain values are loaded from it, whatever else it may hold, and only if they
     are what was written: the file has a fingerprint of them, of its trial and of its epoch.
@@ -139,7 +147,7 @@ def read(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not a checkpoint of a study")
     if wrong := _wrong(path, saved):
         raise DataError(f"{path} cannot be read as a checkpoint: {wrong}")
-    found: dict[str, Any] = saved
+    found: dict[str, Any] = {"best_on": TEST} | saved
     return found
 
 

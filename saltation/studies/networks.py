@@ -93,7 +93,7 @@ def load(
             f"epoch {found.epoch}",
             stacklevel=2,
         )
-    if which == "best" and not study.config.recorded().get("validation"):
+    if which == "best" and not record["settings"].get("validation"):
         warnings.warn(
             f"{BEST} of trial {record['id']} is the best on the test set (epoch {found.epoch}): "
             "its test accuracy is too good to be reported; a study with validation chooses on a "

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +35,7 @@ from saltation.studies.progress import BatchProgress, StudyProgress
 from saltation.studies.recording import Alone, follow, record
 from saltation.studies.records import Contents, contents
 from saltation.studies.report import write_report
+from saltation.studies.results import row
 from saltation.studies.stopping import stoppable
 from saltation.studies.store import DIVERGED, FINISHED, RECORD, Store, trial_id
 from saltation.studies.workers import Workers
@@ -314,22 +314,3 @@ def _new_folder(study: str) -> Path:
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     names = itertools.chain([f"{study}-{now}"], (f"{study}-{now}-{i}" for i in itertools.count(2)))
     return next(path for path in (Path("runs") / name for name in names) if not path.exists())
-
-
-def row(record: dict[str, Any]) -> dict[str, Any]:
-    """A trial's id and settings, the numbers of its last epoch, seconds of all, its status."""
-    # Tables of trials that all failed at once have this column too.
-    last = record["epochs"][-1] if record["epochs"] else {"test_accuracy": math.nan}
-    settings: dict[str, Any] = record["settings"]
-    return (
-        {"id": record["id"]}
-        | settings
-        | {k: v for k, v in last.items() if k != "epoch" and not isinstance(v, list)}
-        | {
-            "epochs_run": sum(e["epoch"] > 0 for e in record["epochs"]),
-            "seconds": sum(e["seconds"] for e in record["epochs"]),
-            "status": record["status"],
-            "reason": record["reason"],
-            "kernel": record["environment"]["kernel"],
-        }
-    )

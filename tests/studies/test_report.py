@@ -114,6 +114,8 @@ def test_it_says_what_was_asked_what_failed_and_how_to_do_it_again(page: Page) -
     ]
     assert "4 2 finished, 1 diverged, 1 failed" in page.text("dd")
     assert "95.50 % lif exponential dt=0.5 seed=0" in page.text("dd")
+    assert "best last test accuracy" in page.text("dt")
+    assert "is the best on the test set: its test accuracy is too good" in page.text("p")
     assert "schemes euler, exponential" in page.text("dl")
     assert "saltation study integrators --config config.json" in page.text("pre")
     (made,) = page.rows["Versions and environment"][1:]
@@ -205,7 +207,7 @@ def test_a_study_of_failures_alone_is_reported(tmp_path: Path) -> None:
     found = report(study, figures=True)
     assert len(found.rows["All trials"]) == 1 + 4
     assert found.rows["Table of the study"][1] == ["euler", "failed", "failed !"]
-    assert "best test accuracy" not in found.text("dt")
+    assert "best last test accuracy" not in found.text("dt")
     assert "svg" not in {tag for tag, _ in found.elements}
 
 

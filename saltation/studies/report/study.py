@@ -81,6 +81,7 @@ def write_report(study: Reported, found: Contents | None = None) -> Path:
             not_begun=[label for key, label in labels.items() if key not in found.ids()],
             damaged=[str(row) for row in found.damaged],
             trials=_trials(records, results) if records else Grid([], []),
+            best=_best(config.get("validation")),
             others=_others(found.others),
             environments=_environments(records),
         )
@@ -100,10 +101,25 @@ def _facts(found: Contents, labels: dict[str, str]) -> list[tuple[str, str, str]
     scores = [(record["epochs"][-1]["test_accuracy"], record["id"]) for record in _ended(records)]
     if scores:
         best, key = max(scores)
-        facts.append(("best test accuracy", f"{best:.2f} %", labels[key]))
+        facts.append(("best last test accuracy", f"{best:.2f} %", labels[key]))
     seconds = sum(epoch["seconds"] for record in records for epoch in record["epochs"])
     facts.append(("training and tests", f"{seconds:.0f} s", "sum over all trials"))
     return facts
+
+
+def _best(validation: float | None) -> str:
+    """What the best checkpoint of a trial is."""
+    if validation:
+        return (
+            f"The best checkpoint of a trial (best.pt) was chosen on {100 * validation:g} % of the "
+            "training samples, put aside for it. “Test accuracy at best” is that of its epoch: the "
+            "test set had no part in the choice."
+        )
+    return (
+        "The best checkpoint of a trial (best.pt) is the best on the test set: its test accuracy "
+        "is too good to be reported. With --validation 0.1 it is chosen on a tenth of the training "
+        "samples."
+    )
 
 
 def _ended(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
