@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -21,6 +22,8 @@ def check_folder(what: str, folder: Path) -> None:
     """
     try:
         there = folder.absolute()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(there)  # a name may be too long, or none at all
         while not os.path.lexists(there) and there != there.parent:
             there = there.parent
         if not there.is_dir():

@@ -86,7 +86,9 @@ def write_report(study: Reported, found: Contents | None = None) -> Path:
             environments=_environments(records),
         )
     except OSError as error:
-        raise StoreError(f"the report of {study.folder} was not written: {error}") from error
+        raise StoreError(
+            f"the report of {study.folder} was not written: {error or type(error).__name__}"
+        ) from error
 
 
 def _facts(found: Contents, labels: dict[str, str]) -> list[tuple[str, str, str]]:
