@@ -20,7 +20,7 @@ from saltation.data import DATASETS
 from saltation.errors import ConfigError, SaltationError
 from saltation.studies import Study
 from saltation.studies.compare import compare, write_comparison
-from saltation.studies.config import CONFIG, names
+from saltation.studies.config import names
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
 from saltation.studies.files import check_folder
 from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
@@ -145,7 +145,7 @@ class Runs:
         table = Table(
             TableColumn("folder", overflow="fold"), "study", "trials", "state", "best last"
         )
-        lines = []
+        lines, readable = [], False
         for path in runs_in(self.folder):
             try:
                 row = summary(path)
@@ -159,11 +159,12 @@ class Runs:
                 Text(row["folder"]), row["study"], str(row["trials"]), row["states"], best
             )
             lines += row["damaged"]
+            readable = readable or (path == self.folder and bool(row["states"] != "not begun"))
         console.print(table)
         say("best last: the best of the trials' last test accuracies, each of one network")
         for line in lines:
             say(line)
-        if (self.folder / CONFIG).is_file():
+        if readable:
             console.print(_trials(self.folder))
 
 

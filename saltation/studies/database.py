@@ -11,6 +11,7 @@ from typing import Any
 
 from saltation.errors import StoreError
 
+KEPT = "study.kept.db"  # what is left of a record that was taken away while it was written
 Statement = tuple[str, tuple[Any, ...]]
 
 
@@ -28,7 +29,9 @@ def connect(path: Path, *, reads: bool) -> sqlite3.Connection:
     if not reads:
         return sqlite3.connect(path, timeout=30, isolation_level=None)
     if not path.is_file():
-        raise StoreError(f"there is no {path.name} in {path.parent}: nothing is recorded")
+        kept = path.with_name(KEPT)
+        hint = f"; {kept.name} is what is left of one" if kept.is_file() else ""
+        raise StoreError(f"there is no {path.name} in {path.parent}: nothing is recorded{hint}")
     journal = path.with_name(f"{path.name}-wal")
     # SQLite wants to put a file beside one that it reads, where nobody else has.
     alone = not os.access(path.parent, os.W_OK) and not (

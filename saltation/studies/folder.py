@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import statistics
 from collections import Counter
 from pathlib import Path
@@ -85,7 +86,8 @@ def summary(folder: Path) -> dict[str, Any]:
         If there is no study there or its record cannot be read.
     """
     study = study_of(folder, device="cpu")  # wherever it ran
-    begun = (folder / RECORD).exists()
+    traces = (RECORD, "checkpoints", "results.csv", "study.kept.db")
+    begun = any(os.path.lexists(folder / name) for name in traces)
     found = contents(study) if begun else Contents([], [], [])
     records = [*found.asked, *found.others]
     states = Counter(record["status"] for record in records)

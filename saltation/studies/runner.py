@@ -160,6 +160,12 @@ class Study(ABC, Generic[Config]):
         if self.config.tensorboard:
             tensorboard.require()
         check_folder("out_dir", self.folder)
+        kept = self.folder / "study.kept.db"
+        if kept.is_file() and not (self.folder / RECORD).exists():
+            raise ConfigError(
+                f"{self.folder} has no {RECORD}, and what it held is in {kept.name}: rename that to "
+                f"{RECORD} to go on, or move it away to begin anew"
+            )
         if self.config.devices > 1:
             if not self.data_parallel:
                 raise ConfigError(

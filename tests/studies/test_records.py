@@ -15,7 +15,7 @@ import pytest
 
 from saltation.cli import main
 from saltation.cli.terminal import console
-from saltation.errors import StoreError
+from saltation.errors import ConfigError, StoreError
 from saltation.studies import IntegratorsStudy
 from saltation.studies.folder import study_of, summary
 from saltation.studies.records import contents
@@ -309,6 +309,9 @@ def test_a_record_that_is_taken_away(
     monkeypatch.setattr(Store, "add_epoch", add)
     for path in folder.glob("study.db*"):
         path.unlink()
+    if (folder / "config.json").exists():
+        with pytest.raises(ConfigError, match=r"what it held is in study\.kept\.db: rename"):
+            study_of(folder, progress=False).run()
     (folder / "study.kept.db").rename(folder / "study.db")
     if (folder / "config.json").exists():
         study_of(folder, progress=False).run()
@@ -366,6 +369,9 @@ def test_what_runs_cannot_read_it_names(tmp_path: Path, capsys: pytest.CaptureFi
     shutil.copy(runs / "good" / "study.db", runs / "half")
     (runs / "only_config").mkdir()
     shutil.copy(runs / "good" / "config.json", runs / "only_config")
+    shutil.copytree(runs / "good", runs / "lost")
+    (runs / "lost" / "study.db").unlink()
+    (runs / "lost" / "checkpoints").mkdir()
     (runs / "figures").mkdir()
     (runs / "figures" / "a.png").touch()
     main(["runs", str(runs)])
@@ -379,6 +385,7 @@ def test_what_runs_cannot_read_it_names(tmp_path: Path, capsys: pytest.CaptureFi
         "bomb": "is not the config of a study",
         "config_fifo": "it has no config.json",
         "half": "it has no config.json",
+        "lost": "there is no study.db",
     }.items():
         (line,) = [one for one in lines if one.startswith(f"{runs / name} cannot be read: ")]
         assert reason in line
@@ -390,6 +397,8 @@ def test_what_runs_cannot_read_it_names(tmp_path: Path, capsys: pytest.CaptureFi
     (not_begun,) = [line for line in lines if f"{runs / 'only_config'} " in line]
     assert "not begun" in not_begun
     assert not [line for line in lines if str(runs / "figures") in line]
+    main(["runs", str(runs / "lost")])
+    assert f"{runs / 'lost'} cannot be read: there is no study.db" in capsys.readouterr().out
     # One that is asked for by name is refused in a line with its folder.
     for words in (["report"], ["lyapunov"], ["resume"], ["compare", str(runs / "good")]):
         with pytest.raises(SystemExit) as stop:
