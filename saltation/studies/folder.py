@@ -13,6 +13,7 @@ from typing import Any
 
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.studies.config import CONFIG
+from saltation.studies.database import KEPT
 from saltation.studies.records import Contents, contents
 from saltation.studies.runner import STUDIES, Study
 from saltation.studies.store import FINISHED, RECORD
@@ -86,7 +87,7 @@ def summary(folder: Path) -> dict[str, Any]:
         If there is no study there or its record cannot be read.
     """
     study = study_of(folder, device="cpu")  # wherever it ran
-    traces = (RECORD, "checkpoints", "results.csv", "study.kept.db")
+    traces = (RECORD, "checkpoints", "results.csv", KEPT)
     begun = any(os.path.lexists(folder / name) for name in traces)
     found = contents(study) if begun else Contents([], [], [])
     records = [*found.asked, *found.others]

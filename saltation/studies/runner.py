@@ -30,6 +30,7 @@ from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.cluster import OnRay
 from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
+from saltation.studies.database import KEPT
 from saltation.studies.files import check_folder, write_whole
 from saltation.studies.progress import BatchProgress, StudyProgress
 from saltation.studies.recording import Alone, follow, record
@@ -160,10 +161,9 @@ class Study(ABC, Generic[Config]):
         if self.config.tensorboard:
             tensorboard.require()
         check_folder("out_dir", self.folder)
-        kept = self.folder / "study.kept.db"
-        if kept.is_file() and not (self.folder / RECORD).exists():
+        if (self.folder / KEPT).is_file() and not (self.folder / RECORD).exists():
             raise ConfigError(
-                f"{self.folder} has no {RECORD}, and what it held is in {kept.name}: rename that to "
+                f"{self.folder} has no {RECORD}, and what it held is in {KEPT}: rename that to "
                 f"{RECORD} to go on, or move it away to begin anew"
             )
         if self.config.devices > 1:

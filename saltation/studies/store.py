@@ -271,9 +271,7 @@ class Store:
 
     def _keep(self, lost: str) -> None:
         """Write what was recorded into a second file, and go on with that."""
-        names = itertools.chain(
-            ["study.kept.db"], (f"study.kept-{n}.db" for n in itertools.count(2))
-        )
+        names = itertools.chain([database.KEPT], (f"study.kept-{n}.db" for n in itertools.count(2)))
         folder, message = self.path.parent, f"{self.path} was {lost} while the study ran"
         try:
             folder.mkdir(parents=True, exist_ok=True)
