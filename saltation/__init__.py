@@ -5,6 +5,8 @@
 >>> spikes = layer(currents)  # [T, B, ...] in, [T, B, ...] out, from rest
 """
 
+from typing import TYPE_CHECKING, Any
+
 from saltation import surrogate
 from saltation.encoding import common_times, direct, latency, poisson
 from saltation.errors import (
@@ -62,6 +64,9 @@ from saltation.stability import (
     true_exponents,
 )
 
+if TYPE_CHECKING:
+    from saltation.studies.networks import load
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -103,6 +108,7 @@ __all__ = [
     "get_scheme",
     "gradient_health",
     "latency",
+    "load",
     "lyapunov",
     "lyapunov_map",
     "poisson",
@@ -121,3 +127,12 @@ __all__ = [
     "true_exponents",
     "watch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`load`, which needs all of the studies, when it is asked for."""
+    if name == "load":
+        from saltation.studies.networks import load
+
+        return load
+    raise AttributeError(f"module 'saltation' has no attribute '{name}'")

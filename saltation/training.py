@@ -115,6 +115,8 @@ class EpochRecord:
         Learning rate of the epoch.
     seconds
         Duration of training and evaluation.
+    validation
+        Of the weights at the epoch's end, on the split that was put aside, if one was.
     potentials
         Of every neuron layer on the first test batch, ``[T, B, ...]``, by its name, where they were
         asked for.
@@ -129,6 +131,7 @@ class EpochRecord:
     gradient_norm: float
     lr: float
     seconds: float
+    validation: Score | None = None
     potentials: dict[str, Tensor] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
 
@@ -145,6 +148,7 @@ def fit(
     train: Callable[[int], Iterable[Batch]],
     test: Callable[[int], Iterable[Batch]],
     logits: Callable[[nn.Module, Any, int, bool], Tensor],
+    validation: Callable[[int], Iterable[Batch]] | None = None,
     device: torch.device,
     terms: Sequence[Callable[[nn.Module, Any, int], Tensor]] = (),
     on_batch: Callable[[int], None] = lambda done: None,
@@ -164,13 +168,17 @@ def fit(
         ``epoch -> batches`` with labels, epochs counted from 1.
     logits
         ``(network, batch, epoch, training) -> [B, classes]``.
+    validation
+        As ``test``, of samples that are in neither: their accuracy tells the keeper which epoch is
+        the best. Without it that of the test set does.
     device
         Where the network runs; batches are expected there.
     terms
         Each ``(network, batch, epoch) -> scalar`` is added to the loss of every training batch.
         The recorded losses are without them.
     on_batch
-        Called after each batch with the number done in the epoch, training and test together.
+        Called after each batch with the number done in the epoch, of training, test and validation
+        together.
     keeper
         Is given a snapshot after every epoch, before the record is yielded; training goes on from
         the one it has, to the same results as if it had never stopped. Terms that have a
@@ -236,22 +244,28 @@ def fit(
         if schedule is not None and not diverged:
             schedule.step()
         ranks.share(network.buffers())
+        done = [step]
+
         # Not through the wrapped model, whose processes wait for each other: their numbers of test
         # batches may differ.
-        test_score, layers = evaluate(
-            network,
-            test(epoch),
-            lambda batch, epoch=epoch: logits(network, batch, epoch, False),  # type: ignore[misc]
-            lambda done, trained=step: on_batch(trained + done),  # type: ignore[misc]
-            ranks,
-        )
+        def untouched(batch: Any, epoch: int = epoch) -> Tensor:
+            return logits(network, batch, epoch, False)
+
+        def tested(_: int, done: list[int] = done) -> None:
+            done[0] += 1
+            on_batch(done[0])
+
+        test_score, layers = evaluate(network, test(epoch), untouched, tested, ranks)
+        aside: Score | None = None
+        if validation is not None:
+            aside, _ = evaluate(network, validation(epoch), untouched, tested, ranks)
         seconds = time.perf_counter() - start
         seen: dict[str, Tensor] = {}
         if potentials:
             with torch.no_grad(), noted(), watch_potentials(network) as seen:
                 logits(network, next(iter(test(epoch))), epoch, False)
         if keeper is not None and not diverged:
-            keeper.save(epoch, take(parts), test_score.accuracy)
+            keeper.save(epoch, take(parts), (aside or test_score).accuracy)
         yield EpochRecord(
             epoch=epoch,
             train=tally.score(ranks),
@@ -260,6 +274,7 @@ def fit(
             gradient_norm=norms / step,
             lr=lr,
             seconds=seconds,
+            validation=aside,
             potentials=seen,
         )
         if diverged:

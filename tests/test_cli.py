@@ -200,8 +200,12 @@ def test_a_study_of_failures_alone_ends_with_its_tables(
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(integrators, "fit", fails)
-    main(f"study integrators --neurons lif --dt 1 --no-progress --out-dir {tmp_path}".split())
-    assert "failed, RuntimeError: out of luck" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(f"study integrators --neurons lif --dt 1 --no-progress --out-dir {tmp_path}".split())
+    assert stop.value.code == 1
+    out, err = capsys.readouterr()
+    assert "failed, RuntimeError: out of luck" in out
+    assert err == f"saltation: no trial of the study in {tmp_path} finished\n"
     assert "out of luck" in (tmp_path / "report.html").read_text()
 
 

@@ -26,6 +26,7 @@ from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, draw_schemes, scheme_table
 from saltation.studies.config import names
+from saltation.studies.files import check_folder
 from saltation.surrogate import SURROGATES
 
 
@@ -46,6 +47,7 @@ class Stability:
     def __call__(self) -> None:
         parameters = {"tau": self.tau, "dt": self.dt} | dict(map(_parameter, self.set))
         table = scheme_table(self.neuron, **parameters)
+        check_folder("out_dir", self.out_dir)
         shown = Table()
         for column in ("scheme", "order", "limit on dt", f"dt = {self.dt:g}", "factor"):
             shown.add_column(column, justify="left" if column == "scheme" else "right")

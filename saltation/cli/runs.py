@@ -11,19 +11,23 @@ from typing import Annotated, Any
 import torch
 import tyro
 from rich.console import JustifyMethod
-from rich.markup import escape
+from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
 from saltation.cli.terminal import console, say
 from saltation.data import DATASETS
-from saltation.errors import ConfigError, DataError
+from saltation.errors import ConfigError, SaltationError
 from saltation.studies import Study
 from saltation.studies.compare import compare, write_comparison
 from saltation.studies.config import names
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
+from saltation.studies.files import check_folder
 from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
+from saltation.studies.networks import checkpoint_of, label_of, recorded_trial
+from saltation.studies.records import contents
 from saltation.studies.report import REPORT, Grid, write_report
+from saltation.studies.store import FINISHED, RECORD, RecordLostError
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="Folder of a study.")]
 
@@ -39,14 +43,20 @@ def run_study(study: Study[Any]) -> None:
             file=sys.stderr,
         )
         raise SystemExit(130) from None
+    except RecordLostError as error:
+        print(f"saltation: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     if study.notes():
         say(study.notes())
     console.print(study.tables(results))
     for _, row in results[results["reason"] != ""].iterrows():
         trial = {str(name): value for name, value in row.items()}
-        say(f"{study.label(trial)}: {row['status']}, {row['reason']}")
+        say(f"{study.label(trial)} ({row['id']}): {row['status']}, {row['reason']}")
     say(f"results: {study.folder}")
     say(f"report: {study.folder / REPORT}")
+    if not (results["status"] == FINISHED).any():
+        print(f"saltation: no trial of the study in {study.folder} finished", file=sys.stderr)
+        raise SystemExit(1)
 
 
 @dataclass
@@ -56,7 +66,12 @@ class Report:
     run: RunFolder
 
     def __call__(self) -> None:
-        say(f"report: {write_report(study_of(self.run, device='cpu'))}")
+        study = study_of(self.run, device="cpu")
+        check_folder("the folder of the report", self.run)
+        found = contents(study)
+        say(f"report: {write_report(study, found)}")
+        for line in found.lines(self.run / RECORD):
+            say(line)
 
 
 @dataclass
@@ -70,12 +85,16 @@ class Compare:
     """Page to write too, such as compare.html."""
 
     def __call__(self) -> None:
+        if self.out is not None:
+            check_folder("the folder of --out", self.out if self.out.is_dir() else self.out.parent)
         found = compare(self.runs)
         console.print(_shown(found.outcomes))
         say("best and mean ± sd: test accuracy in % of finished trials")
         if found.settings.rows:
             say("settings that differ:")
             console.print(_shown(found.settings))
+        for line in found.damaged:
+            say(line)
         if self.out is not None:
             say(f"page: {write_comparison(self.out, found)}")
 
@@ -114,26 +133,53 @@ class Resume:
 
 @dataclass
 class Runs:
-    """The studies in a folder: how far each is, and its best test accuracy."""
+    """The studies in a folder: how far each is, and its best test accuracy; of one study, its
+    trials and their ids."""
 
     folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
-    """Folder of studies."""
+    """Folder of studies, or of one."""
 
     def __call__(self) -> None:
         if not self.folder.is_dir():
             raise ConfigError(f"there is no folder {self.folder}")
-        table = Table("folder", "study", "trials", "state", "best test accuracy")
+        table = Table(
+            TableColumn("folder", overflow="fold"), "study", "trials", "state", "best last"
+        )
+        lines, readable = [], False
         for path in runs_in(self.folder):
             try:
                 row = summary(path)
-            except DataError as error:
-                table.add_row(escape(str(path)), "?", "", escape(str(error)), "")
+            except Exception as error:  # one of them must not hide the others
+                table.add_row(Text(str(path)), "?", "", "cannot be read", "")
+                what = "" if isinstance(error, SaltationError) else f"{type(error).__name__}: "
+                lines.append(f"{path} cannot be read: {what}{error}")
                 continue
             best = "" if math.isnan(row["best"]) else f"{row['best']:.2f} %"
             table.add_row(
-                escape(row["folder"]), row["study"], str(row["trials"]), row["states"], best
+                Text(row["folder"]), row["study"], str(row["trials"]), row["states"], best
             )
+            lines += row["damaged"]
+            readable = readable or (path == self.folder and bool(row["states"] != "not begun"))
         console.print(table)
+        say("best last: the best of the trials' last test accuracies, each of one network")
+        for line in lines:
+            say(line)
+        if readable:
+            console.print(_trials(self.folder))
+
+
+def _trials(folder: Path) -> Table:
+    """The recorded trials of a study."""
+    study = study_of(folder, device="cpu")
+    found = contents(study)
+    table = Table("id", "trial", "state", "epochs", "last test accuracy")
+    for record in (*found.asked, *found.others):
+        score = record["epochs"][-1]["test_accuracy"] if record["epochs"] else None
+        table.add_row(
+            *(record["id"], Text(label_of(study, record)), record["status"]),
+            *(str(len(record["epochs"])), "" if score is None else f"{score:.2f} %"),
+        )
+    return table
 
 
 @dataclass
@@ -144,9 +190,11 @@ class Exponents:
         tyro.conf.Positional[Path],
         tyro.conf.arg(
             help="Folder of a study: a table of the last networks of all its trials. Or one "
-            "checkpoint, RUN/checkpoints/TRIAL/best.pt: its diagnosis, with figures."
+            "checkpoint, RUN/checkpoints/TRIAL/epoch-00010.pt: its diagnosis, with figures."
         ),
     ]
+    trial: str | None = None
+    """Id of one trial, or its beginning: the diagnosis of its last network, with figures."""
     dataset: Annotated[
         str | None,
         tyro.conf.arg(help=f"Whose test samples to show. Default: the study's. {names(DATASETS)}."),
@@ -168,11 +216,19 @@ class Exponents:
         device = torch.device("cpu")  # wherever it ran
         changes = {name: value for name, value in given.items() if value is not None}
         study = study_of(folder, device=str(device), **changes)
+        if self.trial is not None:
+            if checkpoint is not None:
+                raise ConfigError("give either a checkpoint or --trial, got both")
+            record = recorded_trial(study, contents(study), self.trial)
+            checkpoint = checkpoint_of(study, record)
         if checkpoint is None:
             table = exponents_of(study, self.samples, self.k, self.seed, device)
-            shown = Table("trial", "epoch", "test", *(f"λ{i + 1}" for i in range(self.k)), "λ two")
+            shown = Table(
+                "id", "trial", "epoch", "test", *(f"λ{i + 1}" for i in range(self.k)), "λ two"
+            )
             for row in table.to_dict("records"):
                 shown.add_row(
+                    row["id"],
                     row["trial"],
                     str(row["epoch"]),
                     f"{row['test_accuracy']:.2f} %",
@@ -184,8 +240,11 @@ class Exponents:
                 "Exponents per step, mean ± standard error of samples: with the surrogate's "
                 "derivative, and (two) between two trajectories"
             )
+            for line in table.attrs["left_out"]:
+                say(line)
             return
         out_dir = self.out_dir or folder / "figures"
+        check_folder("out_dir", out_dir)
         found, figures = diagnose_checkpoint(
             study, checkpoint, out_dir, self.samples, self.k, self.seed, device
         )

@@ -17,7 +17,8 @@ import torch
 
 import saltation
 from saltation.errors import StabilityWarning, StoreError
-from saltation.studies.checkpoints import Checkpoints
+from saltation.snapshot import UnfitSnapshotError
+from saltation.studies.checkpoints import TEST, VALIDATION, Checkpoints
 from saltation.studies.store import DIVERGED, FAILED, FINISHED, trial_id
 from saltation.studies.tensorboard import Board
 from saltation.training import Diverged, EpochRecord
@@ -45,7 +46,8 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Ended:
-    """The attempt came to its end: finished, diverged or failed, and why."""
+    """The attempt came to its end: finished, diverged or failed, and why. One that failed may not
+    have begun."""
 
     status: str
     reason: str = ""
@@ -89,15 +91,65 @@ def attempt(
     KeyboardInterrupt
         If ``progress`` raises it.
     """
-    trial = study.trials()[number]
-    folder = study.checkpoints(trial_id(trial))
-    writes = study.ranks is None or not study.ranks.rank
-    checkpoints = Checkpoints(folder, recorded, writes=writes)
-    kernel = {"kernel": study.kernels(trial, device)}
-    board, before = None, torch.get_num_threads()
+    before = torch.get_num_threads()
     torch.set_num_threads(study.config.threads)
     try:
+        yield from _attempt(study, study.trials()[number], data, device, recorded, progress)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _attempt(
+    study: Study[Any],
+    trial: dict[str, Any],
+    data: Any,
+    device: torch.device,
+    recorded: int,
+    progress: BatchProgress,
+) -> Iterator[Event]:
+    """A trial, begun again from the checkpoint before where one does not fit."""
+    folder = study.checkpoints(trial_id(trial))
+    writes = study.ranks is None or not study.ranks.rank
+    try:
+        kernel = {"kernel": study.kernels(trial, device)}
+    except Exception as error:
+        yield Ended(FAILED, f"{type(error).__name__}: {error}")
+        return
+    while True:
+        best_on = VALIDATION if trial.get("validation") else TEST
+        checkpoints = Checkpoints(folder, recorded, writes=writes, best_on=best_on)
         yield Begun(checkpoints.epoch, environment(device) | kernel)
+        try:
+            yield from _epochs(study, trial, data, device, progress, checkpoints, writes)
+        except UnfitSnapshotError as error:
+            # Only who trains knows what a snapshot must hold.
+            path = checkpoints.path(checkpoints.epoch)
+            warnings.warn(f"{path}: {error}; going back to the one before", stacklevel=2)
+            recorded = checkpoints.epoch - 1
+            continue
+        except Diverged as error:
+            yield Ended(DIVERGED, str(error))
+        except StoreError:
+            raise  # no other trial could be recorded either
+        except Exception as error:  # a failed trial must not end a night's study
+            yield Ended(FAILED, f"{type(error).__name__}: {error}")
+        else:
+            yield Ended(FINISHED)
+        return
+
+
+def _epochs(
+    study: Study[Any],
+    trial: dict[str, Any],
+    data: Any,
+    device: torch.device,
+    progress: BatchProgress,
+    checkpoints: Checkpoints,
+    writes: bool,
+) -> Iterator[Epoch]:
+    """The epochs of a trial as it goes on from its checkpoint."""
+    board = None
+    try:
         if study.config.tensorboard and writes:
             name = f"{study.label(trial)} {trial_id(trial)}"
             board = Board(study.folder / "tensorboard", name, checkpoints.epoch)
@@ -109,16 +161,7 @@ def attempt(
                 if board:
                     board.add(record, found)
                 yield Epoch(record.epoch, found)
-    except Diverged as error:
-        yield Ended(DIVERGED, str(error))
-    except StoreError:
-        raise  # no other trial could be recorded either
-    except Exception as error:  # a failed trial must not end a night's study
-        yield Ended(FAILED, f"{type(error).__name__}: {error}")
-    else:
-        yield Ended(FINISHED)
     finally:
-        torch.set_num_threads(before)
         if board:
             board.close()
 
@@ -139,6 +182,9 @@ def metrics(record: EpochRecord) -> dict[str, Any]:
         "lr": record.lr,
         "seconds": record.seconds,
     } | record.found
+    if record.validation is not None:
+        values["validation_loss"] = record.validation.loss
+        values["validation_accuracy"] = record.validation.accuracy
     return {name: _finite(value) for name, value in values.items()}
 
 

@@ -89,7 +89,14 @@ class OnRay:
             while waiting or tasks:
                 while waiting:
                     number = waiting.popleft()
-                    tasks[self._begin(number)] = number
+                    try:
+                        tasks[self._begin(number)] = number
+                    except Exception as error:  # a study that cannot be sent
+                        reason = (str(error).splitlines() or [""])[0]
+                        name = type(error).__name__
+                        yield number, Ended(FAILED, f"it cannot be sent ({name}: {reason})")
+                if not tasks:
+                    break
                 self._check()
                 ready, _ = ray.wait(list(tasks), num_returns=1, timeout=0.2, fetch_local=False)
                 for task in ready:
@@ -126,7 +133,8 @@ class OnRay:
         except errors.RayTaskError as error:
             if isinstance(error.cause, StoreError):
                 raise StoreError(str(error.cause)) from None
-            return Lost(f"its task failed ({str(error.cause).splitlines()[0]})")
+            reason = (str(error.cause).splitlines() or [type(error.cause).__name__])[0]
+            return Lost(f"its task failed ({reason})")
         except errors.RayError as error:
             return Lost(f"its task is lost ({type(error).__name__})")
         return event

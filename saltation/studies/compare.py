@@ -26,10 +26,13 @@ class Comparison(NamedTuple):
         A row per study.
     settings
         A row per setting that is not the same in all of them, a column per study.
+    damaged
+        A line for each row of a record that is left out.
     """
 
     outcomes: Grid
     settings: Grid
+    damaged: list[str]
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
@@ -42,6 +45,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     """
     if len(folders) < 2:
         raise ConfigError(f"compare takes the folders of two studies or more, got {len(folders)}")
+    rows = list(map(summary, folders))
     outcomes = Grid(
         [
             *map(Column, ("run", "study")),
@@ -49,7 +53,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
             Column("states"),
             *(Column(name, number=True) for name in ("best", "mean ± sd", "seconds")),
         ],
-        [_outcome(summary(folder)) for folder in folders],
+        list(map(_outcome, rows)),
     )
     configs = [json.loads((folder / CONFIG).read_text(encoding="utf-8")) for folder in folders]
     names = dict.fromkeys(name for config in configs for name in config)
@@ -58,7 +62,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
         [Column("setting"), *(Column(str(folder)) for folder in folders)],
         [[name, *of_runs] for name, of_runs in texts.items() if len(set(of_runs)) > 1],
     )
-    return Comparison(outcomes, settings)
+    return Comparison(outcomes, settings, [line for row in rows for line in row["damaged"]])
 
 
 def write_comparison(path: Path, comparison: Comparison) -> Path:

@@ -30,7 +30,12 @@ HOW = ("workers", "ray", "devices", "strategy", "progress", "tensorboard")
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Several = AfterValidator(_distinct)
+VALIDATION_HELP = (
+    "Fraction of the training set that is put aside to choose the best checkpoint on. With 0 the "
+    "best is the best on the test set, and is called so."
+)
 
 
 def names(registry: Iterable[str]) -> str:
@@ -158,11 +163,17 @@ class DataConfig(StudyConfig):
     """Train on the first n samples only."""
     limit_test: Count | None = None
     """Test on the first n samples only."""
+    validation: Fraction = Field(0.0, description=VALIDATION_HELP)
 
     @model_validator(mode="after")
     def _check_dataset(self) -> Self:
         choose("dataset", self.dataset, DATASETS)
         return self
+
+    @property
+    def put_aside(self) -> dict[str, float]:
+        """The setting of trials that a validation split makes; none without, as ever."""
+        return {"validation": self.validation} if self.validation else {}
 
     def load(self) -> Dataset:
         """The data set.

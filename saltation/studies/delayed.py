@@ -124,7 +124,8 @@ class Delayed:
         epoch: int,
         stream: int,
         device: torch.device | None = None,
+        first: int = 0,
     ) -> Iterator[Trials]:
-        """One pass over ``samples`` of them, ``size`` at a time."""
-        for index in torch.split(torch.arange(samples, device=device), size):
+        """One pass over ``samples`` of them from the ``first``, ``size`` at a time."""
+        for index in torch.split(torch.arange(first, first + samples, device=device), size):
             yield self.draw(index, seed=seed, epoch=epoch, stream=stream)

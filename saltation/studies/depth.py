@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -42,6 +42,7 @@ from saltation.studies.depth_verdict import health_of
 from saltation.studies.files import write_whole
 from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study
+from saltation.studies.validation import number_held_out
 from saltation.training import OPTIMIZERS, SCHEDULES, EpochRecord, Optimisation
 
 
@@ -176,6 +177,12 @@ class DepthStudy(Study[DepthConfig]):
     """
 
     name = "depth"
+    needs: ClassVar = {
+        **dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "gradient_norm"), float),
+        **dict.fromkeys(("lr", "exponent", "exponent_finite"), float),
+        **dict.fromkeys(("largest_by_layer", "smallest_by_layer"), list),
+        **dict.fromkeys(("gradient_by_layer", "growth_by_layer"), list),
+    }
     config_type = DepthConfig
     data_parallel = True
 
@@ -200,7 +207,7 @@ class DepthStudy(Study[DepthConfig]):
             ),
         ]
         return [
-            {"depth": depth, "seed": seed} | mode | shared | c.on_threads
+            {"depth": depth, "seed": seed} | mode | shared | c.on_threads | c.put_aside
             for depth in c.depths
             for mode in modes
             for seed in c.all_seeds
@@ -226,7 +233,9 @@ class DepthStudy(Study[DepthConfig]):
         return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
 
     def data(self, device: torch.device) -> Dataset:
-        return self.config.load().to(device)
+        data = self.config.load()
+        number_held_out(len(data.train), self.config.validation)
+        return data.to(device)
 
     def network(self, trial: Settings, data: Dataset) -> nn.Module:
         return network_of(trial, data.shape, data.classes)
@@ -262,7 +271,9 @@ class DepthStudy(Study[DepthConfig]):
         """The best test accuracy beside the last, and what the report says of gradients."""
         scores = [e["test_accuracy"] for e in record["epochs"] if e["test_accuracy"] is not None]
         last = record["epochs"][-1] if record["epochs"] else None
-        return {"best_test_accuracy": max(scores, default=None)} | (health_of(last) if last else {})
+        # With a validation split nothing is chosen on the test set.
+        best = {} if self.config.validation else {"best_test_accuracy": max(scores, default=None)}
+        return best | (health_of(last) if last else {})
 
     def report(self, records: list[dict[str, Any]]) -> None:
         write_whole(self.folder / "summary.md", depth_text(self.table(records)))

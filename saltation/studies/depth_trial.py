@@ -24,6 +24,7 @@ from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.memory import forget_peak, peak
 from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Settings
+from saltation.studies.validation import held_out, validation_batches
 from saltation.training import EpochRecord, Optimisation, Score, fit
 
 # Training samples, the first in stored order, that gradients and exponents are measured on. The
@@ -99,8 +100,10 @@ def run_trial(
     torch.manual_seed(seed)
     network = network_of(trial, data.shape, data.classes).to(device)
     augment = Augment() if data.channels == 3 else None
+    data, aside = held_out(data, trial.get("validation", 0.0), seed)
     whole = len(data.train) >= size
-    per_epoch = (len(data.train) // size if whole else 1) + -(-len(data.test) // size)
+    tests = -(-len(data.test) // size) + -(-len(aside) // size)
+    per_epoch = (len(data.train) // size if whole else 1) + tests
     part = ranks.part if ranks else (0, 1)
     fixed = next(batches(data.train, _GRADED))
     if not checkpoints.epoch:
@@ -120,6 +123,7 @@ def run_trial(
             part=part,
         ),
         test=lambda epoch: batches(data.test, size, part=part),
+        validation=(lambda epoch: validation_batches(aside, size, part)) if len(aside) else None,
         logits=_logits,
         terms=[Regularisation(trial)] if trial["mode"] == "regularised" else [],
         device=device,

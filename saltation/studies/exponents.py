@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from saltation.errors import ConfigError, DataError
 from saltation.stability import Diagnosis, diagnose, lyapunov
-from saltation.studies.folder import trained
+from saltation.studies.networks import label_of, trained
 from saltation.studies.runner import Study
 
 
@@ -34,30 +35,34 @@ def exponents_of(
 
     Returns
     -------
-    DataFrame with a row for every trial that has a checkpoint: trial, epoch, test accuracy in
-    percent, and λ with its standard error over samples: ``tangent`` and ``± tangent``, lists of k,
-    with the surrogate's derivative; ``finite`` and ``± finite`` between two trajectories.
+    DataFrame with a row for every trial that has a checkpoint: its id, the trial in words, epoch,
+    test accuracy in percent, and λ with its standard error over samples: ``tangent`` and
+    ``± tangent``, lists of k, with the surrogate's derivative; ``finite`` and ``± finite`` between
+    two trajectories. Its ``attrs["left_out"]`` has a line for every trial whose row or checkpoint
+    cannot be used.
 
     Raises
     ------
     DataError
-        If no trial has a checkpoint, or one cannot be read.
+        If no trial has a checkpoint that can be used.
     """
     data = study.data(device)
     rows = []
-    for one in trained(study, data):
+    left_out: list[str] = []
+    for one in trained(study, data, left_out=left_out):
         network = one.network.to(device)
         x, _, _ = study.probe(one.settings, data, _count(samples), device)
         with torch.no_grad():
             tangent = lyapunov(network, x, k=k, seed=seed)
             later = int(len(x) > 1)
             finite = lyapunov(network, x, estimator="finite", transient=later, seed=seed)
-        recorded = {epoch["epoch"]: epoch for epoch in one.record["epochs"]}
+        scores = {epoch["epoch"]: epoch["test_accuracy"] for epoch in one.record["epochs"]}
         rows.append(
             {
-                "trial": study.label(one.settings),
+                "id": one.record["id"],
+                "trial": label_of(study, one.record),
                 "epoch": one.epoch,
-                "test_accuracy": recorded[one.epoch]["test_accuracy"],
+                "test_accuracy": math.nan if (score := scores.get(one.epoch)) is None else score,
                 "tangent": tangent.spectrum.tolist(),
                 "± tangent": tangent.standard_error.tolist(),
                 "finite": float(finite.exponent),
@@ -65,8 +70,11 @@ def exponents_of(
             }
         )
     if not rows:
-        raise DataError(f"no trial of the study in {study.folder} has a checkpoint")
-    return pd.DataFrame(rows)
+        why = f": {left_out[0]}" if left_out else ""
+        raise DataError(f"no trial of the study in {study.folder} has a checkpoint{why}")
+    table = pd.DataFrame(rows)
+    table.attrs["left_out"] = left_out
+    return table
 
 
 def diagnose_checkpoint(

@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
+
+from saltation.errors import ConfigError
+
+
+def check_folder(what: str, folder: Path) -> None:
+    """See that files can be written into ``folder`` before the work whose results go there.
+
+    It need not be there yet; nothing is made or left behind.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be made or written; the message begins with ``what`` it is for.
+    """
+    try:
+        there = folder.absolute()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(there)  # a name may be too long, or none at all
+        while not os.path.lexists(there) and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise NotADirectoryError(0, f"'{there}' is no folder")
+        # Asking for permissions says nothing of disks that only read.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{what} '{folder}' cannot be written: {reason}") from None
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

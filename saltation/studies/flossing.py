@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -25,7 +25,16 @@ from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import HOW, Count, GradientConfig, Positive, Several, names
+from saltation.studies.config import (
+    HOW,
+    VALIDATION_HELP,
+    Count,
+    Fraction,
+    GradientConfig,
+    Positive,
+    Several,
+    names,
+)
 from saltation.studies.delayed import TASKS, Trials
 from saltation.studies.flossing_report import draw_flossing, flossing_table
 from saltation.studies.flossing_trial import (
@@ -39,6 +48,7 @@ from saltation.studies.flossing_trial import (
 )
 from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study
+from saltation.studies.validation import number_held_out
 from saltation.surrogate import SURROGATES
 from saltation.training import EpochRecord, evaluate, fit
 
@@ -90,6 +100,7 @@ class FlossingConfig(GradientConfig):
     """Samples of an epoch."""
     test_samples: Count = 512
     """Samples of the test."""
+    validation: Fraction = Field(0.0, description=VALIDATION_HELP)
     batch_size: Count = 32
     """Samples per batch."""
     lr: Positive = 5e-3
@@ -122,6 +133,7 @@ class FlossingConfig(GradientConfig):
                 choose(what, name, allowed)
         choose("neuron", self.neuron, LAYERS)
         choose("surrogate", self.surrogate, SURROGATES)
+        number_held_out(self.train_samples, self.validation)
         if self.k > self.hidden:
             raise ConfigError(
                 f"k must be at most the {self.hidden} neurons of the layer, got {self.k}"
@@ -137,11 +149,12 @@ class FlossingStudy(Study[FlossingConfig]):
     """
 
     name = "flossing"
+    needs: ClassVar = {"exponent": float, "spectrum": list, "gradient_by_distance": list}
     config_type = FlossingConfig
 
     def trials(self) -> list[Settings]:
         c = self.config
-        grid = {"tasks", "delays", "modes", "seeds", "success_at"}
+        grid = {"tasks", "delays", "modes", "seeds", "success_at", "validation"}
         shared = c.model_dump(exclude=grid | {"device", "out_dir", "threads", *HOW})
         unused = {name for name in shared if name.startswith("floss_")} | {"qr_every"}
         during = {"floss_every", "floss_weight"}
@@ -151,6 +164,7 @@ class FlossingStudy(Study[FlossingConfig]):
             {"task": task, "delay": delay, "mode": mode, "seed": seed}
             | {name: value for name, value in shared.items() if name not in left_out[mode]}
             | c.on_threads
+            | ({"validation": c.validation} if c.validation else {})
             for task in c.tasks
             for delay in c.delays
             for mode in c.modes
@@ -194,6 +208,7 @@ class FlossingStudy(Study[FlossingConfig]):
         checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
         seed, task = trial["seed"], task_of(trial)
+        aside = number_held_out(trial["train_samples"], trial.get("validation", 0.0))
         torch.manual_seed(seed)
         network = self.network(trial, data).to(device)
 
@@ -217,15 +232,29 @@ class FlossingStudy(Study[FlossingConfig]):
                 device,
                 lambda: evaluate(network, test(0), lambda batch: logits(network, batch)),
             )
+        # The last of the training samples are put aside: their spikes are those of epoch 0, which
+        # no training sample has.
+        trained = trial["train_samples"] - aside
         batches = [
-            math.ceil(n / trial["batch_size"])
-            for n in (trial["train_samples"], trial["test_samples"])
+            math.ceil(n / trial["batch_size"]) for n in (trained, trial["test_samples"], aside)
         ]
+
+        def validation(_: int) -> Iterator[Trials]:
+            return task.batches(
+                aside,
+                trial["batch_size"],
+                first=trained,
+                seed=seed,
+                epoch=0,
+                stream=TRAIN,
+                device=device,
+            )
+
         for record in fit(
             network,
             self.config.optimisation,
             train=lambda epoch: task.batches(
-                trial["train_samples"],
+                trained,
                 trial["batch_size"],
                 seed=seed,
                 epoch=epoch,
@@ -233,6 +262,7 @@ class FlossingStudy(Study[FlossingConfig]):
                 device=device,
             ),
             test=test,
+            validation=validation if aside else None,
             logits=lambda model, batch, epoch, training: logits(model, batch),
             terms=[Flossing(trial)] if trial["mode"] == "both" else [],
             device=device,

@@ -1,22 +1,22 @@
-"""Studies found again by their folders, and the networks they trained."""
+"""Studies found again by their folders, and how far each is."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import statistics
-import warnings
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from torch import nn
-
-from saltation.errors import ConfigError, DataError, StabilityWarning, choose
-from saltation.studies.checkpoints import epochs, read
+from saltation.errors import ConfigError, SaltationError, choose
 from saltation.studies.config import CONFIG
-from saltation.studies.runner import STUDIES, Settings, Study
-from saltation.studies.store import FINISHED, RECORD, Store
+from saltation.studies.database import KEPT
+from saltation.studies.records import Contents, contents
+from saltation.studies.runner import STUDIES, Study
+from saltation.studies.store import FINISHED, RECORD
 
 
 def study_of(folder: Path, **changes: Any) -> Study[Any]:
@@ -35,79 +35,20 @@ def study_of(folder: Path, **changes: Any) -> Study[Any]:
         If there is no study, or one this release does not know.
     """
     path = folder / CONFIG
-    if not path.is_file():
-        raise ConfigError(f"there is no study in {folder}: it has no {CONFIG}")
     try:
+        if not path.is_file():
+            raise ConfigError(f"there is no study in {folder}: it has no {CONFIG}")
         settings = json.loads(path.read_text(encoding="utf-8"))
         name = settings.pop("study")
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except ConfigError:
+        raise
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path} is not the config of a study: {error!r}") from None
-    study = STUDIES[choose("study", name, STUDIES)]
-    return study(**settings | {"out_dir": folder} | changes)
-
-
-class Trained(NamedTuple):
-    """A network that a study trained.
-
-    Attributes
-    ----------
-    settings
-        Of its trial.
-    record
-        What the store has of the trial.
-    epoch
-        The epoch whose weights these are.
-    network
-        In evaluation mode.
-    """
-
-    settings: Settings
-    record: dict[str, Any]
-    epoch: int
-    network: nn.Module
-
-
-def trained(study: Study[Any], data: Any, only: Path | None = None) -> Iterator[Trained]:
-    """The networks of a study's trials with the weights of their last checkpoints.
-
-    Parameters
-    ----------
-    study
-        As `study_of` gives it.
-    data
-        What ``study.data`` gave.
-    only
-        One checkpoint; without it the last of every trial that has any.
-
-    Raises
-    ------
-    DataError
-        If a checkpoint cannot be read, or belongs to no trial of the study.
-    """
-    place = study.folder / "checkpoints"
-    with Store(study.folder / RECORD) as store:
-        records = store.trials()
-    if only is not None:
-        records = [one for one in records if one["id"] == only.parent.name]
-        if not records:
-            raise DataError(f"{only} belongs to no trial of the study in {study.folder}")
-    for record in records:
-        found = sorted(epochs(place / record["id"]))
-        if only is None and not found:
-            continue
-        path = only or place / record["id"] / f"epoch-{found[-1]:05d}.pt"
-        saved = read(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", StabilityWarning)  # it was trained all the same
-            network = study.network(record["settings"], data)
-        try:
-            network.load_state_dict(saved["snapshot"]["network"])
-        except (KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise DataError(
-                f"{path} does not fit the network of its trial with this data: {reason}"
-            ) from None
-        yield Trained(record["settings"], record, saved["epoch"], network.eval())
+    try:
+        study = STUDIES[choose("study", name, STUDIES)]
+        return study(study.config_type.build(**settings | {"out_dir": folder} | changes))
+    except (SaltationError, TypeError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"the study in {folder} cannot be read: {error}") from None
 
 
 def run_and_checkpoint(path: Path) -> tuple[Path, Path | None]:
@@ -137,7 +78,8 @@ def summary(folder: Path) -> dict[str, Any]:
     -------
     ``folder``, ``study``, ``trials``, ``states``; ``best``, ``mean`` and ``spread``: the largest,
     the mean and the standard deviation of the last test accuracies of finished trials, as in
-    reports (nan for want of trials); ``seconds`` of all trials.
+    reports (nan for want of trials); ``seconds`` of all trials; ``damaged``, a line for each row
+    of the record that is left out.
 
     Raises
     ------
@@ -145,29 +87,57 @@ def summary(folder: Path) -> dict[str, Any]:
         If there is no study there or its record cannot be read.
     """
     study = study_of(folder, device="cpu")  # wherever it ran
-    with Store(folder / RECORD) as store:
-        records = store.trials()
-    states: dict[str, int] = {}
-    for record in records:
-        states[record["status"]] = states.get(record["status"], 0) + 1
+    traces = (RECORD, "checkpoints", "results.csv", KEPT)
+    begun = any(os.path.lexists(folder / name) for name in traces)
+    found = contents(study) if begun else Contents([], [], [])
+    records = [*found.asked, *found.others]
+    states = Counter(record["status"] for record in records)
+    states["damaged"] = len(found.damaged)
     ended = [r["epochs"][-1]["test_accuracy"] for r in records if r["status"] == FINISHED]
     finished = [score for score in ended if score is not None]
+    said = ", ".join(f"{count} {state}" for state, count in states.items() if count)
     return {
         "folder": str(folder),
         "study": study.name,
         "trials": len(study.trials()),
-        "states": ", ".join(f"{count} {state}" for state, count in states.items()) or "not begun",
+        "states": said or "not begun",
         "best": max(finished, default=math.nan),
         "mean": statistics.fmean(finished) if finished else math.nan,
         "spread": statistics.stdev(finished) if len(finished) > 1 else math.nan,
         "seconds": sum(epoch["seconds"] for r in records for epoch in r["epochs"]),
+        "damaged": found.lines(folder / RECORD),
     }
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """Folders of studies in ``folder`` or one level below it, newest last."""
-    found = [p.parent for p in (*folder.glob(CONFIG), *folder.glob(f"*/{CONFIG}"))]
-    return sorted(
-        (p for p in found if (p / RECORD).is_file()),
-        key=lambda p: (p / RECORD).stat().st_mtime,
-    )
+    """Folders of studies in ``folder`` or one level below it, newest last; folders that may have
+    been some, for they are empty, cannot be looked into, or have a part of one, are among them.
+
+    Raises
+    ------
+    ConfigError
+        If the folder itself cannot be read.
+    """
+    try:
+        below = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError as error:
+        raise ConfigError(f"the folder {folder} cannot be read: {error.strerror}") from None
+    found = [path for path in below if _may_be_study(path)]
+    if any((folder / name).exists() for name in (CONFIG, RECORD)):
+        found.insert(0, folder)
+    return sorted(found, key=_last_written)
+
+
+def _may_be_study(path: Path) -> bool:
+    try:
+        names = {one.name for one in path.iterdir()}
+    except OSError:
+        return True
+    return not names or bool(names & {CONFIG, RECORD, "checkpoints"})
+
+
+def _last_written(path: Path) -> float:
+    for one in (path / RECORD, path):
+        with contextlib.suppress(OSError):
+            return one.stat().st_mtime
+    return 0.0

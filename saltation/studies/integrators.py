@@ -7,7 +7,7 @@ samples and on the same input spikes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -31,6 +31,7 @@ from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study
 from saltation.studies.tables import integrators_tables
+from saltation.studies.validation import held_out, number_held_out, validation_batches
 from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
 
@@ -106,6 +107,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     """
 
     name = "integrators"
+    needs: ClassVar = {"mean_spike_rate": float}
     config_type = IntegratorsConfig
     data_parallel = True
 
@@ -133,6 +135,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "clip": c.clip,
             }
             | c.on_threads
+            | c.put_aside
             for neuron in c.neurons
             for scheme in c.schemes
             if scheme in NEURONS[neuron].schemes
@@ -160,7 +163,9 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         return in_words(resolve("auto", neuron_of(trial), Sigmoid(), probe))
 
     def data(self, device: torch.device) -> Dataset:
-        return self.config.load().to(device)
+        data = self.config.load()
+        number_held_out(len(data.train), self.config.validation)
+        return data.to(device)
 
     def network(self, trial: Settings, data: Dataset) -> nn.Sequential:
         return network_of(trial, data)
@@ -181,9 +186,11 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         seed, size = trial["seed"], trial["batch_size"]
         torch.manual_seed(seed)
         network = self.network(trial, data).to(device)
+        data, aside = held_out(data, trial.get("validation", 0.0), seed)
         whole_batches = len(data.train) >= size
         part = self.ranks.part if self.ranks else (0, 1)
-        per_epoch = (len(data.train) // size if whole_batches else 1) + -(-len(data.test) // size)
+        tests = -(-len(data.test) // size) + -(-len(aside) // size)
+        per_epoch = (len(data.train) // size if whole_batches else 1) + tests
 
         def logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
             outputs: Tensor = model(encoded(trial, batch, epoch, TRAIN if training else TEST))
@@ -202,6 +209,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 part=part,
             ),
             test=lambda epoch: batches(data.test, size, part=part),
+            validation=(lambda _: validation_batches(aside, size, part)) if len(aside) else None,
             logits=logits,
             device=device,
             on_batch=lambda done: progress.batch(done, per_epoch),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from saltation.studies.attempt import Begun, Ended, Epoch, Event, Lost, attempt
+from saltation.studies.attempt import Begun, Ended, Epoch, Event, Lost, attempt, environment
 from saltation.studies.checkpoints import keep_last
 from saltation.studies.progress import StudyProgress, duration
 from saltation.studies.store import FAILED, FINISHED, INTERRUPTED, Store, trial_id
@@ -101,12 +101,14 @@ def record(
     """
     trials = study.trials()
     running: dict[int, _Told] = {}
+    begun: set[int] = set()  # and not ended
     with closing(events):  # workers end with it
         try:
             for number, event in events:
                 key = trial_id(trials[number])
                 told = running.setdefault(number, _Told())
                 if isinstance(event, Begun):
+                    begun.add(number)
                     store.start(key, trials[number], event.environment, event.after)
                     progress.begin(number, study.label(trials[number]), event.after)
                 elif isinstance(event, Epoch):
@@ -116,13 +118,17 @@ def record(
                     progress.lost(number, event.reason)
                     del running[number]
                 else:
+                    if number not in begun:  # whoever was to run it died first
+                        nowhere = environment(torch.device("cpu")) | {"kernel": "none: not begun"}
+                        store.start(key, trials[number], nowhere, store.last_epoch(key))
                     store.end(key, event.status, event.reason)
                     if event.status == FINISHED:
                         keep_last(study.checkpoints(key))
+                    begun.discard(number)
                     progress.done(number, told.outcome(event))
                     del running[number]
         except KeyboardInterrupt:
-            for number in running:
+            for number in begun:
                 store.end(trial_id(trials[number]), INTERRUPTED)
             raise
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
@@ -29,6 +29,7 @@ from saltation.studies.progress import BatchProgress
 from saltation.studies.rstdp_report import draw_rstdp, rstdp_tables
 from saltation.studies.rstdp_trial import OF_PAIRS, RULES, network_of, run_trial
 from saltation.studies.runner import Probe, Settings, Study
+from saltation.studies.validation import number_held_out
 from saltation.training import EpochRecord
 
 AtLeast0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -118,18 +119,21 @@ class RSTDPStudy(Study[RSTDPConfig]):
     """
 
     name = "rstdp"
+    needs: ClassVar = dict.fromkeys(("hidden_rate", "output_rate", "silent_samples"), float)
     config_type = RSTDPConfig
 
     def trials(self) -> list[Settings]:
         c = self.config
         grid = {"schemes", "dt", "steps", "reward", "seeds"}
         of_rules = {name for some in _OF_RULES.values() for name in some}
-        not_shared = grid | of_rules | {"data_dir", "device", "out_dir", "threads", *HOW}
+        elsewhere = {"validation", "threads", "data_dir", "device", "out_dir", *HOW}
+        not_shared = grid | of_rules | elsewhere
         shared = c.model_dump(exclude=not_shared)
         return [
             {"scheme": scheme, "dt": dt, "steps": steps, "reward": reward, "seed": seed}
             | shared
             | c.on_threads
+            | c.put_aside
             # Only the settings it depends on, so that others may change around it.
             | {name: getattr(c, name) for name in _OF_RULES.get(reward, ())}
             for reward in c.reward
@@ -154,7 +158,9 @@ class RSTDPStudy(Study[RSTDPConfig]):
         return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
 
     def data(self, device: torch.device) -> Dataset:
-        return self.config.load().to(device)
+        data = self.config.load()
+        number_held_out(len(data.train), self.config.validation)
+        return data.to(device)
 
     def network(self, trial: Settings, data: Dataset) -> WinnerTakeAllNetwork:
         return network_of(trial, math.prod(data.shape), data.classes)

@@ -27,6 +27,7 @@ from saltation.random import TEST, TRAIN
 from saltation.snapshot import Keeper, restore, take
 from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Settings
+from saltation.studies.validation import held_out, validation_batches
 from saltation.training import EpochRecord, Score
 
 # Settings of the rules of spike pairs.
@@ -108,9 +109,10 @@ def run_trial(
     if keeper.epoch:
         restore(keeper.load(), {"network": network})
     rule = rule_of(trial)
+    data, aside = held_out(data, trial.get("validation", 0.0), seed)
     whole = len(data.train) >= size
     in_training = min(trial["train_batches"], len(data.train) // size if whole else 1)
-    in_test = -(-len(data.test) // trial["test_batch_size"])
+    in_test = sum(-(-len(split) // trial["test_batch_size"]) for split in (data.test, aside))
 
     def encoded(batch: Batch, epoch: int, stream: int) -> Tensor:
         return poisson(
@@ -126,22 +128,24 @@ def run_trial(
     for epoch in range(keeper.epoch + 1, trial["epochs"] + 1):
         start = time.perf_counter()
         teach = trial["teach"] * trial["teach_decay"] ** (epoch - 1)
-        train, test = _Tally(), _Tally()
+        train, test, validation = _Tally(), _Tally(), _Tally()
         shuffled = batches(data.train, size, seed=seed, epoch=epoch, shuffle=True, drop_last=whole)
         for done, batch in enumerate(itertools.islice(shuffled, in_training), start=1):
             activity = network(encoded(batch, epoch, TRAIN), batch.labels, teach)
             train.add(activity, batch.labels)
             rule.learn(network.output.weight, activity, batch.labels)
             progress.batch(done, in_training + in_test)
-        tests = batches(data.test, trial["test_batch_size"])
-        for done, batch in enumerate(tests, start=in_training + 1):
-            test.add(network(encoded(batch, epoch, TEST)), batch.labels)
+        tests = ((test, batch) for batch in batches(data.test, trial["test_batch_size"]))
+        asides = ((validation, b) for b in validation_batches(aside, trial["test_batch_size"]))
+        for done, (tally, batch) in enumerate(itertools.chain(tests, asides), in_training + 1):
+            tally.add(network(encoded(batch, epoch, TEST)), batch.labels)
             progress.batch(done, in_training + in_test)
         found: dict[str, Any] = {"teach": teach} | test.rates("") | train.rates("train_")
         if epoch == trial["epochs"]:
             found["images"] = images(network, data)
         seconds = time.perf_counter() - start
-        keeper.save(epoch, take({"network": network}), test.score().accuracy)
+        chosen_on = validation if len(aside) else test
+        keeper.save(epoch, take({"network": network}), chosen_on.score().accuracy)
         yield EpochRecord(
             epoch=epoch,
             train=train.score(),
@@ -150,6 +154,7 @@ def run_trial(
             gradient_norm=math.nan,
             lr=trial["lr"],
             seconds=seconds,
+            validation=validation.score() if len(aside) else None,
             found=found,
         )
 

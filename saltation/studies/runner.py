@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-import math
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -30,10 +30,13 @@ from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.cluster import OnRay
 from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
-from saltation.studies.files import write_whole
+from saltation.studies.database import KEPT
+from saltation.studies.files import check_folder, write_whole
 from saltation.studies.progress import BatchProgress, StudyProgress
 from saltation.studies.recording import Alone, follow, record
+from saltation.studies.records import Contents, contents
 from saltation.studies.report import write_report
+from saltation.studies.results import row
 from saltation.studies.stopping import stoppable
 from saltation.studies.store import DIVERGED, FINISHED, RECORD, Store, trial_id
 from saltation.studies.workers import Workers
@@ -79,6 +82,9 @@ class Study(ABC, Generic[Config]):
 
     name: ClassVar[str]
     config_type: ClassVar[type[StudyConfig]]
+    needs: ClassVar[Mapping[str, type]] = {}
+    """Metrics that every epoch of a trial must have for the study's tables and figures: names, and
+    whether each is a number (float) or a list of them (list)."""
     data_parallel: ClassVar[bool] = False
     """Whether `train` trains with the other processes of ``self.ranks``."""
 
@@ -154,6 +160,12 @@ class Study(ABC, Generic[Config]):
         device = resolve_device(self.config.device)
         if self.config.tensorboard:
             tensorboard.require()
+        check_folder("out_dir", self.folder)
+        if (self.folder / KEPT).is_file() and not (self.folder / RECORD).exists():
+            raise ConfigError(
+                f"{self.folder} has no {RECORD}, and what it held is in {KEPT}: rename that to "
+                f"{RECORD} to go on, or move it away to begin anew"
+            )
         if self.config.devices > 1:
             if not self.data_parallel:
                 raise ConfigError(
@@ -188,9 +200,17 @@ class Study(ABC, Generic[Config]):
         with StudyProgress(work, self.config.epochs, show=self.config.progress) as progress:
             if self.notes():
                 progress.say(self.notes())
+            found = contents(self, store)
+            ids = set(map(trial_id, trials))
+            for row, line in zip(found.damaged, found.lines(store.path), strict=True):
+                anew = row.trial in ids
+                warnings.warn(f"{line}{'; it begins anew' if anew else ''}", stacklevel=4)
+                if anew:
+                    store.forget(row.trial)
+            ended = {r["id"] for r in found.asked if r["status"] in (FINISHED, DIVERGED)}
             left = []
             for number, trial in enumerate(trials):
-                if store.status(trial_id(trial)) in (FINISHED, DIVERGED):
+                if trial_id(trial) in ended:
                     progress.skip(number)
                 else:
                     left.append(number)
@@ -199,10 +219,11 @@ class Study(ABC, Generic[Config]):
 
     def _finish(self, store: Store) -> pd.DataFrame:
         """Write what is made from the record; the results."""
-        records = store.trials(trial_id(trial) for trial in self.trials())
+        found = contents(self, store)
+        records = found.asked
         try:
             if records:
-                self.write(records)
+                self.write(found)
         except OSError as error:
             raise StoreError(
                 f"the report of {self.folder} was not written: {error}. The record is kept: give "
@@ -251,13 +272,14 @@ class Study(ABC, Generic[Config]):
         """Expected cost of a trial relative to others, for the estimate of the time left."""
         return 1.0
 
-    def write(self, records: list[dict[str, Any]]) -> None:
+    def write(self, found: Contents) -> None:
         """Write ``results.csv``, ``results.json``, the study's figures and ``report.html``."""
+        records = found.asked
         table = self.table(records)
         write_whole(self.folder / "results.csv", table.to_csv(index=False))
         write_whole(self.folder / "results.json", json.dumps(self.results(records), indent=1))
         self.report(records)
-        write_report(self)
+        write_report(self, found)
 
     def results(self, records: list[dict[str, Any]]) -> Any:
         """What ``results.json`` holds: the recorded trials, unless a study says otherwise."""
@@ -299,21 +321,3 @@ def _new_folder(study: str) -> Path:
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     names = itertools.chain([f"{study}-{now}"], (f"{study}-{now}-{i}" for i in itertools.count(2)))
     return next(path for path in (Path("runs") / name for name in names) if not path.exists())
-
-
-def row(record: dict[str, Any]) -> dict[str, Any]:
-    """A trial's settings, the numbers of its last epoch, seconds of all, its status."""
-    # Tables of trials that all failed at once have this column too.
-    last = record["epochs"][-1] if record["epochs"] else {"test_accuracy": math.nan}
-    settings: dict[str, Any] = record["settings"]
-    return (
-        settings
-        | {k: v for k, v in last.items() if k != "epoch" and not isinstance(v, list)}
-        | {
-            "epochs_run": sum(e["epoch"] > 0 for e in record["epochs"]),
-            "seconds": sum(e["seconds"] for e in record["epochs"]),
-            "status": record["status"],
-            "reason": record["reason"],
-            "kernel": record["environment"]["kernel"],
-        }
-    )

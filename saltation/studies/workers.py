@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import signal
 import sys
 import time
@@ -58,16 +59,30 @@ class Workers:
     def run(self, numbers: Iterable[int]) -> Generator[tuple[int, Event]]:
         """Run these trials, yielding what happens in each.
 
-        A worker that dies takes its trial with it once: the trial is given to another.
+        A worker that dies takes its trial with it once: the trial is given to another. Trials that
+        no worker can be started for have failed.
         """
         waiting = deque(numbers)
         deaths: dict[int, int] = {}
         crew: dict[Any, _Worker] = {}
+        why = ""
+
+        def hire() -> str:
+            """Start one more; why it could not be, if it could not."""
+            try:
+                worker = _Worker(self._study)
+            except Exception as error:  # a study that cannot be sent, a machine without memory
+                return f"no worker can be started ({_said(error)})"
+            crew[worker.events] = worker
+            return ""
+
         try:
             for _ in range(min(self._count, len(waiting))):
-                worker = _Worker(self._study)
-                crew[worker.events] = worker
-            while crew:
+                why = why or hire()
+            while crew or waiting:
+                if not crew:
+                    yield waiting.popleft(), Ended(FAILED, why)
+                    continue
                 for worker in crew.values():
                     if worker.number is None and waiting:
                         number = waiting.popleft()
@@ -86,8 +101,7 @@ class Workers:
                             event = Ended(FAILED, f"{event.reason}, as before")
                         else:
                             waiting.appendleft(number)
-                        replacement = _Worker(self._study)
-                        crew[replacement.events] = replacement
+                        why = hire() or why
                     yield number, event
         finally:
             for worker in crew.values():
@@ -109,15 +123,23 @@ class _Worker:
 
     def __init__(self, study: Study[Any]) -> None:
         context = multiprocessing.get_context("spawn")
+        # Unpacked where an error can be told of: what Python unpacks by itself dies without a word.
+        packed = pickle.dumps(study)
         self.events, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, study), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._process = context.Process(target=_serve, args=(theirs, packed), daemon=True)
+        try:
+            self._process.start()
+        except BaseException:
+            self.events.close()
+            raise
+        finally:
+            theirs.close()
         self.number: int | None = None
+        self._begun = False
 
     def begin(self, number: int, recorded: int) -> None:
         """Give it a trial."""
-        self.number = number
+        self.number, self._begun = number, False
         with contextlib.suppress(OSError):  # it is dead, and `event` will say so
             self.events.send((number, recorded))
 
@@ -133,9 +155,11 @@ class _Worker:
             event: Event | StoreError = self.events.recv()
         except (EOFError, OSError):
             self.join()
-            return Lost(f"its worker died ({_cause(self._process.exitcode)})")
+            when = "" if self._begun else " before it began"
+            return Lost(f"its worker died{when} ({_cause(self._process.exitcode)})")
         if isinstance(event, StoreError):
             raise event
+        self._begun = True
         if isinstance(event, Ended):
             self.number = None
         return event
@@ -178,24 +202,33 @@ class _Watching:
                 raise KeyboardInterrupt
 
 
-def _serve(events: Connection, study: Study[Any]) -> None:
+def _serve(events: Connection, packed: bytes) -> None:
     """What a worker does: run the trials it is given until nobody gives any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study's process tells us, once
-    torch.set_num_threads(study.config.threads)
-    device = resolve_device(study.config.device)
-    data, loaded = None, False
+    study: Study[Any] | None = None
+    data: Any = None
+    device = torch.device("cpu")
     while True:
         try:
             number, recorded = events.recv()
         except (EOFError, OSError):
             return
-        if not loaded:
-            data, loaded = study.data(device), True
         with stoppable((signal.SIGTERM,)) as check:
             try:
+                if study is None:
+                    unpacked = pickle.loads(packed)
+                    device = resolve_device(unpacked.config.device)
+                    data = unpacked.data(device)
+                    study = unpacked
                 for event in attempt(study, number, data, device, recorded, _Watching(check)):
                     events.send(event)
             except StoreError as error:
                 events.send(StoreError(str(error)))
             except (KeyboardInterrupt, BrokenPipeError):
                 sys.exit(0)
+            except Exception as error:  # of a study that it cannot have, or of its data
+                events.send(Ended(FAILED, f"its worker cannot begin ({_said(error)})"))
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

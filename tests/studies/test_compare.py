@@ -23,9 +23,9 @@ def two(tmp_path: Path) -> list[Path]:
     one, other = tmp_path / "one", tmp_path / "other"
     recorded(
         one,
-        [(*FINISHED, [50.0, 90.0]), (*FINISHED, [94.0]), ("diverged", "no", [99.0])],
+        [(*FINISHED, [50.0, 90.0]), (*FINISHED, [40.0, 94.0]), ("diverged", "no", [99.0])],
     )
-    recorded(other, [(*FINISHED, [70.0])], dt=[0.5], lr=0.01, data_dir=other)
+    recorded(other, [(*FINISHED, [60.0, 70.0])], dt=[0.5], lr=0.01, data_dir=other)
     return [one, other]
 
 
@@ -36,8 +36,8 @@ def test_outcomes_by_hand(two: list[Path]) -> None:
     ]
     # The deviation of 90 and 94 is 2 sqrt(2); a diverged trial, at 99, has no part in any of it.
     assert grid.rows == [
-        [str(two[0]), "integrators", "4", "2 finished, 1 diverged", "94.00", "92.00 ± 2.83", "6"],
-        [str(two[1]), "integrators", "2", "1 finished", "70.00", "70.00", "2"],
+        [str(two[0]), "integrators", "4", "2 finished, 1 diverged", "94.00", "92.00 ± 2.83", "8"],
+        [str(two[1]), "integrators", "2", "1 finished", "70.00", "70.00", "3"],
     ]
 
 
@@ -78,7 +78,7 @@ def test_the_page(two: list[Path], tmp_path: Path) -> None:
 def test_markup_in_names_and_settings_stays_text(tmp_path: Path) -> None:
     folders = [tmp_path / SCRIPT, tmp_path / IMAGE]
     for folder in folders:
-        recorded(folder, [(*FINISHED, [70.0])], data_dir=folder)
+        recorded(folder, [(*FINISHED, [60.0, 70.0])], data_dir=folder)
     page = Page(write_comparison(tmp_path, compare(folders)))
     tags = [tag for tag, _ in page.elements]
     assert tags.count("script") == 1

@@ -114,6 +114,8 @@ def test_it_says_what_was_asked_what_failed_and_how_to_do_it_again(page: Page) -
     ]
     assert "4 2 finished, 1 diverged, 1 failed" in page.text("dd")
     assert "95.50 % lif exponential dt=0.5 seed=0" in page.text("dd")
+    assert "best last test accuracy" in page.text("dt")
+    assert "is the best on the test set: its test accuracy is too good" in page.text("p")
     assert "schemes euler, exponential" in page.text("dl")
     assert "saltation study integrators --config config.json" in page.text("pre")
     (made,) = page.rows["Versions and environment"][1:]
@@ -171,7 +173,9 @@ def test_markup_from_names_reasons_and_configs_stays_text(tmp_path: Path) -> Non
     )
     with Store(study.folder / RECORD) as store:
         store.start("0123456789ab", {SCRIPT: IMAGE}, {"kernel": "cpu"})
-        store.end("0123456789ab", SCRIPT, IMAGE)
+        store.end("0123456789ab", "failed", IMAGE)
+        store.start("ba9876543210", {SCRIPT: IMAGE}, {"kernel": "cpu"})
+        store.end("ba9876543210", SCRIPT + IMAGE, IMAGE)  # no status that there is
     figures = study.folder / "figures"
     figures.mkdir()
     (figures / f"{SCRIPT}{IMAGE}.svg").write_text(HOSTILE_SVG)
@@ -194,6 +198,7 @@ def test_markup_from_names_reasons_and_configs_stays_text(tmp_path: Path) -> Non
         assert any(text in cell for cell in found.rows["Trials that have not finished"][1])
         assert any(text in cell for row in found.rows["Versions and environment"] for cell in row)
         assert any(text in cell for cell in found.rows["Trials with other settings"][1])
+        assert text in found.text("li")
     assert "The figure “broken” could not be read" in found.text("figcaption")
 
 
@@ -202,7 +207,7 @@ def test_a_study_of_failures_alone_is_reported(tmp_path: Path) -> None:
     found = report(study, figures=True)
     assert len(found.rows["All trials"]) == 1 + 4
     assert found.rows["Table of the study"][1] == ["euler", "failed", "failed !"]
-    assert "best test accuracy" not in found.text("dt")
+    assert "best last test accuracy" not in found.text("dt")
     assert "svg" not in {tag for tag, _ in found.elements}
 
 

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from saltation.cli import main
 from saltation.errors import ConfigError
 from saltation.studies import DepthStudy, IntegratorsStudy
 from saltation.studies.config import as_json
@@ -108,6 +110,60 @@ def test_a_trial_that_kills_two_workers_has_failed(
     assert results["reason"][0].endswith("as before")
     # It is tried again when the study is.
     assert study(tmp_path, **small).run()["status"].tolist() == ["finished"]
+
+
+# What Python runs first in every process: it strikes in those of workers alone.
+STRIKES = {
+    "killed": ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL: memory may have run out"),
+    "leaves": ("os._exit(7)", "exit code 7"),
+}
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_workers_that_die_at_once_leave_failed_trials(
+    strike: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the record, the report and the table, with the reason; the command exits with 1."""
+    code, cause = STRIKES[strike]
+    message = f"its worker died before it began ({cause}), as before"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, signal, sys\nif '--multiprocessing-fork' in sys.orig_argv:\n    {code}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    folder = tmp_path / "run"
+    config = study(folder, dt=[1.0]).config
+    folder.mkdir()
+    (folder / "config.json").write_text(as_json("integrators", config))
+    with pytest.raises(SystemExit) as stop:
+        main(["resume", str(folder), "--workers", "2", "--no-progress"])
+    assert stop.value.code == 1
+    assert "no trial of the study in" in capsys.readouterr().err
+    trials = recorded(folder)
+    assert [trial["status"] for trial in trials] == ["failed"] * 2
+    assert [trial["reason"] for trial in trials] == [message] * 2
+    assert (folder / "report.html").read_text().count(message) == 2
+    assert (folder / "results.csv").read_text().count(message) == 2
+    # Whoever repairs the machine goes on.
+    monkeypatch.undo()
+    assert study_of(folder, progress=False).run()["status"].tolist() == ["finished"] * 2
+
+
+def test_a_study_that_workers_cannot_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be packed here, or not be unpacked there, where a module is missing."""
+    some: Any = study(tmp_path / "a", workers=2, dt=[1.0])
+    some.note = lambda: 0
+    results = some.run()
+    assert results["status"].tolist() == ["failed"] * 2
+    assert all(reason.startswith("no worker can be started (") for reason in results["reason"])
+    assert [trial["status"] for trial in recorded(tmp_path / "a")] == ["failed"] * 2
+
+    only_here = types.ModuleType("only_here")
+    only_here.Note = type("Note", (), {"__module__": "only_here"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "only_here", only_here)
+    some = study(tmp_path / "b", workers=2, dt=[1.0])
+    some.note = only_here.Note()
+    reason = "its worker cannot begin (ModuleNotFoundError: No module named 'only_here')"
+    assert some.run()["reason"].tolist() == [reason] * 2
 
 
 def test_sigterm_stops_workers_and_a_resumed_study_is_whole(alone: Any, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from saltation.data.dataset import Split
 from saltation.data.registry import Spec, register
+from saltation.errors import DataError
 
 # Stored values are counts of ink in 4x4 blocks of pixels.
 _INK = 16
@@ -19,9 +20,13 @@ _INK = 16
 
 def _read(_: Path, limit_train: int | None, limit_test: int | None) -> tuple[Split, Split]:
     # Here, because importing scikit-learn takes about a second.
-    from sklearn.datasets import load_digits
+    try:
+        from sklearn.datasets import load_digits
 
-    stored = load_digits()
+        stored = load_digits()
+    except (ImportError, OSError) as error:  # it may want memory or files that a user has not
+        reason = str(error).splitlines()[0]
+        raise DataError(f"digits come with scikit-learn, which cannot be used: {reason}") from None
     ink = torch.from_numpy(stored.images)
     images = (ink * 255 / _INK).round().to(torch.uint8).unsqueeze(1)
     labels = torch.from_numpy(stored.target).to(torch.int64)

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import saltation
@@ -15,7 +15,8 @@ from saltation.studies.files import write_whole
 from saltation.studies.report.blocks import Grid, Verbatim, in_words
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("saltation.studies.report"),
+    # As files: whoever lacks one of them is told so when a page is written, not on import.
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -13,22 +13,20 @@ from rich.console import RenderableType
 
 from saltation.errors import StoreError
 from saltation.studies.config import CONFIG
+from saltation.studies.records import Contents, Recorded, contents
 from saltation.studies.report.blocks import Column, Grid, blocks, in_words
 from saltation.studies.report.figures import figures_in
 from saltation.studies.report.page import write_page
-from saltation.studies.store import FINISHED, RECORD, Store, trial_id
+from saltation.studies.store import FINISHED, trial_id
 
 REPORT = "report.html"
 
 
-class Reported(Protocol):
+class Reported(Recorded, Protocol):
     """What a report asks of a study; see `saltation.studies.runner.Study`."""
-
-    folder: Path
 
     @property
     def name(self) -> str: ...
-    def trials(self) -> list[dict[str, Any]]: ...
     def label(self, trial: dict[str, Any]) -> str: ...
     def table(self, records: list[dict[str, Any]]) -> pd.DataFrame: ...
     def tables(self, results: pd.DataFrame) -> RenderableType: ...
@@ -43,8 +41,15 @@ class Trouble(NamedTuple):
     epochs: int
 
 
-def write_report(study: Reported) -> Path:
+def write_report(study: Reported, found: Contents | None = None) -> Path:
     """Write ``report.html`` into a study's folder, from its record, config and figures.
+
+    Parameters
+    ----------
+    study
+        Whose folder.
+    found
+        Its record, if it has been read already.
 
     Returns
     -------
@@ -56,9 +61,8 @@ def write_report(study: Reported) -> Path:
         If the folder cannot be read or written.
     """
     labels = {trial_id(trial): study.label(trial) for trial in study.trials()}
-    with Store(study.folder / RECORD) as store:
-        records = store.trials(labels)
-        others = [record for record in store.trials() if record["id"] not in labels]
+    found = contents(study) if found is None else found
+    records = found.asked
     results = study.table(records)
     unfinished = [record for record in records if record["status"] != FINISHED]
     try:
@@ -69,40 +73,55 @@ def write_report(study: Reported) -> Path:
             title=f"{study.name} study {study.folder.name}",
             study=study.name,
             folder=study.folder.name,
-            facts=_facts(records, len(labels), labels),
+            facts=_facts(found, labels),
             settings={name: value for name, value in config.items() if name != "study"},
             blocks=list(blocks(study.tables(results))) if records else [],
             figures=figures_in(study.folder / "figures"),
             trouble=[_trouble(record, labels[record["id"]]) for record in unfinished],
-            not_begun=[label for key, label in labels.items() if key not in _ids(records)],
+            not_begun=[label for key, label in labels.items() if key not in found.ids()],
+            damaged=[str(row) for row in found.damaged],
             trials=_trials(records, results) if records else Grid([], []),
-            others=_others(others),
+            best=_best(config.get("validation")),
+            others=_others(found.others),
             environments=_environments(records),
         )
     except OSError as error:
-        raise StoreError(f"the report of {study.folder} was not written: {error}") from error
+        raise StoreError(
+            f"the report of {study.folder} was not written: {error or type(error).__name__}"
+        ) from error
 
 
-def _ids(records: list[dict[str, Any]]) -> set[str]:
-    return {record["id"] for record in records}
-
-
-def _facts(
-    records: list[dict[str, Any]], asked: int, labels: dict[str, str]
-) -> list[tuple[str, str, str]]:
+def _facts(found: Contents, labels: dict[str, str]) -> list[tuple[str, str, str]]:
     """What to know first: name, value, and what is to be said of it."""
+    records = found.asked
     states = Counter(record["status"] for record in records)
-    states["not begun"] = asked - len(records)
+    states["damaged"] = len({row.trial for row in found.damaged} & labels.keys())
+    states["not begun"] = len(labels.keys() - found.ids())
     facts = [
-        ("trials", str(asked), ", ".join(f"{n} {state}" for state, n in states.items() if n)),
+        ("trials", str(len(labels)), ", ".join(f"{n} {state}" for state, n in states.items() if n)),
     ]
     scores = [(record["epochs"][-1]["test_accuracy"], record["id"]) for record in _ended(records)]
     if scores:
         best, key = max(scores)
-        facts.append(("best test accuracy", f"{best:.2f} %", labels[key]))
+        facts.append(("best last test accuracy", f"{best:.2f} %", labels[key]))
     seconds = sum(epoch["seconds"] for record in records for epoch in record["epochs"])
     facts.append(("training and tests", f"{seconds:.0f} s", "sum over all trials"))
     return facts
+
+
+def _best(validation: float | None) -> str:
+    """What the best checkpoint of a trial is."""
+    if validation:
+        return (
+            f"The best checkpoint of a trial (best.pt) was chosen on {100 * validation:g} % of the "
+            "training samples, put aside for it. “Test accuracy at best” is that of its epoch: the "
+            "test set had no part in the choice."
+        )
+    return (
+        "The best checkpoint of a trial (best.pt) is the best on the test set: its test accuracy "
+        "is too good to be reported. With --validation 0.1 it is chosen on a tenth of the training "
+        "samples."
+    )
 
 
 def _ended(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
