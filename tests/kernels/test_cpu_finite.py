@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,8 +18,16 @@ from saltation.kernels.events import events_of
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.reference import Stage
 from saltation.layers import SpikingLayer
+from saltation.layers.inputs import noted
 
 BAD = [float("nan"), float("inf"), -float("inf")]
+
+
+@pytest.fixture(autouse=True)
+def unrefused() -> Iterator[None]:
+    """Layers of neurons would refuse currents that are not finite, where they come to them."""
+    with noted():
+        yield
 
 
 def events(batch: int = 12, sites: int = 40, steps: int = 20) -> Tensor:
