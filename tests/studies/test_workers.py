@@ -58,7 +58,7 @@ def test_convolutions_do_not_either(tmp_path: Path) -> None:
         for threads, workers in ((1, 1), (2, 1), (2, 2)):
             torch.set_num_threads(threads)
             folder = tmp_path / f"{threads} {workers}"
-            DepthStudy(out_dir=folder, seeds=[0, 1], workers=workers, **small).run()
+            DepthStudy(out_dir=folder, seeds=[0], workers=workers, **small).run()
             assert torch.get_num_threads() == threads
             found.append(by_id(folder))
     finally:
