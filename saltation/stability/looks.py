@@ -16,6 +16,7 @@ _REACHED = 0.05  # share of potentials
 _PER_LAYER = 10.0  # factor of the gradient from one layer to the next
 _OVER_DEPTH = 1e3  # and over all of them
 _PER_STEP = 0.1  # exponent
+_OVER_TIME = 5.0  # and factor of a perturbation over all steps: in a short window little can grow
 _FAR = 10.0  # potentials' spread, in surrogate half-widths, from which the feedback overwhelms
 # Changing a weight by all of its size would change the loss by less than its rounding.
 _NOTHING = 1e-7
@@ -92,7 +93,7 @@ def _saturated(layers: Sequence[Layer]) -> list[Finding]:
 
 def _steep(layers: Sequence[Layer]) -> list[Finding]:
     """Layers that are active, but where hardly a potential is within the surrogate's reach."""
-    steep = [layer for layer in layers if layer.rate >= SILENT and layer.reached < _REACHED]
+    steep = steep_layers(layers)
     if not steep:
         return []
     worst = min(steep, key=lambda layer: layer.reached)
@@ -107,6 +108,11 @@ def _steep(layers: Sequence[Layer]) -> list[Finding]:
             "a smaller slope (alpha), so that the width is near the spread, or smaller weights",
         )
     ]
+
+
+def steep_layers(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers with spikes, hardly a potential of which is within the surrogate's reach."""
+    return [layer for layer in layers if layer.rate >= SILENT and layer.reached < _REACHED]
 
 
 def _over_depth(layers: Sequence[Layer]) -> list[Finding]:
@@ -177,7 +183,7 @@ def chaotic(
     tangent = float(tangents.exponent)
     finite = math.nan if finite_ones is None else float(finite_ones.exponent)
     horizon, largest = tangents.horizon, tangent if finite_ones is None else max(tangent, finite)
-    if horizon < 2 or not largest > _PER_STEP:
+    if horizon < 2 or not largest > _PER_STEP or not largest * horizon > math.log(_OVER_TIME):
         return []
     widest = max(layers, key=lambda layer: layer.spread / layer.width)
     far = widest.spread / widest.width

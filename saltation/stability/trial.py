@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saltation.stability.layer import Finding
 from saltation.stability.observe import Seen, output_of
 from saltation.stability.spared import same_random_numbers, spared
 from saltation.stepping import Stepped
@@ -167,9 +166,9 @@ class Trials:
         self._first = attempt(self._whole, self._x, self._loss, steps=steps)
         return self._first
 
-    def alone(self, finding: Finding) -> Trial:
-        """After that one, a trial of what the finding's layer depends on."""
-        names = frozenset(self._before(finding.layer))
+    def alone(self, layer: str) -> Trial:
+        """After that one, a trial of what a layer of neurons depends on."""
+        names = frozenset(self._before(layer))
         if names not in self._made:
             self._made[names] = attempt(
                 self._whole, self._x, self._loss, steps=ALONE, names=names, after=self._first
