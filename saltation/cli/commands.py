@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
-import runpy
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import tyro
@@ -17,6 +14,7 @@ from rich.table import Table
 
 import saltation
 from saltation import selftest
+from saltation.cli.diagnosis import diagnosis_of
 from saltation.cli.terminal import console, say
 from saltation.data import DATASETS, describe, fetch
 from saltation.errors import ConfigError
@@ -150,35 +148,17 @@ class Diagnose:
     source: Annotated[
         tyro.conf.Positional[str],
         tyro.conf.arg(
-            help="FILE.py:FUNCTION. Called without arguments, the function returns (network, x, y):"
-            " a network of saltation, snnTorch or SpikingJelly, a batch of its input, and labels."
+            help="FILE.py:FUNCTION. Called without arguments, the function returns (network, x, y)"
+            " or (network, x, y, loss): a network of saltation, snnTorch or SpikingJelly or what"
+            " saltation.adapt made of it, a batch of its input, labels, and loss(output, y)."
         ),
     ]
 
+    trial: int | None = None
+    """Steps of Adam on a copy, as evidence; 0 for none. Default: 10 or 50, where they are cheap."""
+
     def __call__(self) -> None:
-        given = _function(self.source)()
-        if not isinstance(given, tuple) or len(given) != 3:
-            raise ConfigError(
-                f"{self.source} must return (network, x, y), got {type(given).__name__}"
-            )
-        say(str(saltation.diagnose(*given)))
-
-
-def _function(source: str) -> Callable[[], Any]:
-    """What ``FILE.py:NAME`` names."""
-    file, _, name = source.rpartition(":")
-    path = Path(file)
-    if path.suffix != ".py" or not name.isidentifier():
-        raise ConfigError(f"a network is given as FILE.py:FUNCTION, got '{source}'")
-    if not path.is_file():
-        raise ConfigError(f"there is no file {path}")
-    # Beside the file its neighbours can be imported, as when Python runs it.
-    sys.path.insert(0, str(path.parent.resolve()))
-    found = runpy.run_path(str(path)).get(name)
-    if not callable(found):
-        raise ConfigError(f"{path} has no function '{name}'")
-    function: Callable[[], Any] = found
-    return function
+        say(diagnosis_of(self.source, self.trial))
 
 
 def _parameter(text: str) -> tuple[str, float]:

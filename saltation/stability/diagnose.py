@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from saltation.errors import SaltationError
+from saltation.interop import adapt
+from saltation.stability.criterion import Loss, applied, logits_of
 from saltation.stability.depth import depth_growth
 from saltation.stability.gradients import GradientHealth, matrix_health
+from saltation.stability.layer import Finding, Layer, Weight
 from saltation.stability.lyapunov import lyapunov
+from saltation.stability.observe import Seen, observe
 from saltation.stability.result import Lyapunov
+from saltation.stability.spared import same_random_numbers, spared
 from saltation.stability.taken import taken
-from saltation.stability.verdict import Finding, Layer, verdict
-from saltation.stepping import Port, SeenSpike, Session, Stepped
+from saltation.stability.trial import LONGER, STEPS, Trial, Trials, too_costly
+from saltation.stability.values import broken_values
+from saltation.stability.verdict import frozen, judged, verdict
+from saltation.stepping import Stepped
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Loss = Callable[[Any, Tensor], Tensor]
-
-# A surrogate reaches the neurons whose potential is so many half-widths of its derivative from
-# threshold, or less; there a sigmoid's has fallen to a fiftieth of its peak.
-REACH = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,14 @@ class Diagnosis:
     chance : float
         The loss of a network that knows nothing, ln(classes); NaN where classes are not known.
     tangent, finite : Lyapunov or None
-        Exponents over time by both estimators; None where values were not finite.
+        Exponents over time by both estimators; None where values were not finite, the second also
+        where the network cannot be taken through its input step by step with a copy of each sample.
+    notes : list of Finding
+        What is no fault: frozen weights, and looks that the trial contradicts.
+    trial : Trial or None
+        Some steps of Adam on a copy.
+    untried : str
+        Why there was no trial.
     """
 
     layers: list[Layer]
@@ -59,13 +66,16 @@ class Diagnosis:
     chance: float
     tangent: Lyapunov | None
     finite: Lyapunov | None
+    notes: list[Finding] = field(default_factory=list)
+    trial: Trial | None = None
+    untried: str = ""
 
     @property
     def table(self) -> pd.DataFrame:
         """The layers, a row each."""
         import pandas as pd  # slow to import
 
-        return pd.DataFrame([layer._asdict() for layer in self.layers]).set_index("name")
+        return pd.DataFrame(self.layers, columns=Layer._fields).set_index("name")
 
     @property
     def weight_table(self) -> pd.DataFrame:
@@ -75,20 +85,21 @@ class Diagnosis:
         return pd.DataFrame(self.weights, columns=GradientHealth._fields).set_index("name")
 
     def __str__(self) -> str:
-        shown = self.table[_SHOWN]
         chance = "" if math.isnan(self.chance) else f" (chance: {self.chance:.3f})"
-        lines = [f"loss {self.loss:.4f}{chance}", shown.to_string(float_format="{:.3g}".format)]
-        lines += ["", "gradients of the weights"]
-        lines += [self.weight_table.to_string(float_format="{:.3g}".format)]
-        if self.tangent is not None and self.finite is not None:
-            lines += [
-                "",
-                f"λ per step over {self.tangent.horizon} steps: "
-                f"{float(self.tangent.exponent):+.3f} with the surrogate's derivative, "
-                f"{float(self.finite.exponent):+.3f} between two trajectories",
-            ]
-        lines.append("")
+        lines = [f"loss {self.loss:.4f}{chance}"]
+        if self.layers:
+            lines += [self.table[_SHOWN].to_string(float_format="{:.3g}".format)]
+            lines += ["", "gradients of the weights"]
+            lines += [self.weight_table.to_string(float_format="{:.3g}".format)]
+        if self.tangent is not None:
+            lines += ["", f"λ per step over {self.tangent.horizon} steps: "]
+            lines[-1] += f"{float(self.tangent.exponent):+.3f} with the surrogate's derivative"
+            if self.finite is not None:
+                lines[-1] += f", {float(self.finite.exponent):+.3f} between two trajectories"
+        tried = f"trial: {self.trial}" if self.trial else f"no trial: {self.untried}"
+        lines += ["", tried, ""]
         lines += [f"- {finding}" for finding in self.findings] or ["No fault was found."]
+        lines += [f"- no fault: {note}" for note in self.notes]
         return "\n".join(lines)
 
     def plot(self, path: str | Path) -> Path:
@@ -113,10 +124,12 @@ def diagnose(
     *,
     loss: Loss | None = None,
     seed: int = 0,
+    trial: int | None = None,
 ) -> Diagnosis:
     """Look at a spiking network layer by layer, and say in words what keeps it from learning.
 
-    Weights and their gradients are left as they were.
+    The network, its gradients, buffers and hidden states and torch's random numbers are left as
+    they were.
 
     Parameters
     ----------
@@ -125,12 +138,19 @@ def diagnose(
     x : Tensor
         A batch of its input, ``[T, B, ...]`` (or what `adapt` says).
     y : Tensor, [B]
-        Labels.
+        Labels, int64; whatever ``loss`` takes if one is given.
     loss : callable, optional
-        ``(output, y) -> scalar``. Default: cross-entropy of the output, of its mean over time where
-        it is ``[T, B, classes]``, and of its first part where it is a tuple.
+        ``(output, y) -> scalar``. The output is what ``network(x)`` returns, all of it, or where
+        the network is called step by step its outputs stacked over time, each part of a tuple by
+        itself. A walk given to `adapt` may return the output.
+        Default: cross-entropy of the output, of its mean over time where it is
+        ``[T, B, classes]``, and of its first part where it is a tuple.
     seed : int
         Of the perturbations.
+    trial : int, optional
+        Steps of Adam (learning rate 0.001) that a copy of the weights is trained for on this batch,
+        as evidence; 0 for none. Default: 10, 50 if something seems wrong, and none where a step is
+        costly: more than 5 million parameters, or 2 million (step, sample, neuron) in a pass.
 
     Returns
     -------
@@ -145,132 +165,121 @@ def diagnose(
     Raises
     ------
     SaltationError
-        If the network's neurons are not known, or the loss does not depend on its weights.
+        If the network's neurons are not known, no weight of it can be trained, input or labels are
+        not what they must be, or the loss is not a number.
     """
-    whole, x = taken(network, x)
-    outputs, seen = _observe(whole, x)
-    value = (loss or _cross_entropy)(outputs, y)
-    if not value.requires_grad:
-        raise SaltationError("the loss does not depend on any weight that can be trained")
-    weights, gradients = _gradients(whole.network, value, seen)
-    finite = bool(torch.isfinite(value)) and all(
-        bool(torch.isfinite(u).all()) for one in seen for u in one.potentials
-    )
-    depth = tangent = two = None
-    if finite:
-        with torch.no_grad():
-            depth = depth_growth(whole, x, seed=seed)
-            tangent = lyapunov(whole, x, estimator=_estimator(whole), seed=seed)
+    whole = network if isinstance(network, Stepped) else adapt(network)
+    _check(whole, x, trial)
+    with torch.inference_mode(False), torch.enable_grad(), same_random_numbers(x):
+        x = x.clone() if x.is_inference() else x.detach()
+        with spared(whole.network):
+            return _diagnose(whole, x, y, loss, seed, trial)
+
+
+def _diagnose(
+    whole: Stepped, x: Tensor, y: Tensor, loss: Loss | None, seed: int, trial: int | None
+) -> Diagnosis:
+    broken = broken_values(whole.network)
+    try:
+        whole, x = taken(whole, x)
+        output, seen, called = observe(whole, x)
+    except SaltationError:
+        if not broken:
+            raise
+        # A layer refused what the broken weights gave it.
+        nan = math.nan
+        return Diagnosis([], [], broken, nan, nan, None, None, untried=_NOT_FINITE)
+    value = applied(loss, output, y)
+    health, weights, gradients = _gradients(whole.network, value, seen, called)
+    number = float(value.detach())
+    finite = math.isfinite(number) and all(one.finite for one in seen)
+    growth, exponents = _growth(whole, x, seed) if finite else ({}, None)
+    layers = [
+        one.layer(gradient, growth.get(one.port.name, math.nan))
+        for one, gradient in zip(seen, gradients, strict=True)
+    ]
+    logits = logits_of(output).detach() if loss is None else None
+    classes = 0 if logits is None else logits.shape[-1]
+    found = [*broken, *verdict(layers, weights, number, logits, exponents)]
+    notes = frozen(weights)
+    chance = math.log(classes) if classes > 1 else math.nan
+
+    tried, untried = None, _NOT_FINITE
+    if finite and not broken:
+        steps = trial if trial is not None else LONGER if found else STEPS
+        untried = too_costly(whole.network, seen) if trial is None else "trial=0" * (trial == 0)
+        if not untried:
+            trials = Trials(whole, x, lambda given: applied(loss, given, y), seen)
+            try:
+                tried = trials.of_all(steps)
+                found, refuted = judged(found, layers, chance, tried, trials.alone)
+                notes += refuted
+            except Exception as error:  # of modules that take no other weights, of the user's loss
+                tried, untried = None, f"{type(error).__name__}: {error}".splitlines()[0]
+    tangent, two = exponents or (None, None)
+    return Diagnosis(layers, health, found, number, chance, tangent, two, notes, tried, untried)
+
+
+_NOT_FINITE = "values are not finite"
+
+
+def _growth(
+    whole: Stepped, x: Tensor, seed: int
+) -> tuple[dict[str, float], tuple[Lyapunov, Lyapunov | None]]:
+    """Growth from layer to layer by name, and both exponents over time."""
+    with torch.no_grad():
+        depth = depth_growth(whole, x, seed=seed)
+        # Where more is handed on than states, a perturbation cannot be rescaled between steps.
+        one = "tangent" if whole.closed else "telescoped"
+        tangent = lyapunov(whole, x, estimator=one, seed=seed)
+        two = None
+        if whole.closed and whole.copies and not whole.whole:
             # The first step of this one also counts how many components were perturbed.
             later = int(tangent.horizon > 1)
-            if whole.closed and whole.copies and not whole.whole:
-                two = lyapunov(whole, x, estimator="finite", transient=later, seed=seed)
-    growth = [math.nan] * len(seen)
-    if depth is not None:
-        by_name = dict(zip(depth.layers[1:], depth.growth.mean(1).exp().tolist(), strict=True))
-        growth = [by_name.get(one.port.name, math.nan) for one in seen]
-    layers = [
-        one.layer(gradient, factor)
-        for one, gradient, factor in zip(seen, gradients, growth, strict=True)
-    ]
-    outputs = outputs[0] if isinstance(outputs, tuple) else outputs
-    classes = outputs.shape[-1] if isinstance(outputs, Tensor) else 0
-    chance = math.log(classes) if loss is None and classes > 1 else math.nan
-    findings = verdict(layers, weights, float(value.detach()), chance, tangent, two)
-    return Diagnosis(layers, weights, findings, float(value.detach()), chance, tangent, two)
+            two = lyapunov(whole, x, estimator="finite", transient=later, seed=seed)
+    growth = depth.growth.mean(1).exp().tolist()
+    return dict(zip(depth.layers[1:], growth, strict=True)), (tangent, two)
 
 
-def _estimator(network: Stepped) -> str:
-    """The estimator of tangents that can follow the network."""
-    return "tangent" if network.closed else "telescoped"
-
-
-class _Seen:
-    """What one neuron module was given and gave, call by call."""
-
-    def __init__(self, port: Port, spike: SeenSpike) -> None:
-        self.port = port
-        self.spike = spike
-        self.inputs: list[Tensor] = []
-        self.spikes: list[Tensor] = []
-        self.potentials: list[Tensor] = []
-
-    def layer(self, gradient: float, growth: float) -> Layer:
-        in_time = [s if self.port.sequences else s[None] for s in self.spikes]
-        spikes = torch.cat(in_time).detach().flatten(2)
-        u = torch.cat([one.flatten() for one in self.potentials]).double()
-        width = self.spike.width()
-        none = (spikes == 0).all(0)
-        return Layer(
-            name=self.port.name,
-            rate=float((spikes > 0).double().mean()),
-            silent=float(none.double().mean()),
-            dead=float(none.all(0).double().mean()),
-            distance=float(u.abs().mean()) / width,
-            reached=float((u.abs() <= REACH * width).double().mean()),
-            gradient=gradient,
-            growth=growth,
-            width=width,
-            above=float(u.mean()),
-            spread=float(u.std()),
-            driven=any(bool((one != 0).any()) for one in self.inputs),
-        )
-
-
-def _observe(whole: Stepped, x: Tensor) -> tuple[Any, list[_Seen]]:
-    """The output for ``x``, and what every neuron module with a spike function did."""
-    seen = [_Seen(port, port.spike) for port in whole.ports if port.spike is not None]
-    with ExitStack() as stack:
-        for one in seen:
-            one.spike.seen = one.potentials
-            stack.callback(setattr, one.spike, "seen", None)
-            for handle in _listen(one):
-                stack.callback(handle.remove)
-
-        def forget() -> None:
-            for one in seen:
-                for kept in (one.inputs, one.spikes, one.potentials):
-                    kept.clear()
-
-        output = Session(whole).native(x, forget)
-    called = [one for one in seen if one.inputs]
-    return output, called
-
-
-def _listen(one: _Seen) -> list[Any]:
-    def before(_: nn.Module, arguments: tuple[Any, ...]) -> None:
-        one.inputs.append(arguments[0])
-
-    def after(_: nn.Module, __: Any, output: Any) -> None:
-        one.spikes.append(output[0] if isinstance(output, tuple) else output)
-
-    module = one.port.module
-    return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
-
-
-def _cross_entropy(output: Any, y: Tensor) -> Tensor:
-    output = output[0] if isinstance(output, tuple) else output
-    if not isinstance(output, Tensor) or output.ndim not in (2, 3):
+def _check(whole: Stepped, x: Any, trial: Any) -> None:
+    if not any(p.requires_grad for p in whole.network.parameters()):
+        raise SaltationError("the loss does not depend on any weight that can be trained")
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.numel() == 0:
+        form = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise SaltationError(f"the input must be a floating-point tensor with samples, got {form}")
+    broken = int((~torch.isfinite(x)).sum())
+    if broken:
         raise SaltationError(
-            "the output must be [B, classes] or [T, B, classes]; give a loss for any other"
+            f"the input must be finite, got {broken} of {x.numel()} values that are not"
         )
-    return cross_entropy(output.mean(0) if output.ndim == 3 else output, y)
+    if trial is not None and (isinstance(trial, bool) or not isinstance(trial, int) or trial < 0):
+        raise SaltationError(f"trial must be a number of steps of at least 0, got {trial!r}")
 
 
 def _gradients(
-    network: nn.Module, value: Tensor, seen: list[_Seen]
-) -> tuple[list[GradientHealth], list[float]]:
-    """Health of the weights' gradients, and the norm of that of each layer's input."""
-    named = {name: p for name, p in network.named_parameters() if p.requires_grad and p.ndim >= 2}
+    network: nn.Module, value: Tensor, seen: list[Seen], called: set[str]
+) -> tuple[list[GradientHealth], list[Weight], list[list[Tensor]]]:
+    """Health of the matrices' gradients; every parameter; the gradients of each layer's input."""
+    named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     inputs = [[x for x in one.inputs if x.requires_grad] for one in seen]
     wanted = [*named.values(), *(x for one in inputs for x in one)]
-    found = torch.autograd.grad(value, wanted, allow_unused=True)
-    zeros = [torch.zeros_like(w) if g is None else g for w, g in zip(wanted, found, strict=True)]
-    weights = [matrix_health(name, g) for name, g in zip(named, zeros, strict=False)]
-    rest, norms = iter(zeros[len(named) :]), []
-    for one in inputs:
-        parts = [next(rest) for _ in one]
-        norms.append(
-            math.sqrt(sum(float((p.double() ** 2).sum()) for p in parts)) if one else math.nan
-        )
-    return weights, norms
+    found: Sequence[Tensor | None] = [None] * len(wanted)
+    if value.requires_grad:
+        found = torch.autograd.grad(value, wanted, allow_unused=True, retain_graph=True)
+    of_weights = dict(zip(named, found, strict=False))
+    weights, health = [], []
+    for name, p in network.named_parameters():
+        gradient, module = of_weights.get(name), name.rpartition(".")[0]
+        norm = None if gradient is None else float(gradient.double().norm())
+        size = float(p.detach().double().norm())
+        weights.append(Weight(name, size, norm, p.ndim, module in called, not p.requires_grad))
+        if p.requires_grad and p.ndim >= 2:
+            health.append(
+                matrix_health(name, torch.zeros_like(p) if gradient is None else gradient)
+            )
+    rest = zip(wanted[len(named) :], found[len(named) :], strict=True)
+    of_inputs = [
+        [torch.zeros_like(x) if g is None else g for x, g in itertools.islice(rest, len(one))]
+        for one in inputs
+    ]
+    return health, weights, of_inputs

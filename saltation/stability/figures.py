@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from saltation.errors import SaltationError
 from saltation.stability.result import Lyapunov
 
 if TYPE_CHECKING:
@@ -64,7 +65,15 @@ def draw_lyapunov(result: Lyapunov, path: Path) -> Path:
 
 
 def draw_diagnosis(found: Diagnosis, path: Path) -> Path:
-    """Layer by layer: activity, where potentials are, gradients, and growth of a perturbation."""
+    """Layer by layer: activity, where potentials are, gradients, and growth of a perturbation.
+
+    Raises
+    ------
+    SaltationError
+        If the diagnosis has no layers.
+    """
+    if not found.layers:
+        raise SaltationError("there is no layer to draw: the weights of the network are not finite")
     table = found.table
     number = range(1, len(table) + 1)
     figure = Figure(figsize=(10, 5.6), layout="constrained")
