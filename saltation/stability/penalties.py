@@ -117,7 +117,7 @@ class LyapunovPenalty:
     target, threshold : float
         t and c.
     estimator : str
-        See `lyapunov`. ``telescoped`` costs least; it needs a network that takes all steps at once.
+        See `lyapunov`. ``telescoped`` costs least, for networks that take many steps at once.
     every : int
         Calls from one estimate to the next.
     samples : int or None
