@@ -49,10 +49,10 @@ def lyapunov(
     ``telescoped``
         The same for one vector, up to 16 steps of a layer at once where the network can, so at the
         speed of ordinary training. In between it is pulled back to length 1, more often where its
-        growth has no room in the dtype. Gradients are not passed back over steps in which it grew
-        by more than e^11: beyond, they mean nothing, and those of ``tangent`` overflow. Where more
-        than the states of neurons is handed on from step to step nothing is pulled back, and what
-        then falls below the dtype in more than 16 steps is refused.
+        growth has no room in the dtype. Gradients are not passed back by states over steps in
+        which it grew by more than e^11: they mean nothing then, and those of ``tangent`` overflow.
+        Where more than the states of neurons is handed on from step to step nothing is pulled back,
+        and what then falls below the dtype in more than 16 steps is refused.
     ``finite``
         Two trajectories a distance eps apart, with true spikes and resets, pulled back together
         after every step (Benettin et al., 1980). A spike that one of them emits and the other does

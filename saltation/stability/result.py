@@ -38,8 +38,8 @@ class Lyapunov:
     unit : str
         What an exponent is per: a step, or a unit of time.
     cuts : int
-        How often ``telescoped`` cut the gradient, because a perturbation had grown by more than
-        e^11 since; 0 without gradients. Exponents do not depend on it.
+        How often ``telescoped`` cut the gradient of the states, because a perturbation had grown by
+        more than e^11 since; 0 without gradients. Exponents do not depend on it.
     """
 
     exponents: Tensor

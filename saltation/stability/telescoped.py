@@ -71,7 +71,7 @@ class Telescoped(Tangents):
     """One vector, pulled back to length 1 where a run is cut into stretches, and nothing else.
 
     Where a perturbation has grown by more than `MEANINGLESS` (less in half precision) the gradient
-    is cut: states begin anew, as in truncated backpropagation through time.
+    of the states is cut: they begin anew, as in truncated backpropagation through time.
     """
 
     def __init__(self, seed: int) -> None:
@@ -89,7 +89,10 @@ class Telescoped(Tangents):
             return states
         self._since_cut = None
         self.cuts += 1
-        return together(_detached(plain), _detached(like(tangents, frame.q)))
+        # It is states that gradients grow along. Directions lose their past, and so keep theirs.
+        return together(
+            [[part.detach() for part in layer] for layer in plain], like(tangents, frame.q)
+        )
 
 
 class Stretches(Telescoped):
@@ -157,7 +160,3 @@ def _room(plain: Parts) -> tuple[float, float]:
     those of the gradient."""
     number = torch.finfo(plain[0][0].dtype)
     return math.log(number.tiny) / 2, min(MEANINGLESS, math.log(number.max) / 4)
-
-
-def _detached(layers: Parts) -> Parts:
-    return [[part.detach() for part in layer] for layer in layers]
