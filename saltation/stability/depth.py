@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from saltation.stability.duals import differentiable, dual, parts
-from saltation.stability.frames import FLOOR, noise, safe_norm, squares
+from saltation.stability.entry import estimate
+from saltation.stability.frames import log_norm, noise
 from saltation.stability.taken import taken
 from saltation.stepping import Session, State, Stepped
 
@@ -36,7 +37,7 @@ class _FirstLayer:
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
-        self.squares: list[Tensor] = []
+        self.logs: list[Tensor] = []
         self._started = False
 
     def start(self, name: str, rest: State) -> State:
@@ -47,19 +48,20 @@ class _FirstLayer:
         return tuple(dual(part, tangent) for part, tangent in zip(rest, tangents, strict=True))
 
     def advance(self, states: list[State]) -> list[State]:
-        self.squares.append(self._of(states))
+        self.logs.append(self._of(states))
         return states
 
     def _of(self, states: list[State]) -> Tensor:
         tangents = [[parts(part)[1] for part in state] for state in states]
-        return torch.stack([squares(t, len(t[0])).sum(0) for t in tangents])
+        return torch.stack([log_norm(t, len(t[0])) for t in tangents])
 
     def count(self, history: list[State]) -> None:
         """Take note of the states after every step, ``[T, B, ...]``, in place of the last ones."""
         by_sample = [tuple(part.transpose(0, 1) for part in state) for state in history]
-        self.squares = [self._of(by_sample)]
+        self.logs = [self._of(by_sample)]
 
 
+@estimate
 def depth_growth(network: nn.Module | Stepped, x: Tensor, *, seed: int = 0) -> DepthGrowth:
     """Growth of a random perturbation of the first layer's state from layer to layer.
 
@@ -77,5 +79,5 @@ def depth_growth(network: nn.Module | Stepped, x: Tensor, *, seed: int = 0) -> D
             control.count(history)
         else:
             session.run(x)
-    norms, _ = safe_norm(torch.stack(control.squares).sum(0), FLOOR)
-    return DepthGrowth(tuple(session.names), norms, norms.log().diff(dim=0))
+    logs = torch.logsumexp(2 * torch.stack(control.logs), 0) / 2
+    return DepthGrowth(tuple(session.names), logs.exp(), logs.diff(dim=0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,17 +11,19 @@ from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, positive
 from saltation.stability.duals import differentiable
+from saltation.stability.entry import estimate, ordinary
 from saltation.stability.estimators import Tangents, TwoTrajectories
 from saltation.stability.recurrent import currents, follow, only_layer
+from saltation.stability.resets import without_reset
 from saltation.stability.result import Lyapunov
 from saltation.stability.taken import need_closed, need_copies, need_steps, taken
-from saltation.stepping import Session, State, Stepped
+from saltation.stability.telescoped import Stretches, Telescoped, Unbroken
+from saltation.stepping import Session, Slices, State, Stepped
 
 ESTIMATORS = ("tangent", "telescoped", "finite")
 
-NEVER = 2**62  # steps
 
-
+@estimate
 def lyapunov(
     network: nn.Module | Stepped,
     x: Tensor,
@@ -32,6 +35,7 @@ def lyapunov(
     transient: int = 0,
     samples: int | None = None,
     seed: int = 0,
+    reset: bool = True,
 ) -> Lyapunov:
     """Lyapunov exponents of a spiking network that is driven by ``x``.
 
@@ -43,9 +47,12 @@ def lyapunov(
         The linearised map, with the surrogate's derivative in place of the step function's, applied
         to k orthonormal vectors. This is what backpropagated errors meet. (Engelken & Abbott, 2024)
     ``telescoped``
-        The same for one vector without renormalisation: all steps of a layer at once where the
-        network can, so at the speed of ordinary training. For short x: over many steps numbers
-        over- or underflow.
+        The same for one vector, up to 16 steps of a layer at once where the network can, so at the
+        speed of ordinary training. In between it is pulled back to length 1, more often where its
+        growth has no room in the dtype. Gradients are not passed back by states over steps in
+        which it grew by more than e^11: they mean nothing then, and those of ``tangent`` overflow.
+        Where more than the states of neurons is handed on from step to step nothing is pulled back,
+        and what then falls below the dtype in more than 16 steps is refused.
     ``finite``
         Two trajectories a distance eps apart, with true spikes and resets, pulled back together
         after every step (Benettin et al., 1980). A spike that one of them emits and the other does
@@ -55,7 +62,9 @@ def lyapunov(
 
     All are differentiable with respect to the weights: within ``torch.no_grad()`` they cost less.
     The pass leaves the network as it was; dropout is off while it lasts, and batch normalisation in
-    training mode takes the statistics of the batch but does not count it.
+    training mode takes the statistics of the batch but does not count it. Autocast is off as well,
+    and in inference mode the result has no gradient. Perturbations are the same in every dtype, up
+    to its rounding.
 
     Parameters
     ----------
@@ -79,6 +88,10 @@ def lyapunov(
         Use only the first so many samples of the batch.
     seed : int
         Of the first perturbations.
+    reset : bool
+        Whether the linearisation has the jump in it, for ``tangent`` and ``telescoped``. Without,
+        states jump but tangents pass as if they did not, and gradients do not pass through the
+        spike in the jump: the exponents of Engelken & Abbott's code (2024). For saltation's layers.
 
     Returns
     -------
@@ -87,20 +100,28 @@ def lyapunov(
     Raises
     ------
     SaltationError
-        If an argument is out of range, or the network's neurons are not known.
+        If an argument is out of range, the network's neurons are not known, it cannot take ``x``,
+        or ``eps`` is lost in the rounding of its states.
 
     References
     ----------
     Benettin, Galgani, Giorgilli & Strelcyn, Meccanica 15, 1980. Engelken & Abbott, "Surrogate
     gradient flossing", NeurIPS 2024. Engelken, "Gradient flossing", NeurIPS 2023, arXiv:2312.17306.
     """
-    _check(estimator, k, qr_every, eps, transient)
+    _check(estimator, k, qr_every, eps, transient, seed)
     whole, x = taken(network, x)
     if samples is not None:
         batch = whole.samples(x)
         if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= batch:
             raise SaltationError(f"samples must be from 1 to the batch's {batch}, got {samples!r}")
         x = x.narrow(whole.batch_dim, 0, samples)  # type: ignore[arg-type]
+    if not reset:
+        if estimator == "finite":
+            raise SaltationError("estimator 'finite' has true resets; take 'tangent' for none")
+        more: dict[str, Any] = {"transient": transient, "seed": seed}
+        with without_reset(whole):
+            found = lyapunov(whole, x, estimator=estimator, k=k, qr_every=qr_every, **more)
+        return replace(found, settings=found.settings | {"reset": False})
     settings: dict[str, Any] = {"estimator": estimator, "seed": seed}
     if estimator == "finite":
         need_steps(whole, "estimator 'finite'")
@@ -111,34 +132,61 @@ def lyapunov(
         session.run(torch.cat([x, x], whole.batch_dim))  # type: ignore[arg-type]
         settings["eps"] = eps
         return trajectories.result(session.names, transient, settings)
-    if estimator == "tangent":
-        settings["qr_every"] = qr_every
-    else:
-        qr_every = 1 if whole.at_once else NEVER  # the whole is one step, or none is the last
+    if estimator == "telescoped":
+        return _telescoped(whole, x, seed, settings)
+    settings["qr_every"] = qr_every
     tangents = Tangents(k, qr_every, seed)
-    layer = only_layer(whole) if estimator == "tangent" else None
+    layer = only_layer(whole)
     driven = None if layer is None else currents(whole, layer, x)
     if layer is not None and driven is not None:
         follow(tangents, layer, driven)
         return tangents.result([whole.ports[0].name], transient, settings)
-    in_one = whole.at_once and (estimator == "telescoped" or (whole.whole and k == 1))
-    if not in_one:
-        need_steps(whole, f"{k} exponents" if k > 1 else f"estimator '{estimator}'")
-    if estimator == "tangent" and not in_one:
-        need_closed(whole, "estimator 'tangent'")
+    if whole.whole and k == 1:
+        return _unbroken(whole, x, seed, transient, settings)
+    need_steps(whole, f"{k} exponents" if k > 1 else "estimator 'tangent'")
+    need_closed(whole, "estimator 'tangent'")
     if k > 1:
         need_copies(whole, f"{k} exponents")
     session = Session(whole, tangents)
     with differentiable():
-        if in_one:
-            session.run_at_once(x)
-            tangents.spans = [session.steps]
-        else:
-            session.run(torch.cat([x] * k, whole.batch_dim))  # type: ignore[arg-type]
-            tangents.finish(session.states)
+        session.run(torch.cat([x] * k, whole.batch_dim))  # type: ignore[arg-type]
+        tangents.finish(session.states)
         return tangents.result(session.names, transient, settings)
 
 
+def _telescoped(whole: Stepped, x: Tensor, seed: int, settings: dict[str, Any]) -> Lyapunov:
+    if whole.whole or not whole.closed:
+        return _unbroken(whole, x, seed, 0, settings)
+    with differentiable():
+        if not isinstance(whole.walk, Slices):
+            control = Telescoped(seed)
+            session = Session(whole, control)
+            session.run(x)
+            return control.result(session.names, 0, settings)
+        time = whole.walk.time_dim
+        stretches = Stretches(seed, x.shape[time])
+        session = Session(whole, stretches)
+        while (steps := stretches.next) is not None:
+            session.run_at_once(x.narrow(time, *steps))
+        return stretches.result(session.names, 0, settings)
+
+
+def _unbroken(
+    whole: Stepped, x: Tensor, seed: int, transient: int, settings: dict[str, Any]
+) -> Lyapunov:
+    """One exponent of a network in whose steps nothing may be pulled back."""
+    control = Unbroken(seed, whole.why or "more than its neurons' states is handed on")
+    session = Session(whole, control)
+    with differentiable():
+        if whole.at_once:
+            session.run_at_once(x)
+        else:
+            session.run(x)
+        control.decompose(session.states, session.steps)
+        return control.result(session.names, transient, settings)
+
+
+@ordinary()
 def lyapunov_map(
     step: Callable[[Tensor], Tensor],
     state: Tensor,
@@ -182,16 +230,20 @@ def lyapunov_map(
     >>> start = torch.tensor([[0.3]], dtype=torch.float64)
     >>> st.lyapunov_map(logistic, start, 10000).exponent  # ln 2
     """
-    _check(estimator, k, qr_every, eps, transient)
+    _check(estimator, k, qr_every, eps, transient, seed)
     if estimator == "telescoped":
         raise SaltationError("a map goes step by step: take estimator 'tangent' or 'finite'")
+    if not isinstance(state, Tensor):
+        raise SaltationError(f"the state must be a tensor, got {type(state).__name__}")
     if state.ndim != 2 or not state.is_floating_point() or state.numel() == 0:
         raise SaltationError(
             f"the state must be a floating-point tensor [B, n], got {state.dtype} "
             f"{list(state.shape)}"
         )
-    if not transient < steps:
-        raise SaltationError(f"steps must be more than the transient {transient}, got {steps}")
+    if not isinstance(steps, int) or not transient < steps:
+        raise SaltationError(
+            f"steps must be an integer, more than the transient {transient}, got {steps!r}"
+        )
     if dt is not None:
         positive("dt", dt)
     settings: dict[str, Any] = {"estimator": estimator, "seed": seed}
@@ -241,13 +293,24 @@ def _drive(
 ) -> list[State]:
     states: list[State] = [control.start("state", (state,))]
     for _ in range(steps):
-        states = control.advance([(step(states[0][0]),)])
+        after = step(states[0][0])
+        if after.shape != state.shape:
+            raise SaltationError(
+                f"step must return a state of the shape it was given, {list(state.shape)}, got "
+                f"{list(after.shape)}"
+            )
+        states = control.advance([(after,)])
     return states
 
 
-def _check(estimator: str, k: int, qr_every: int, eps: float, transient: int) -> None:
+def _check(estimator: str, k: int, qr_every: int, eps: float, transient: int, seed: int) -> None:
     choose("estimator", estimator, ESTIMATORS)
-    for name, value, least in (("k", k, 1), ("qr_every", qr_every, 1), ("transient", transient, 0)):
+    for name, value, least in (
+        ("k", k, 1),
+        ("qr_every", qr_every, 1),
+        ("transient", transient, 0),
+        ("seed", seed, 0),
+    ):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise SaltationError(f"{name} must be an integer of at least {least}, got {value!r}")
     if k > 1 and estimator != "tangent":

@@ -5,6 +5,8 @@ With r(u) = max(0, u), λ the largest exponent per step (mean over samples), tar
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, positive
 from saltation.stability.lyapunov import ESTIMATORS, lyapunov
+from saltation.stability.result import Lyapunov
 from saltation.stability.taken import taken
 from saltation.stepping import Stepped
 
@@ -40,6 +43,14 @@ PENALTIES: dict[str, Penalty] = {
 }
 
 
+# Of those that are polynomials of degree 2 in means over samples: what the variances of these means
+# ``[k]`` add to the expectation.
+_BIAS: dict[str, Callable[[Tensor], Tensor]] = {
+    "squared": lambda variance: variance[0],
+    "floss": lambda variance: variance.mean(),
+}
+
+
 class Measured(NamedTuple):
     """One estimate made for the penalty.
 
@@ -51,12 +62,29 @@ class Measured(NamedTuple):
         λ, and its standard error over samples.
     term
         What was added to the loss.
+    floored
+        How often a perturbation was lost, and counts as log 1e-12 with gradient 0.
+    cuts
+        How often the gradient was cut; see `Lyapunov`.
     """
 
     call: int
     exponent: float
     standard_error: float
     term: float
+    floored: int = 0
+    cuts: int = 0
+
+
+_LEAST = {
+    "every": 1,
+    "samples": 1,
+    "warmup_epochs": 0,
+    "k": 1,
+    "qr_every": 1,
+    "transient": 0,
+    "seed": 0,
+}
 
 
 @dataclass
@@ -65,7 +93,16 @@ class LyapunovPenalty:
 
     ``term = weight × warm-up × penalty(λ)``, on every ``every``-th call; 0 on the others. The
     warm-up rises linearly from 1 / ``warmup_epochs`` in the first epoch to 1. Gradients of
-    exponents over long chaotic windows grow like exp(λ T) and mean nothing: keep T short.
+    exponents over long chaotic windows grow like exp(λ T) and mean nothing: keep T short, and see
+    `lyapunov` for where ``telescoped`` cuts them.
+
+    By default it is a cheap term, not an unbiased one. ``every=4`` leaves three calls of four out,
+    so the mean term, and what it does to the weights, is a quarter of that at every call:
+    ``rescale=True`` multiplies by ``every``. And the penalty is that of the mean over ``samples``,
+    λ̄ of n: as E (λ̄ - t)² = (E λ - t)² + var λ / n, ``squared`` also penalises the spread over
+    samples: ``unbiased=True`` subtracts the estimate of var λ / n.
+
+    Without a gradient, in ``torch.no_grad()`` or inference mode, a call gives the value alone.
 
     Parameters
     ----------
@@ -80,7 +117,7 @@ class LyapunovPenalty:
     target, threshold : float
         t and c.
     estimator : str
-        See `lyapunov`. ``telescoped`` costs least; it needs a network that takes all steps at once.
+        See `lyapunov`. ``telescoped`` costs least, for networks that take many steps at once.
     every : int
         Calls from one estimate to the next.
     samples : int or None
@@ -92,6 +129,14 @@ class LyapunovPenalty:
         See `lyapunov`.
     seed : int
         Of the first call's perturbations; each call draws others.
+    rescale : bool
+        Whether terms are multiplied by ``every``, so that their mean does not depend on it.
+    unbiased : bool
+        Whether the variance of the mean over samples is subtracted, for ``squared`` and ``floss``
+        and two samples or more: the expectation is then the penalty of the expected exponent. A
+        term can be below 0.
+    reset : bool
+        See `lyapunov`.
 
     Attributes
     ----------
@@ -102,6 +147,12 @@ class LyapunovPenalty:
     ------
     SaltationError
         If a name is unknown or a number out of range.
+
+    Warns
+    -----
+    UserWarning
+        Once each: if a perturbation was lost, if a gradient was cut, and if nothing that can be
+        trained moves the exponents, so that the term has no gradient.
 
     Examples
     --------
@@ -121,21 +172,39 @@ class LyapunovPenalty:
     qr_every: int = 1
     transient: int = 0
     seed: int = 0
+    rescale: bool = False
+    unbiased: bool = False
+    reset: bool = True
     history: list[Measured] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         choose("penalty", self.penalty, PENALTIES)
         choose("estimator", self.estimator, ESTIMATORS)
         positive("weight", self.weight)
-        for name, least in (("every", 1), ("warmup_epochs", 0), ("k", 1)):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
+            if name == "samples" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SaltationError(f"{name} must be an integer of at least {least}, got {value}")
+                raise SaltationError(
+                    f"{name} must be an integer of at least {least}, got {value!r}"
+                )
+        for name in ("target", "threshold"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise SaltationError(f"{name} must be a finite number, got {value!r}")
         if self.k > 1 and self.penalty != "floss":
             raise SaltationError(
                 f"penalty '{self.penalty}' looks at one exponent, not {self.k}; take 'floss'"
             )
+        if self.unbiased and self.penalty not in _BIAS:
+            raise SaltationError(
+                f"penalty '{self.penalty}' has no unbiased estimate (allowed: {', '.join(_BIAS)})"
+            )
+        if self.unbiased and self.samples == 1:
+            raise SaltationError("unbiased needs samples of at least 2, got 1")
         self._calls = 0
+        self._said: set[str] = set()
 
     def __call__(self, network: nn.Module | Stepped, x: Tensor, epoch: int | None = None) -> Tensor:
         """The term for this step: a scalar, differentiable.
@@ -161,12 +230,42 @@ class LyapunovPenalty:
             transient=self.transient,
             samples=None if self.samples is None else min(self.samples, batch),
             seed=self.seed + call,
+            reset=self.reset,
         )
         value = PENALTIES[self.penalty](found.spectrum, self.target, self.threshold)
-        term = self.weight * self.warm_up(epoch) * value
-        shown: Any = (found.exponent, found.standard_error[0], term)
-        self.history.append(Measured(call, *(float(number.detach()) for number in shown)))
+        if self.unbiased:
+            value = value - _BIAS[self.penalty](self._variance(found))
+        weight = self.weight * self.warm_up(epoch) * (self.every if self.rescale else 1)
+        term = weight * value
+        self._warn(call, found, term)
+        exponent, error, shown = (
+            float(number.detach()) for number in (found.exponent, found.standard_error[0], term)
+        )
+        self.history.append(Measured(call, exponent, error, shown, found.floored, found.cuts))
         return term
+
+    def _variance(self, found: Lyapunov) -> Tensor:
+        """Of the means over samples ``[k]``, estimated from the samples."""
+        samples = found.exponents.shape[1]
+        if samples < 2:
+            raise SaltationError("unbiased needs a batch of at least 2 samples, got 1")
+        return found.exponents.var(1) / samples
+
+    def _warn(self, call: int, found: Lyapunov, term: Tensor) -> None:
+        """Say, each once, what keeps the term from being what it should."""
+        notes = {
+            "floored": f"{found.floored} times a perturbation was lost, "
+            f"and counts as log 1e-12 with gradient 0; `history` has the number of every call",
+            "cuts": f"the gradient was cut {found.cuts} times, where perturbations had grown by "
+            f"more than e^11; `history` has the number of every call, shorter windows have none",
+            "frozen": "nothing that can be trained moves the exponents: the term has no gradient",
+        }
+        frozen = torch.is_grad_enabled() and not term.requires_grad
+        for name, holds in zip(notes, (found.floored, found.cuts, frozen), strict=True):
+            if holds and name not in self._said:
+                self._said.add(name)
+                text = f"LyapunovPenalty, call {call}: {notes[name]}"
+                warnings.warn(text, stacklevel=3)
 
     def state_dict(self) -> dict[str, Any]:
         """How far it is: the number of calls, and `history`."""

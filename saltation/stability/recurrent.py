@@ -18,18 +18,19 @@ from saltation.layers.recurrent import Recurrent
 from saltation.stability.carry import Carry, carried
 from saltation.stability.duals import differentiable, dual, parts
 from saltation.stability.estimators import Tangents
-from saltation.stability.frames import Orthonormal, noise
+from saltation.stability.frames import Orthonormal, Scaled, noise
 from saltation.stepping import LayerPort, Stepped, undisturbed
 
 
 def only_layer(network: Stepped) -> Recurrent | None:
-    """The recurrent layer of a network that has no other neurons."""
+    """The recurrent layer of a network that has no other neurons; None in half precision, in which
+    there are no decompositions."""
     if len(network.ports) != 1 or not network.at_once:
         return None
     (port,) = network.ports
-    return (
-        port.module if isinstance(port, LayerPort) and isinstance(port.module, Recurrent) else None
-    )
+    if not (isinstance(port, LayerPort) and isinstance(port.module, Recurrent)):
+        return None
+    return port.module if port.module.weight.dtype in (torch.float32, torch.float64) else None
 
 
 def currents(network: Stepped, layer: Recurrent, x: Tensor) -> Tensor | None:
@@ -66,10 +67,14 @@ def follow(control: Tangents, layer: Recurrent, x: Tensor) -> None:
             for log, span in zip(logs, spans, strict=True):
                 control.count(log, torch.zeros_like(log, dtype=torch.bool), span, whole)
             return
-    # Vectors depend on each other: step by step, with growth that has a floor.
+    # Vectors depend on each other, or grow beyond the dtype: step by step, with a floor.
     for span, stretch in zip(spans, torch.split(factors, control.qr_every), strict=True):
-        for factor in stretch:
+        for t, factor in enumerate(stretch, start=1):
             z = carried(factor, layer.weight, z)
+            if t < span:
+                scaled = Scaled([z.flatten(0, 1)], samples * k)
+                control.rescale(scaled.log.view(samples, k).T)
+                z = scaled.parts[0].view(z.shape)
         frame = Orthonormal([part.transpose(0, 1).flatten(0, 1) for part in z.unbind(2)], k)
         control.count(frame.log, frame.floored, span, whole)
         z = torch.stack([q.view(k, samples, width) for q in frame.q], 2).transpose(0, 1)

@@ -31,11 +31,15 @@ class Lyapunov:
     transient : int
         Steps at the beginning that are not counted.
     floored : int
-        How often a perturbation vanished, so that its growth was put at the floor, log 1e-12.
+        How often a perturbation was lost: exactly 0, below the numbers its dtype has, or rounding.
+        Its growth counts as log 1e-12, with gradient 0.
     settings : dict
         The estimator and its arguments.
     unit : str
         What an exponent is per: a step, or a unit of time.
+    cuts : int
+        How often ``telescoped`` cut the gradient of the states, because a perturbation had grown by
+        more than e^11 since; 0 without gradients. Exponents do not depend on it.
     """
 
     exponents: Tensor
@@ -47,6 +51,7 @@ class Lyapunov:
     floored: int
     settings: dict[str, Any] = field(default_factory=dict)
     unit: str = "step"
+    cuts: int = 0
 
     @property
     def horizon(self) -> int:
@@ -101,6 +106,8 @@ class Lyapunov:
             lines.append(
                 f"{self.floored} times a perturbation vanished; its growth counts as log 1e-12"
             )
+        if self.cuts:
+            lines.append(f"the gradient was cut {self.cuts} times, where growth had passed e^11")
         return "\n".join(lines)
 
     def plot(self, path: str | Path) -> Path:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saltation.errors import SaltationError
 from saltation.interop import adapt
 from saltation.stability.duals import differentiable
+from saltation.stability.entry import estimate
 from saltation.stability.estimators import Tangents
 from saltation.stepping import LayerPort, Session, Slices, Stepped, by_steps, settled
 from saltation.stepping.form import about, pick
@@ -23,6 +24,7 @@ _SAME = 1e-2  # difference of growth, relative to its size or to 1, that is not 
 _CLOSED: WeakKeyDictionary[nn.Module, dict[Any, bool]] = WeakKeyDictionary()
 
 
+@estimate
 def taken(network: nn.Module | Stepped, x: Tensor) -> tuple[Stepped, Tensor]:
     """The network as it takes inputs like ``x``, and ``x``, as a sequence where it was an image.
 
@@ -99,7 +101,7 @@ def _is_closed(network: Stepped, x: Tensor) -> bool:
         few = few.narrow(network.walk.time_dim, 0, min(_STEPS, few.shape[network.walk.time_dim]))
     found = []
     for every in (1, 2):
-        control = Tangents(1, every, seed=0)
+        control = Tangents(1, every, seed=0, scales=False)
         session = Session(network, control)
         with torch.no_grad(), differentiable(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

@@ -145,7 +145,7 @@ class _Plain:
                     continue
                 if t == 0:
                     rest = torch.zeros_like(h[: len(h) // 2])
-                    moved = self.eps * torch.randn(rest.shape, generator=self.noise, dtype=h.dtype)
+                    moved = self.eps * torch.randn(rest.shape, generator=self.noise).to(h.dtype)
                     states.append(torch.cat([rest, moved]))
                 v = 0.9 * states[number] + h - (states[number] >= 1).to(h.dtype)
                 h = (v >= 1).to(h.dtype)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -75,12 +77,154 @@ def test_terms_are_due_every_so_often_and_warm_up() -> None:
         ({"weight": -1.0}, "weight"),
         ({"every": 0}, "every"),
         ({"k": 3}, "floss"),
+        ({"samples": 0}, "samples must be an integer of at least 1, got 0"),
+        ({"qr_every": 0.5}, "qr_every must be an integer of at least 1, got 0.5"),
+        ({"transient": -1}, "transient must be an integer of at least 0, got -1"),
+        ({"seed": "a"}, "seed must be an integer of at least 0, got 'a'"),
+        ({"target": float("nan")}, "target must be a finite number, got nan"),
+        ({"threshold": "2"}, "threshold must be a finite number, got '2'"),
+        ({"unbiased": True, "penalty": "hinge"}, r"'hinge' has no unbiased .*squared, floss"),
+        ({"unbiased": True, "samples": 1}, "unbiased needs samples of at least 2, got 1"),
     ],
 )
 def test_errors(options: dict[str, Any], message: str) -> None:
     """By name, before any work."""
     with pytest.raises(st.SaltationError, match=message):
         st.LyapunovPenalty(**options)
+
+
+def neuron_by_neuron(samples: int = 6) -> tuple[nn.Module, Tensor]:
+    """Samples with exponents of their own: one neuron each, so that λ depends on no perturbation
+    that is drawn, only on the input."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(1, 1), st.LIF(beta=0.9))
+    with torch.no_grad():
+        net[0].weight.fill_(1.0)
+    return net, 2 * torch.rand(5, samples, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "estimator"), [("squared", "telescoped"), ("squared", "tangent"), ("floss", "tangent")]
+)
+def test_expectations_over_all_pairs_of_samples(name: str, estimator: str) -> None:
+    """Of two of N samples: f(mean) + S² / 2 (1 - 2 / N) as it is; unbiased it is f(mean) - S² / N,
+    of which the expectation is that of the population's mean, as S² / N is its variance."""
+    net, x = neuron_by_neuron()
+    with torch.no_grad():
+        each = st.lyapunov(net, x).exponents[0].double()
+    n, spread = len(each), float(each.var())
+    target = TARGET if name == "squared" else 0.0
+    whole = (float(each.mean()) - target) ** 2
+    options: dict[str, Any] = {"weight": 1.0, "penalty": name, "target": target, "every": 1}
+    plain = st.LyapunovPenalty(samples=2, estimator=estimator, **options)
+    unbiased = st.LyapunovPenalty(samples=2, estimator=estimator, unbiased=True, **options)
+    terms: list[list[float]] = [[], []]
+    with torch.no_grad():
+        for pair in combinations(range(n), 2):
+            for found, penalty in zip(terms, (plain, unbiased), strict=True):
+                found.append(float(penalty(net, x[:, list(pair)])))
+    means = [sum(found) / len(found) for found in terms]
+    assert spread > 1e-3
+    assert means[0] == pytest.approx(whole + spread / 2 * (1 - 2 / n), rel=1e-4)
+    assert means[1] == pytest.approx(whole - spread / n, rel=1e-4, abs=1e-7)
+
+
+def test_the_unbiased_gradient_is_its_own() -> None:
+    """The variance that is subtracted is differentiated too."""
+    net, x = neuron_by_neuron()
+    net = net.double()
+    weight = next(net.parameters())
+    penalty = st.LyapunovPenalty(weight=1.0, every=1, samples=None, unbiased=True)
+    (gradient,) = torch.autograd.grad(penalty(net, x.double()), weight)
+    each = st.lyapunov(net, x.double()).exponents[0]
+    (expected,) = torch.autograd.grad(each.mean() ** 2 - each.var() / len(each), weight)
+    torch.testing.assert_close(gradient, expected)
+    with pytest.raises(st.SaltationError, match="a batch of at least 2 samples, got 1"):
+        penalty(net, x[:, :1].double())
+
+
+def test_a_rescaled_penalty_has_the_mean_of_one_at_every_call() -> None:
+    """Left out, three calls of four are missing in the mean."""
+    net, x = neuron_by_neuron()
+    means = {}
+    for every, rescale in ((1, False), (4, False), (4, True), (1, True)):
+        penalty = st.LyapunovPenalty(every=every, rescale=rescale, warmup_epochs=2)
+        with torch.no_grad():
+            terms = [float(penalty(net, x, epoch)) for epoch in (1, 1, 1, 1, 2, 2, 2, 2)]
+        means[every, rescale] = sum(terms) / len(terms)
+    assert means[4, False] == pytest.approx(means[1, False] / 4)
+    assert means[4, True] == pytest.approx(means[1, False])
+    assert means[1, True] == means[1, False]
+
+
+def test_what_was_lost_or_cut_is_in_the_record_and_said_once() -> None:
+    """One line for each, and a number for every call."""
+    silent = nn.Sequential(nn.Linear(6, 8), st.LIF(beta=0.0, surrogate="rectangle"))
+    x = torch.rand(5, 7, 6)
+    with torch.no_grad():
+        silent[0].weight.zero_()
+        silent[0].bias.zero_()
+    penalty = st.LyapunovPenalty(every=1)
+    with pytest.warns(UserWarning, match=r"^LyapunovPenalty, call 0: 20 times a .* was lost"):
+        penalty(silent, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        penalty(silent, x)
+        penalty(silent, x)
+    assert [one.floored for one in penalty.history] == [20, 20, 20]
+    torch.manual_seed(0)
+    chaotic = st.Recurrent(st.LIF(beta=0.9, surrogate=st.surrogate.Sigmoid(2.0)), 16)
+    nn.init.normal_(chaotic.weight, std=2.5)
+    x = 0.1 * torch.randn(60, 4, 16)
+    penalty = st.LyapunovPenalty(every=1)
+    with pytest.warns(UserWarning, match="the gradient was cut"):
+        penalty(chaotic, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        penalty(chaotic, x)
+    assert all(one.cuts > 0 and one.floored == 0 for one in penalty.history)
+
+
+def test_a_term_that_moves_nothing_says_so() -> None:
+    """All weights frozen; without gradients the value is what was asked for."""
+    net, x = net_and_input()
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    penalty = st.LyapunovPenalty(every=1)
+    with pytest.warns(UserWarning, match="nothing that can be trained moves the exponents"):
+        term = penalty(net, x)
+    assert not term.requires_grad
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        penalty(net, x)
+        with torch.no_grad():
+            value = st.LyapunovPenalty(every=1)(net, x)
+        with torch.inference_mode():
+            other = st.LyapunovPenalty(every=1)(net, x)
+    assert float(value) == float(term) == float(other)
+
+
+def test_a_penalty_goes_on_from_its_state() -> None:
+    """Also from a state of four numbers a call, as it was before lost perturbations were kept."""
+    net, x = net_and_input()
+    penalty = st.LyapunovPenalty(every=2)
+    for _ in range(3):
+        penalty(net, x)
+    state = penalty.state_dict()
+    other = st.LyapunovPenalty(every=2)
+    other.load_state_dict(state)
+    assert other.history == penalty.history
+    assert float(other(net, x)) == 0
+    assert float(other(net, x).detach()) == pytest.approx(_next(penalty, net, x))
+    old = {"calls": 3, "history": [entry[:4] for entry in state["history"]]}
+    other.load_state_dict(old)
+    assert [one.floored for one in other.history] == [0, 0]
+    assert [one[:4] for one in other.history] == old["history"]
+
+
+def _next(penalty: st.LyapunovPenalty, net: nn.Module, x: Tensor) -> float:
+    penalty(net, x)
+    return float(penalty(net, x).detach())
 
 
 @pytest.mark.parametrize("gain", [0.5, 3.0])

@@ -29,7 +29,7 @@ def dense_spectrum(net: st.Recurrent, x: Tensor, k: int, seed: int) -> Tensor:
 
     noise = torch.Generator().manual_seed(seed)
     shape = (k, net.features)
-    q = torch.cat([torch.randn(shape, generator=noise, dtype=D) for _ in sizes], 1).T
+    q = torch.cat([torch.randn(shape, generator=noise).to(D) for _ in sizes], 1).T
     q = torch.linalg.qr(q).Q
     flat = torch.cat([torch.zeros(sizes[0], dtype=D), *(part[0] for part in state.neuron)])
     total = torch.zeros(k, dtype=D)
@@ -112,3 +112,57 @@ def test_the_loop_is_its_steps() -> None:
         log, sound = Carry.apply(factors, weight, first, every)  # type: ignore[no-untyped-call]
         assert sound
         torch.testing.assert_close(log.sum(0), expected)
+
+
+@pytest.mark.parametrize("jump", ["hard", "soft", "soft_delayed", "none"])
+def test_without_resets_against_a_jacobian_by_hand(jump: str) -> None:
+    """Engelken & Abbott's: states jump, the Jacobian has no trace of it.
+
+    With h the potential before the jump, of which the spikes are a function,
+    ``dh' = A dh + C V ds`` and ``ds = surrogate'(h - 1) dh``.
+    """
+    surrogate = st.surrogate.FastSigmoid(5.0)
+    net, x = layer(st.LIF(dt=0.5, jump=jump, surrogate=surrogate), 16), drive(60, 1, 16)
+    a, c = net.layer.neuron.coefficients  # type: ignore[attr-defined]
+    weight, eye = net.weight.detach(), torch.eye(16, dtype=D)
+    noise = torch.Generator().manual_seed(0)
+    q = torch.cat([torch.randn(6, 16, generator=noise).to(D) for _ in range(2)], 1).T
+    q, state = torch.linalg.qr(q).Q, net.rest(x[0])
+    total = torch.zeros(6, dtype=D)
+    for x_t in x:
+        h = a * state.neuron.v + c * (x_t + state.spikes @ weight.T)
+        if jump == "soft_delayed":
+            h = h - (state.neuron.v >= 1).to(D)
+        slope = 1 / (1 + 5 * (h[0].detach() - 1).abs()) ** 2
+        later = torch.cat([c * weight, a * eye], 1)
+        q, r = torch.linalg.qr(torch.cat([slope[:, None] * later, later]) @ q)
+        total += r.diagonal().abs().log()
+        _, state = net.step(x_t, state)
+    found = st.lyapunov(net, x, k=6, reset=False)
+    torch.testing.assert_close(found.spectrum.detach(), total / len(x), rtol=1e-10, atol=1e-10)
+    assert found.settings["reset"] is False
+    whole = st.lyapunov(net, x, k=6).spectrum
+    same = torch.allclose(whole, found.spectrum)
+    assert same == (jump == "none")
+    assert net.layer.neuron.jump == jump
+    assert not net.layer.neuron.detach_reset
+
+
+def test_without_resets_in_layers_and_in_the_penalty() -> None:
+    """At once, step by step and in the penalty alike; with the reset it is another number."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), st.CubaLIF(), nn.Linear(8, 5), st.Izhikevich()).to(D)
+    x = 8 * torch.rand(20, 3, 4, dtype=D)
+    found = st.lyapunov(net, x, reset=False)
+    once = st.lyapunov(net, x, reset=False, estimator="telescoped")
+    torch.testing.assert_close(found.exponents, once.exponents)
+    assert abs(float((found.exponent - st.lyapunov(net, x).exponent).detach())) > 1e-3
+    penalty = st.LyapunovPenalty(weight=1.0, reset=False)
+    penalty(net, x).backward()
+    assert penalty.history[0].exponent == pytest.approx(float(found.exponent.detach()))
+    with pytest.raises(st.SaltationError, match="'finite' has true resets"):
+        st.lyapunov(net, x, estimator="finite", reset=False)
+    snntorch = pytest.importorskip("snntorch", reason="needs: pip install snntorch==1.0.0")
+    other = nn.Sequential(nn.Linear(4, 4), snntorch.Leaky(beta=0.9, init_hidden=True))
+    with pytest.raises(st.SaltationError, match=r"needs layers of saltation, '1' is a Leaky"):
+        st.lyapunov(other, x.float(), reset=False)
