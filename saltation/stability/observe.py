@@ -147,7 +147,7 @@ def output_of(whole: Stepped, x: Tensor, again: Callable[[], None] = lambda: Non
     """
     own = whole.walk is None or isinstance(whole.walk, Slices)
     if own or whole.walk in (by_steps, in_its_loop):
-        return Session(whole).native(x, again)
+        return Session(whole).native(x)
     given: Any = whole.walk
     counts: Counter[str] = Counter()
 

@@ -249,38 +249,14 @@ class Session:
         self.steps = steps
         return output
 
-    def native(self, x: Tensor, again: Callable[[], None] = lambda: None) -> Any:
-        """The network's output as its user has it, from a pass without a control.
-
-        Parameters
-        ----------
-        again
-            Called before a second pass, which a walk that returns no output makes necessary: what
-            was seen of the first one is to be forgotten.
-
-        Raises
-        ------
-        SaltationError
-            If the walk that was given returns no output, and the network cannot be called with x.
-        """
+    def native(self, x: Tensor) -> Any:
+        """The network's output as its user has it, from a pass without a control; of a network that
+        takes all steps, from one call."""
         walk = self._stepped.walk
         if walk is None or isinstance(walk, Slices):
             walk = in_its_loop
-        whole: list[Any] = []
         with self._open():
-            root = self._stepped.network
-            hook = root.register_forward_hook(lambda _, __, output: whole.append(output))
-            try:
-                output = walk(root, x, lambda: None)
-                if output is None and whole:
-                    output = joined(whole, torch.stack)
-                elif output is None:
-                    again()
-                    self._calls = {}
-                    output = _called(root, x)
-            finally:
-                hook.remove()
-        return output
+            return walk(self._stepped.network, x, lambda: None)
 
     @contextmanager
     def _open(self) -> Iterator[None]:
@@ -389,18 +365,6 @@ class Session:
         self.states = self._control.advance(ended)
         self._ended, self._calls = {}, {}
         self.steps += 1
-
-
-def _called(network: nn.Module, x: Tensor) -> Any:
-    """The output of a network whose walk gave none."""
-    try:
-        return network(x)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SaltationError(
-            f"the walk returned no output, and the network cannot be called with the input as it "
-            f"is ({reason}): let the walk return the output"
-        ) from None
 
 
 class Unchanged:
