@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+import reprlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from saltation.data import DATASETS, Dataset, load
+from saltation.data.registry import known
 from saltation.errors import ConfigError, choose
 from saltation.ranks import STRATEGIES
+from saltation.studies import room
 from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
 
 
@@ -22,16 +34,49 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _above(least: float) -> Callable[[float], float]:
+    """Refuses numbers so small that single precision loses what they do."""
+
+    def check(value: float) -> float:
+        if value < least:
+            raise ValueError(f"input should be at least {least:g}")
+        return value
+
+    return check
+
+
+def possible_path(given: Path) -> Path:
+    """Return a path that a file system may have.
+
+    Raises
+    ------
+    ConfigError
+        If a name in it is longer than any, or holds a null character.
+    """
+    if "\0" in str(given):
+        raise ConfigError("a path holds no null character")
+    if any(len(os.fsencode(name)) > 255 for name in given.parts) or len(os.fsencode(given)) > 4000:
+        raise ConfigError("a path has at most 4000 bytes, and each name in it 255")
+    return given
+
+
 CONFIG = "config.json"
 
 # Settings that say how a study is run, and that no result depends on.
 HOW = ("workers", "ray", "devices", "strategy", "progress", "tensorboard")
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Far beyond what anybody trains: a slip of the hand is told before it costs hours.
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Samples = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Processes = Annotated[int, Field(ge=1, le=1024)]
+Finite = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+AtLeast0 = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), AfterValidator(_above(1e-12))]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Several = AfterValidator(_distinct)
+Folder = Annotated[Path, AfterValidator(possible_path)]
+Some = Field(min_length=1, max_length=1000)
 VALIDATION_HELP = (
     "Fraction of the training set that is put aside to choose the best checkpoint on. With 0 the "
     "best is the best on the test set, and is called so."
@@ -55,23 +100,23 @@ class StudyConfig(BaseModel):
     """Samples per batch; a last partial training batch is dropped."""
     lr: Positive = 1e-3
     """Learning rate."""
-    seeds: Annotated[list[Seed], Field(min_length=1), Several] = [0]
+    seeds: Annotated[list[Seed], Some, Several] = [0]
     """One trial each; weights, order of samples and spikes follow from the seed."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ... or auto."""
-    out_dir: Path | None = None
+    out_dir: Folder | None = None
     """Folder of the results; trials already finished there are not run again. Without it, a new
     folder in runs/."""
-    workers: Count = 1
+    workers: Processes = 1
     """Processes that run trials at the same time, each on threads of its own."""
-    threads: Count = 1
+    threads: Processes = 1
     """Threads of a CPU that each trial computes on, however many run at the same time. Sums of
     torch's convolutions and products round differently with another number: it is part of the
     settings, and 1 unless told otherwise."""
     ray: str | None = None
     """Run trials as tasks of the Ray cluster at this address, or of one on this machine: local.
     out_dir must be a folder that all its nodes share."""
-    devices: Count = 1
+    devices: Processes = 1
     """Processes that train each trial together, every one on its part of the batch; on GPUs each
     has its own. Started here, or by torchrun."""
     strategy: str = Field("ddp", description=f"How they do that: {', '.join(STRATEGIES)}.")
@@ -105,6 +150,27 @@ class StudyConfig(BaseModel):
         """What the threads add to a trial's settings: nothing where they are one, so that trials
         are those of studies from before there was a choice."""
         return {} if self.threads == 1 else {"threads": self.threads}
+
+    def least_memory(self) -> float:
+        """Bytes that a trial takes on its device, at the least."""
+        return 0.0
+
+    def require_memory(self, device: torch.device) -> None:
+        """See whether the machine has the memory that the study takes at the least.
+
+        Raises
+        ------
+        ConfigError
+            If it has not.
+        """
+        room.require_memory(self.least_memory(), device, "the data, network and batch of a trial")
+        processes = max(self.workers, self.devices)
+        if processes > 1 and self.ray is None:
+            which = "workers" if self.workers > 1 else "devices"
+            of_each = room.PROCESS + (self.least_memory() if device.type == "cpu" else 0)
+            room.require_memory(
+                processes * of_each, torch.device("cpu"), f"{which}={processes}, each a process,"
+            )
 
     def recorded(self) -> dict[str, Any]:
         """What `CONFIG` holds: all settings that results depend on."""
@@ -157,18 +223,18 @@ class DataConfig(StudyConfig):
     dataset: str = Field(
         "digits", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
     )
-    data_dir: Path | None = None
+    data_dir: Folder | None = None
     """Folder of the data set, searched before $SALTATION_DATA."""
-    limit_train: Count | None = None
+    limit_train: Samples | None = None
     """Train on the first n samples only."""
-    limit_test: Count | None = None
+    limit_test: Samples | None = None
     """Test on the first n samples only."""
     validation: Fraction = Field(0.0, description=VALIDATION_HELP)
 
-    @model_validator(mode="after")
-    def _check_dataset(self) -> Self:
-        choose("dataset", self.dataset, DATASETS)
-        return self
+    @field_validator("dataset")
+    @classmethod
+    def _check_dataset(cls, name: str) -> str:
+        return known(name)
 
     @property
     def put_aside(self) -> dict[str, float]:
@@ -205,17 +271,22 @@ def resolve_device(name: str) -> torch.device:
     Raises
     ------
     ConfigError
-        If the name is not a device, or the device not there.
+        If the name is not a device that a network can be trained on, or the device not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device '{name}' cannot be used: {reason}") from None
-    return device
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    count = torch.accelerator.device_count() if there else 0
+    allowed = [
+        "cpu",
+        *([there.type, *(f"{there.type}:{i}" for i in range(count))] if there else []),
+    ]
+    if name not in allowed:
+        reason = "" if there else "; this machine has no GPU"
+        raise ConfigError(
+            f"device '{name}' cannot be used (allowed: auto, {', '.join(allowed)}){reason}"
+        )
+    return torch.device(name)
 
 
 def one_line(error: ValidationError) -> ConfigError:
@@ -231,4 +302,13 @@ def _line(error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return f"unknown setting '{name}'"
-    return f"{name}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
+    return f"{name}: {message[0].lower()}{message[1:]}, got {_given(error['input'])}"
+
+
+def _given(value: Any) -> str:
+    """A value as it was given; of long and of nested ones the beginning."""
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
