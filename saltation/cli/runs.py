@@ -20,7 +20,7 @@ from saltation.data import DATASETS
 from saltation.errors import ConfigError, SaltationError
 from saltation.studies import Study
 from saltation.studies.compare import compare, write_comparison
-from saltation.studies.config import names
+from saltation.studies.config import names, within
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
 from saltation.studies.files import check_folder
 from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
@@ -211,6 +211,9 @@ class Exponents:
     """Folder of the figures. Default: RUN/figures."""
 
     def __call__(self) -> None:
+        within("samples", self.samples, 1, 1_000_000)
+        within("k", self.k, 1, 1000)
+        within("seed", self.seed, 0, 2**63 - 1)
         folder, checkpoint = run_and_checkpoint(self.source)
         given = {"dataset": self.dataset, "data_dir": self.data_dir}
         device = torch.device("cpu")  # wherever it ran

@@ -22,7 +22,7 @@ from pydantic import (
 
 from saltation.data import DATASETS, Dataset, load
 from saltation.data.registry import known
-from saltation.errors import ConfigError, choose
+from saltation.errors import ConfigError, SaltationError, choose
 from saltation.ranks import STRATEGIES
 from saltation.studies import room
 from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
@@ -45,6 +45,13 @@ def _above(least: float) -> Callable[[float], float]:
     return check
 
 
+def within(what: str, given: int, least: int, most: int) -> int:
+    """Return ``given`` if it is from ``least`` to ``most``, else raise `ConfigError`."""
+    if not least <= given <= most:
+        raise ConfigError(f"{what} must be from {least} to {most}, got {given}")
+    return given
+
+
 def possible_path(given: Path) -> Path:
     """Return a path that a file system may have.
 
@@ -54,9 +61,11 @@ def possible_path(given: Path) -> Path:
         If a name in it is longer than any, or holds a null character.
     """
     if "\0" in str(given):
-        raise ConfigError("a path holds no null character")
+        raise ConfigError(f"a path holds no null character, got {_given(str(given))}")
     if any(len(os.fsencode(name)) > 255 for name in given.parts) or len(os.fsencode(given)) > 4000:
-        raise ConfigError("a path has at most 4000 bytes, and each name in it 255")
+        raise ConfigError(
+            f"a path has at most 4000 bytes, and each name in it 255, got {_given(str(given))}"
+        )
     return given
 
 
@@ -297,7 +306,8 @@ def one_line(error: ValidationError) -> ConfigError:
 def _line(error: Any) -> str:
     """One pydantic error as a sentence."""
     message = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
+    ours = isinstance(error.get("ctx", {}).get("error"), SaltationError)
+    if not error["loc"] or ours:
         return str(message)
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
