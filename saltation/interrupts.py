@@ -42,7 +42,7 @@ def is_command() -> bool:
     """Whether this process is ``saltation`` or ``python -m saltation``."""
     program = sys.argv[0] if sys.argv else ""
     if program == "-m":  # as it stands while the package itself is imported
-        return "saltation" in sys.orig_argv
+        return not {"saltation", "saltation.__main__"}.isdisjoint(sys.orig_argv)
     # Processes that this one starts are given its name, but not on their command lines.
     return _named(program) and program in sys.orig_argv
 

@@ -116,6 +116,21 @@ def test_any_name_is_taken_as_text(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_study_in_a_folder_whose_name_is_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = "study integrators --neurons lif --schemes euler --dt 1 --steps 3 --hidden 4 --epochs 1"
+    words += " --limit-train 32 --limit-test 32 --batch-size 32 --no-progress"
+    main([*words.split(), "--out-dir", "[/x]\udce9"])
+    assert "report: [/x]\\xe9/report.html" in capsys.readouterr().out
+    main(["report", "[/x]\udce9"])
+    main(["runs", "."])
+    out = capsys.readouterr().out
+    assert "[/x]\\xe9" in out
+    assert "\\udce9" in (tmp_path / "[/x]\udce9" / "report.html").read_text()
+
+
 def test_complaints_are_one_line() -> None:
     assert one_line(" a\nb\x1b[31m\udce9\t ") == "a\\nb\\x1b[31m\\udce9"
     assert len(one_line("x" * 10**6)) < 2100
