@@ -25,7 +25,8 @@ from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS, Neuron
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, draw_schemes, scheme_table
-from saltation.studies.config import names, possible_path
+from saltation.studies.bounds import possible_path
+from saltation.studies.config import names
 from saltation.studies.files import check_folder
 from saltation.surrogate import SURROGATES
 

@@ -15,12 +15,13 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
-from saltation.cli.terminal import console, say
+from saltation.cli.terminal import complain, console, say
 from saltation.data import DATASETS
 from saltation.errors import ConfigError, SaltationError
 from saltation.studies import Study
+from saltation.studies.bounds import within
 from saltation.studies.compare import compare, write_comparison
-from saltation.studies.config import names, within
+from saltation.studies.config import names
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
 from saltation.studies.files import check_folder
 from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
@@ -44,7 +45,7 @@ def run_study(study: Study[Any]) -> None:
         )
         raise SystemExit(130) from None
     except RecordLostError as error:
-        print(f"saltation: {error}", file=sys.stderr)
+        complain(str(error))
         raise SystemExit(1) from None
     if study.notes():
         say(study.notes())
@@ -55,7 +56,7 @@ def run_study(study: Study[Any]) -> None:
     say(f"results: {study.folder}")
     say(f"report: {study.folder / REPORT}")
     if not (results["status"] == FINISHED).any():
-        print(f"saltation: no trial of the study in {study.folder} finished", file=sys.stderr)
+        complain(f"no trial of the study in {study.folder} finished")
         raise SystemExit(1)
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,67 +22,25 @@ from saltation.data.registry import known
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.ranks import STRATEGIES
 from saltation.studies import room
+from saltation.studies.bounds import (
+    Count,
+    Folder,
+    Fraction,
+    Positive,
+    Processes,
+    Samples,
+    Seed,
+    Several,
+    Some,
+    short,
+)
 from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    if len(set(values)) != len(values):
-        raise ValueError("values must differ")
-    return values
-
-
-def _above(least: float) -> Callable[[float], float]:
-    """Refuses numbers so small that single precision loses what they do."""
-
-    def check(value: float) -> float:
-        if value < least:
-            raise ValueError(f"input should be at least {least:g}")
-        return value
-
-    return check
-
-
-def within(what: str, given: int, least: int, most: int) -> int:
-    """Return ``given`` if it is from ``least`` to ``most``, else raise `ConfigError`."""
-    if not least <= given <= most:
-        raise ConfigError(f"{what} must be from {least} to {most}, got {given}")
-    return given
-
-
-def possible_path(given: Path) -> Path:
-    """Return a path that a file system may have.
-
-    Raises
-    ------
-    ConfigError
-        If a name in it is longer than any, or holds a null character.
-    """
-    if "\0" in str(given):
-        raise ConfigError(f"a path holds no null character, got {_given(str(given))}")
-    if any(len(os.fsencode(name)) > 255 for name in given.parts) or len(os.fsencode(given)) > 4000:
-        raise ConfigError(
-            f"a path has at most 4000 bytes, and each name in it 255, got {_given(str(given))}"
-        )
-    return given
-
 
 CONFIG = "config.json"
 
 # Settings that say how a study is run, and that no result depends on.
 HOW = ("workers", "ray", "devices", "strategy", "progress", "tensorboard")
 
-# Far beyond what anybody trains: a slip of the hand is told before it costs hours.
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Samples = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Processes = Annotated[int, Field(ge=1, le=1024)]
-Finite = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-AtLeast0 = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), AfterValidator(_above(1e-12))]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Several = AfterValidator(_distinct)
-Folder = Annotated[Path, AfterValidator(possible_path)]
-Some = Field(min_length=1, max_length=1000)
 VALIDATION_HELP = (
     "Fraction of the training set that is put aside to choose the best checkpoint on. With 0 the "
     "best is the best on the test set, and is called so."
@@ -284,14 +239,13 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    count = torch.accelerator.device_count() if there else 0
-    allowed = [
-        "cpu",
-        *([there.type, *(f"{there.type}:{i}" for i in range(count))] if there else []),
-    ]
+    allowed = ["cpu"]
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is not None and torch.accelerator.is_available():
+        count = torch.accelerator.device_count()
+        allowed += [accelerator.type, *(f"{accelerator.type}:{i}" for i in range(count))]
     if name not in allowed:
-        reason = "" if there else "; this machine has no GPU"
+        reason = "; this machine has no GPU" if len(allowed) == 1 else ""
         raise ConfigError(
             f"device '{name}' cannot be used (allowed: auto, {', '.join(allowed)}){reason}"
         )
@@ -312,13 +266,4 @@ def _line(error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return f"unknown setting '{name}'"
-    return f"{name}: {message[0].lower()}{message[1:]}, got {_given(error['input'])}"
-
-
-def _given(value: Any) -> str:
-    """A value as it was given; of long and of nested ones the beginning."""
-    return _SHORT.repr(value)
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
+    return f"{name}: {message[0].lower()}{message[1:]}, got {short(error['input'])}"

@@ -25,21 +25,9 @@ from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
 from saltation.stability import ESTIMATORS, PENALTIES
 from saltation.studies import room
+from saltation.studies.bounds import AtLeast0, Count, Finite, Folder, Positive, Seed, Several, Some
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import (
-    HOW,
-    AtLeast0,
-    Count,
-    DataConfig,
-    Finite,
-    Folder,
-    GradientConfig,
-    Positive,
-    Seed,
-    Several,
-    Some,
-    names,
-)
+from saltation.studies.config import HOW, DataConfig, GradientConfig, names
 from saltation.studies.depth_figures import draw_depth
 from saltation.studies.depth_report import depth_summary, depth_text, script_epochs
 from saltation.studies.depth_trial import network_of, run_trial

@@ -25,19 +25,9 @@ from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
 from saltation.studies import room
+from saltation.studies.bounds import Count, Fraction, Positive, Seed, Several, Some
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import (
-    HOW,
-    VALIDATION_HELP,
-    Count,
-    Fraction,
-    GradientConfig,
-    Positive,
-    Seed,
-    Several,
-    Some,
-    names,
-)
+from saltation.studies.config import HOW, VALIDATION_HELP, GradientConfig, names
 from saltation.studies.delayed import TASKS, Trials
 from saltation.studies.flossing_report import draw_flossing, flossing_table
 from saltation.studies.flossing_trial import (

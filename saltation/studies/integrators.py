@@ -28,16 +28,9 @@ from saltation.neurons import NEURONS, Neuron
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
 from saltation.studies import room
+from saltation.studies.bounds import Count, Positive, Several, Some
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import (
-    Count,
-    DataConfig,
-    GradientConfig,
-    Positive,
-    Several,
-    Some,
-    names,
-)
+from saltation.studies.config import DataConfig, GradientConfig, names
 from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study

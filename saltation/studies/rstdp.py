@@ -24,17 +24,9 @@ from saltation.learning import WinnerTakeAllNetwork
 from saltation.neurons import LIFNeuron
 from saltation.schemes import SCHEMES
 from saltation.studies import room
+from saltation.studies.bounds import AtLeast0, Count, Positive, Several, Some
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import (
-    HOW,
-    AtLeast0,
-    Count,
-    DataConfig,
-    Positive,
-    Several,
-    Some,
-    names,
-)
+from saltation.studies.config import HOW, DataConfig, names
 from saltation.studies.progress import BatchProgress
 from saltation.studies.rstdp_report import draw_rstdp, rstdp_tables
 from saltation.studies.rstdp_trial import OF_PAIRS, RULES, network_of, run_trial
