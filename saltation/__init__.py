@@ -5,6 +5,10 @@
 >>> spikes = layer(currents)  # [T, B, ...] in, [T, B, ...] out, from rest
 """
 
+# First, because importing what follows takes seconds.
+from saltation import interrupts  # noqa: F401
+
+# isort: split
 from typing import TYPE_CHECKING, Any
 
 from saltation import surrogate

@@ -13,7 +13,7 @@ import saltation
 PACKAGE = Path(saltation.__file__).parent
 
 FLOORS = {
-    **dict.fromkeys(("errors", "random", "state", "schemes", "surrogate"), 1),
+    **dict.fromkeys(("errors", "interrupts", "random", "state", "schemes", "surrogate"), 1),
     "neurons": 2,
     "kernels": 3,
     **dict.fromkeys(("encoding", "layers", "stepping"), 4),

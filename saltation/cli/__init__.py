@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +17,9 @@ from pydantic import ValidationError
 
 from saltation.cli.commands import DataFetch, DataList, Diagnose, Info, SelfTest, Stability
 from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_study
-from saltation.errors import ConfigError, SaltationError
+from saltation.cli.terminal import close_quietly, complain, take_any_text
+from saltation.errors import ConfigError, SaltationError, choose
+from saltation.interrupts import CODE, interruptible, is_command, leave_quietly
 from saltation.studies import STUDIES
 from saltation.studies.config import StudyConfig, one_line
 from saltation.studies.config_file import read_config
@@ -56,21 +59,42 @@ _CONFIG_HELP = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``saltation``; a mistake is one line on stderr and exit code 2."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    command: Any
+    take_any_text()
     try:
-        if words[:1] == ["study"] and words[1:2] and words[1] in STUDIES:
-            command = _parse_study(words[1], words[2:])
-        elif words and words[0] in GROUPS:
-            command = _parse_one_of(GROUPS[words[0]], f"saltation {words[0]}", words[1:])
-        else:
-            command = _parse_one_of(COMMANDS, "saltation", words)
-        if isinstance(command, StudyConfig):
-            run_study(next(s for s in STUDIES.values() if s.config_type is type(command))(command))
-        else:
-            command()
+        with interruptible():
+            _run(words)
+    except KeyboardInterrupt:
+        complain("stopped")
+        raise SystemExit(CODE) from None
     except SaltationError as error:
-        print(f"saltation: {error}", file=sys.stderr)
+        complain(str(error))
         raise SystemExit(2) from None
+    except BrokenPipeError:
+        raise SystemExit(1) from None  # nobody reads on
+    except OSError as error:
+        where = "" if error.filename is None else f"'{error.filename}': "
+        complain(f"{where}{error.strerror or error}")
+        raise SystemExit(2) from None
+    finally:
+        if is_command():
+            leave_quietly()
+        close_quietly()
+
+
+def _run(words: list[str]) -> None:
+    """Do what the words say."""
+    command: Any
+    what = words[0] if words else ""
+    if what == "study" and words[1:2] and words[1] in STUDIES:
+        command = _parse_study(words[1], words[2:])
+    elif what in GROUPS:
+        command = _parse_one_of(GROUPS[what], what, f"saltation {what}", words[1:])
+    else:
+        command = _parse_one_of(COMMANDS, "command", "saltation", words)
+    if isinstance(command, StudyConfig):
+        run_study(next(s for s in STUDIES.values() if s.config_type is type(command))(command))
+    else:
+        command()
 
 
 def _parse_study(name: str, words: list[str]) -> StudyConfig:
@@ -79,9 +103,10 @@ def _parse_study(name: str, words: list[str]) -> StudyConfig:
     file, flags = _config_file(words)
     given = {} if file is None else {"default": read_config(file, name, config_type)}
     description = f"{config_type.__doc__}\n\n{_CONFIG_HELP}"
+    prog = f"saltation study {name}"
     config: StudyConfig = _parse(
-        partial(tyro.cli, config_type, description=description, **given),
-        f"saltation study {name}",
+        partial(tyro.cli, config_type, description=description, prog=prog, **given),
+        prog,
         flags,
     )
     return config
@@ -103,18 +128,23 @@ def _config_file(words: list[str]) -> tuple[Path | None, list[str]]:
     return Path(file), words[:place] + words[end:]
 
 
-def _parse_one_of(commands: dict[str, Callable[..., Any]], prog: str, words: list[str]) -> Any:
+def _parse_one_of(
+    commands: dict[str, Callable[..., Any]], kind: str, prog: str, words: list[str]
+) -> Any:
     """The command that the words name and describe."""
-    parser = partial(tyro.extras.subcommand_cli_from_dict, commands, description="")
-    return _parse(parser, prog, words)
+    if not words:
+        raise ConfigError(f"give one of {', '.join(commands)} (see {prog} --help)")
+    if not words[0].startswith("-"):
+        choose(kind, words[0], commands)
+    parser = partial(tyro.extras.subcommand_cli_from_dict, commands, description="", prog=prog)
+    return _parse(parser, f"{prog} {words[0]}" if words[0] in commands else prog, words)
 
 
 def _parse(parser: Callable[..., Any], prog: str, words: list[str]) -> Any:
     """What the words describe, or the parser's complaint in one line."""
-    complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
-            return parser(prog=prog, args=words)
+        with contextlib.redirect_stderr(io.StringIO()):
+            return parser(args=words)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -124,15 +154,52 @@ def _parse(parser: Callable[..., Any], prog: str, words: list[str]) -> Any:
             if isinstance(cause, ValidationError):
                 raise one_line(cause) from None
             cause = cause.__cause__ or cause.__context__
-        raise ConfigError(f"{_in_one_line(complaint.getvalue())} (see {prog} --help)") from None
+    raise ConfigError(f"{_complaint(partial(parser, args=words))} (see {prog} --help)")
+
+
+def _complaint(parse: Callable[[], Any]) -> str:
+    """What the parser says of words it refuses, and the option that it suggests."""
+    told = io.StringIO()
+    # Its box depends on the terminal: here on one that is wide and shows any character.
+    wide = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    try:
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(wide):
+            parse()
+    except SystemExit:
+        pass
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+    return _in_one_line(re.sub(r"\x1b\[[0-9;]*m", "", told.getvalue()))
 
 
 def _in_one_line(box: str) -> str:
     """What a boxed message of the parser says before its first rule, and the option it suggests."""
-    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
+    lines = [line.strip("│ ") for line in box.split("\n")[1:]]
     rule = next((i for i, line in enumerate(lines) if not line or line[0] in "─╰"), len(lines))
     message = re.sub(r"\s+", " ", " ".join(lines[:rule]))
-    mistyped = r"Error parsing (\S+): no type matching \{None\}\|(\w+) could .* from \[(.*)\]\."
-    message = re.sub(mistyped, r"\1 takes \2, got \3", message)
+    mistyped = re.match(
+        r"Error parsing (\S+): .*?(?:\[(.*)\]\.?|(?:float|base 10): (.*))$", message
+    )
+    if mistyped:
+        name, words, word = mistyped.groups()
+        values = re.search(rf"^{re.escape(name)} (.*)$", "\n".join(lines), re.MULTILINE)
+        message = f"{name} takes {_kind(values[1]) if values else 'another value'}, got "
+        message += words or word
+    message = re.sub(
+        r"^Missing value for argument '(.*?)'.*", r"\1 takes a value, got none", message
+    )
+    missing = re.match(r"Missing from (.*?): (\S+) (.*?)\.? \(required\)$", message)
+    if missing:
+        message = f"{missing[1]} takes {missing[2]}: {missing[3]}; got none"
     near = re.search(r"(?:Perhaps you meant|similar to).*?\n\s*(--[\w-]+)", "\n".join(lines))
     return f"{message}; did you mean {near[1]}?" if near else message
+
+
+def _kind(values: str) -> str:
+    """What the parser's help says that an option takes: ``{None}|INT`` is an INT."""
+    return values.removeprefix("{None}|")

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import math
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 from rich.table import Table
+from rich.text import Text
 
 import saltation
 from saltation import selftest
 from saltation.cli.diagnosis import diagnosis_of
 from saltation.cli.terminal import console, say
 from saltation.data import DATASETS, describe, fetch
-from saltation.errors import ConfigError
+from saltation.data.places import roots
+from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import KERNELS
 from saltation.models import ARCHITECTURES
-from saltation.neurons import NEURONS
+from saltation.neurons import NEURONS, Neuron
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, draw_schemes, scheme_table
+from saltation.studies.bounds import possible_path
 from saltation.studies.config import names
 from saltation.studies.files import check_folder
 from saltation.surrogate import SURROGATES
+
+# Beyond these a step is lost in the precision of numbers, or overflows it.
+_LARGEST, _SHORTEST = 1e6, 1e-12
 
 
 @dataclass
@@ -43,9 +49,11 @@ class Stability:
     """Folder of the figure."""
 
     def __call__(self) -> None:
-        parameters = {"tau": self.tau, "dt": self.dt} | dict(map(_parameter, self.set))
+        neuron: Any = NEURONS[choose("neuron", self.neuron, NEURONS)]
+        given = [("tau", self.tau), ("dt", self.dt), *map(_parameter, self.set)]
+        parameters = {name: _checked(neuron, name, value) for name, value in given}
+        check_folder("out_dir", possible_path(self.out_dir))
         table = scheme_table(self.neuron, **parameters)
-        check_folder("out_dir", self.out_dir)
         shown = Table()
         for column in ("scheme", "order", "limit on dt", f"dt = {self.dt:g}", "factor"):
             shown.add_column(column, justify="left" if column == "scheme" else "right")
@@ -63,8 +71,8 @@ class Stability:
             "factor: growth per step of the least damped perturbation of rest; of the equations "
             f"themselves: {table['exact_growth'].iloc[0]:.4f}"
         )
-        for path in draw_schemes(self.out_dir, self.neuron, **parameters):
-            say(f"figure: {path}")
+        for figure in draw_schemes(self.out_dir, self.neuron, **parameters):
+            say(f"figure: {figure}")
 
 
 @dataclass
@@ -82,7 +90,7 @@ class DataList:
                 found.name,
                 found.title,
                 "yes" if found.present else "no",
-                found.note or str(found.where or ""),
+                Text(found.note or str(found.where or "")),
             )
         console.print(table)
 
@@ -99,6 +107,7 @@ class DataFetch:
     """Where to put it. Default: $SALTATION_DATA, or the user's cache."""
 
     def __call__(self) -> None:
+        check_folder("data_dir", possible_path(roots(self.data_dir)[0]))
         say(f"{self.name}: {fetch(self.name, self.data_dir)}")
 
 
@@ -159,6 +168,17 @@ class Diagnose:
 
     def __call__(self) -> None:
         say(diagnosis_of(self.source, self.trial))
+
+
+def _checked(neuron: type[Neuron], name: str, value: float) -> float:
+    """The value, if that parameter of the neuron is a number and it one that means something."""
+    numbers = [f.name for f in fields(neuron) if f.type != "str"]  # type: ignore[arg-type]
+    choose(f"number of {neuron.title}", name, numbers)
+    if not abs(value) <= _LARGEST:
+        raise ConfigError(f"{name} must be from {-_LARGEST:g} to {_LARGEST:g}, got {value:g}")
+    if name in ("dt", "tau") and 0 < value < _SHORTEST:
+        raise ConfigError(f"{name} must be at least {_SHORTEST:g}, got {value:g}")
+    return value
 
 
 def _parameter(text: str) -> tuple[str, float]:

@@ -15,10 +15,11 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
-from saltation.cli.terminal import console, say
+from saltation.cli.terminal import complain, console, say
 from saltation.data import DATASETS
 from saltation.errors import ConfigError, SaltationError
 from saltation.studies import Study
+from saltation.studies.bounds import within
 from saltation.studies.compare import compare, write_comparison
 from saltation.studies.config import names
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
@@ -44,7 +45,7 @@ def run_study(study: Study[Any]) -> None:
         )
         raise SystemExit(130) from None
     except RecordLostError as error:
-        print(f"saltation: {error}", file=sys.stderr)
+        complain(str(error))
         raise SystemExit(1) from None
     if study.notes():
         say(study.notes())
@@ -55,7 +56,7 @@ def run_study(study: Study[Any]) -> None:
     say(f"results: {study.folder}")
     say(f"report: {study.folder / REPORT}")
     if not (results["status"] == FINISHED).any():
-        print(f"saltation: no trial of the study in {study.folder} finished", file=sys.stderr)
+        complain(f"no trial of the study in {study.folder} finished")
         raise SystemExit(1)
 
 
@@ -211,6 +212,9 @@ class Exponents:
     """Folder of the figures. Default: RUN/figures."""
 
     def __call__(self) -> None:
+        within("samples", self.samples, 1, 1_000_000)
+        within("k", self.k, 1, 1000)
+        within("seed", self.seed, 0, 2**63 - 1)
         folder, checkpoint = run_and_checkpoint(self.source)
         given = {"dataset": self.dataset, "data_dir": self.data_dir}
         device = torch.device("cpu")  # wherever it ran

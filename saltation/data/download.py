@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from saltation.data.places import locate, roots
-from saltation.data.registry import DATASETS, Download
-from saltation.errors import DataError, SaltationError, choose
+from saltation.data.registry import DATASETS, Download, known
+from saltation.errors import DataError, SaltationError
 
 _CHUNK = 1 << 16
 
@@ -43,7 +43,7 @@ def fetch(name: str, data_dir: str | Path | None = None, *, progress: bool = Tru
         If the folder cannot be written, or no mirror gave a file with the right checksum;
         says why for each mirror. A file appears under its name only once it is verified.
     """
-    spec = DATASETS[choose("data set", name, DATASETS)]
+    spec = DATASETS[known(name)]
     if spec.bundled:
         raise SaltationError(f"{name} comes with saltation's dependencies: nothing to fetch")
     root = roots(data_dir)[0]

@@ -7,6 +7,7 @@ escape its folder nor fill the memory.
 from __future__ import annotations
 
 import gzip
+import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from saltation.errors import DataError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
+_DESCRIPTION = 1 << 16  # bytes of a long name, or of what else a tar archive says of a member
+_MEMBERS = 1000
 
 
 class Stream(Protocol):
@@ -30,6 +33,9 @@ class Stream(Protocol):
 def opened(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, inflated if its content (not its name) says gzip."""
     try:
+        # A pipe would be waited for, perhaps for ever.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{path}: cannot be read (not a regular file)")
         with path.open("rb") as raw:
             compressed = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
@@ -58,13 +64,13 @@ def read_exactly(stream: Stream, size: int) -> bytearray:
     return content
 
 
-def read_file(path: Path, limit: int) -> bytes:
+def read_file(path: Path, limit: int) -> bytearray:
     """A whole file, inflated if it is gzip, of at most ``limit`` bytes."""
     with opened(path) as stream:
         content = read_exactly(stream, limit + 1)
     if len(content) > limit:
         raise DataError(f"{path}: holds more than the {limit} bytes its layout allows")
-    return bytes(content)
+    return content
 
 
 class _Capped:
@@ -84,7 +90,32 @@ class _Capped:
         return chunk
 
 
-def read_tar(path: Path, wanted: tuple[str, ...], limit: int) -> dict[str, bytes]:
+class _Member(tarfile.TarInfo):
+    """A member that is described in few bytes and holds all that it claims to."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        described = self.type in (
+            *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+            *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+        )
+        # tarfile reads a description whole, and its numbers with it.
+        if described and not 0 <= self.size <= _DESCRIPTION:
+            raise tarfile.TarError(f"a description of {self.size} bytes")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse()
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        if member.sparse is not None:
+            self._refuse()
+        return member
+
+    def _refuse(self, *_: object) -> None:
+        # It may claim any size whatever the archive holds.
+        raise tarfile.TarError(f"member {self.name[:100]!r} is sparse")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
+
+
+def read_tar(path: Path, wanted: tuple[str, ...], limit: int) -> dict[str, bytearray]:
     """Named members of a tar archive, gzipped or not, in one pass and in memory.
 
     Parameters
@@ -97,30 +128,42 @@ def read_tar(path: Path, wanted: tuple[str, ...], limit: int) -> dict[str, bytes
     Raises
     ------
     DataError
-        If the archive is damaged or larger than ``limit``, lacks a wanted member, or names a
-        path outside itself.
+        If the archive is damaged or larger than ``limit``, lacks a wanted member, names a path
+        outside itself, or has members that are sparse, many or described at length.
     """
-    found: dict[str, bytes] = {}
+    found: dict[str, bytearray] = {}
     with opened(path) as stream:
         try:
             capped = _Capped(stream, limit, path)
             # Stream mode: the cap then bounds headers as well as contents.
-            with tarfile.open(fileobj=capped, mode="r|") as archive:  # type: ignore[call-overload]
-                for member in archive:
+            with tarfile.open(fileobj=capped, mode="r|", tarinfo=_Member) as archive:  # type: ignore[call-overload]
+                for number, member in enumerate(archive):
+                    if number == _MEMBERS:
+                        raise DataError(f"{path}: more than the {_MEMBERS} members it may have")
                     name = member.name.removeprefix("./")
                     if name.startswith("/") or ".." in name.split("/"):
-                        raise DataError(f"{path}: member {member.name!r} points outside it")
-                    # A sparse member may claim any size whatever the archive holds.
+                        raise DataError(f"{path}: member {name[:100]!r} points outside it")
                     if not 0 <= member.size <= limit:
-                        raise DataError(f"{path}: member {name!r} claims {member.size} bytes")
+                        raise DataError(f"{path}: member {name[:100]!r} claims {member.size} bytes")
                     if name in wanted and member.isreg():
                         body = archive.extractfile(member)
-                        found[name] = b"" if body is None else body.read()
+                        found[name] = bytearray() if body is None else read_exactly(body, limit)
             # The checksum of a gzip stream is verified at its end only.
             while capped.read(_CHUNK):
                 pass
-        except (tarfile.TarError, RecursionError) as error:
-            raise DataError(f"{path}: truncated or damaged tar archive ({error})") from error
+        except DataError:
+            raise
+        # Its parser lets pass what Python says of numbers and texts that are none.
+        except (
+            tarfile.TarError,
+            RecursionError,
+            ArithmeticError,
+            LookupError,
+            ValueError,
+        ) as error:
+            told = isinstance(error, tarfile.TarError)
+            reason = " ".join(str(error).split())[:200] if told else type(error).__name__
+            raise DataError(f"{path}: truncated or damaged tar archive ({reason})") from error
     missing = [name for name in wanted if name not in found]
     if missing:
         raise DataError(f"{path}: archive lacks {', '.join(missing)}")

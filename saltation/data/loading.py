@@ -10,8 +10,8 @@ from torch.nn.functional import interpolate
 
 from saltation.data.dataset import Dataset, Split
 from saltation.data.places import find
-from saltation.data.registry import DATASETS
-from saltation.errors import SaltationError, choose
+from saltation.data.registry import DATASETS, known
+from saltation.errors import SaltationError
 
 # Images resized at once: bounds the float32 copy to some tens of MiB.
 _CHUNK = 1000
@@ -30,7 +30,7 @@ def load(
     Parameters
     ----------
     name
-        A key of `DATASETS`.
+        A key of `DATASETS`, in any case: ``mnist``, ``MNIST``.
     data_dir
         Folder searched first, then ``$SALTATION_DATA``, then the user's cache. The layouts of
         the publishers and of torchvision are known, gzipped or not, archived or extracted.
@@ -48,14 +48,14 @@ def load(
     DataError
         If a file is damaged, mislabelled or hostile. Nothing in it is executed.
     """
-    spec = DATASETS[choose("data set", name, DATASETS)]
+    spec = DATASETS[known(name)]
     for what, given in (("side", side), ("limit_train", limit_train), ("limit_test", limit_test)):
         if given is not None and given < 1:
             raise SaltationError(f"{what} must be at least 1, got {given}")
     train, test = spec.read(find(spec, data_dir), limit_train, limit_test)
     if side is not None:
         train, test = (Split(resize(part.images, side), part.labels) for part in (train, test))
-    return Dataset(name, train, test, spec.classes)
+    return Dataset(spec.name, train, test, spec.classes)
 
 
 def resize(images: Tensor, side: int) -> Tensor:

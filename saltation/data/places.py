@@ -25,45 +25,103 @@ def roots(data_dir: str | Path | None) -> list[Path]:
         If one of them is a file.
     """
     given = [data_dir, os.environ.get(VARIABLE) or None, pooch.os_cache("saltation")]
-    found = list(dict.fromkeys(Path(place).expanduser() for place in given if place is not None))
+    found = list(dict.fromkeys(_expanded(Path(place)) for place in given if place is not None))
     for root in found:
         if _holds(Path.is_file, root):
             raise DataError(f"data folder {root} is a file; give the folder that holds it")
     return found
 
 
+def _expanded(place: Path) -> Path:
+    """The path with ~ as the home it stands for; as it is where nobody has that name."""
+    try:
+        return place.expanduser()
+    except RuntimeError:
+        return place
+
+
 def find_part(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The first of the accepted names that exists in the folder."""
-    return next((folder / name for name in names if _holds(Path.exists, folder / name)), None)
+    """What goes by one of the accepted names in the folder, whatever their case.
+
+    A name that ends with / is a folder's. A file may also lie in a folder of its own name, as some
+    unpackers leave it. What is neither is found last, to be told that it cannot be read.
+    """
+    anything = (place for name in names if name[-1] != "/" for place in _named(folder, name))
+    return _readable(folder, names) or next(anything, None)
+
+
+def _readable(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of the accepted names that is what it should be."""
+    found = [(name, place) for name in names for place in _named(folder, name)]
+    for name, place in found:
+        if _holds(Path.is_dir if name[-1] == "/" else Path.is_file, place):
+            return place
+    within = (
+        file
+        for name, place in found
+        if name[-1] != "/"
+        for other in (name, *names)
+        for file in _named(place, other)
+    )
+    return next((file for file in within if _holds(Path.is_file, file)), None)
+
+
+def _named(folder: Path, name: str) -> list[Path]:
+    """What is at a relative path in the folder: as it is written, or else in another case."""
+    places = [folder]
+    for part in name.rstrip("/").split("/"):
+        exact = [place / part for place in places if _holds(Path.exists, place / part)]
+        places = exact or [
+            other
+            for place in places
+            for other in sorted(_entries(place))
+            if other.name.casefold() == part.casefold()
+        ]
+    return places
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing if it is none, or may not be read."""
+    try:
+        return list(folder.iterdir())
+    except (OSError, ValueError):
+        return []
 
 
 def _holds(question: Callable[[Path], bool], path: Path) -> bool:
     """Ask about a path; no is the answer too where the folder above may not be entered."""
     try:
         return question(path)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
 def locate(spec: Spec, root: Path) -> Path | None:
-    """The folder or archive below ``root`` that holds at least a part of the set."""
-    folders = spec.folders
+    """The folder or archive below ``root`` that holds at least a part of the set.
+
+    Where no name says that it is this set, the folder must hold all parts of it.
+    """
     own = root.absolute()
     # torchvision's FashionMNIST/raw is about fashion.
     name = own.parent.name if own.name == "raw" else own.name
-    if re.search(spec.bare_if, name.lower()):
-        folders += spec.bare_folders
-    for folder in folders:
-        if any(find_part(root / folder, part) for part in spec.parts):
-            return root / folder
-    return find_part(root, spec.archives)
+    says_so = re.search(spec.bare_if, name.lower()) is not None
+    below = (*spec.folders, *(f"{top}/{folder}" for top in spec.tops for folder in spec.folders))
+    for folder in (*below, *(spec.bare_folders if says_so else ())):
+        for place in _named(root, folder) if folder != "." else [root]:
+            if any(find_part(place, part) for part in spec.parts):
+                return place
+    archive = find_part(root, spec.archives)
+    if archive is None and spec.telling and all(_readable(root, part) for part in spec.parts):
+        return root
+    return archive
 
 
 def missing_parts(spec: Spec, where: Path) -> list[str]:
     """The official names of the files that a located folder lacks; none for an archive."""
-    if any(where.match(archive) for archive in spec.archives):
+    archives = {Path(archive).name.casefold() for archive in spec.archives}
+    if _holds(Path.is_file, where) or where.name.casefold() in archives:
         return []
-    return [part[0] for part in spec.parts if find_part(where, part) is None]
+    return [part[0].rstrip("/") for part in spec.parts if find_part(where, part) is None]
 
 
 def find(spec: Spec, data_dir: str | Path | None) -> Path:

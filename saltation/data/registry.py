@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from saltation.data.dataset import Split
+from saltation.errors import choose
 
 Reader = Callable[[Path, int | None, int | None], tuple[Split, Split]]
 
@@ -30,16 +32,25 @@ class Spec:
 
     Attributes
     ----------
+    samples
+        Training samples of the published set.
     read
         ``(where, limit_train, limit_test) -> (train, test)``: reads the folder or archive
         that was found. It applies the limits itself so that it need not decode the rest.
     parts
-        The files that a folder of this set must hold, each with its accepted names.
+        The files that a folder of this set must hold, each with its accepted names, and with a /
+        at their end the folders.
     folders, archives
         Where a data folder may hold the set, relative to it, in order of preference.
+    tops
+        Folders in the data folder that may hold all of these, as a root that was given to
+        torchvision does.
     bare_folders, bare_if
         Folders whose names say nothing about the set; they count only where the regular
         expression ``bare_if`` is found in the data folder's own name, in lower case.
+    telling
+        Whether the names of the parts say which set it is, so that a data folder that holds all
+        of them needs no name.
     bundled
         Whether the set comes with a dependency, so that there is nothing to look for.
     """
@@ -48,12 +59,15 @@ class Spec:
     title: str
     classes: int
     shape: tuple[int, int, int]
+    samples: int
     read: Reader
     parts: tuple[tuple[str, ...], ...] = ()
     folders: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
     bare_folders: tuple[str, ...] = (".",)
     bare_if: str = ""
+    telling: bool = False
     downloads: tuple[Download, ...] = ()
     bundled: bool = False
 
@@ -64,3 +78,18 @@ DATASETS: dict[str, Spec] = {}
 def register(spec: Spec) -> None:
     """Add a data set to `DATASETS` under its name."""
     DATASETS[spec.name] = spec
+
+
+def known(name: str) -> str:
+    """The key of the data set of that name, in whatever case and spelling: ``MNIST``, ``CIFAR-10``.
+
+    Raises
+    ------
+    SaltationError
+        If there is none.
+    """
+    plain = re.sub(r"[^a-z0-9]", "", str(name).lower())
+    for key in DATASETS:
+        if key.replace("_", "") == plain:
+            return key
+    return choose("data set", name, DATASETS)

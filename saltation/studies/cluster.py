@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from saltation.errors import ConfigError, StoreError
@@ -22,8 +23,51 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Within, this process is connected to a cluster: None for none.
+
+    Parameters
+    ----------
+    address
+        Of the cluster, or ``local`` for one on this machine while the study lasts.
+
+    Raises
+    ------
+    ConfigError
+        If Ray is not installed or there is no cluster at the address.
+    """
+    if address is None:
+        yield
+        return
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError("--ray needs the package ray: pip install 'saltation[ray]'") from None
+    _reach(address)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address=None if address == LOCAL else address,
+            include_dashboard=False if address == LOCAL else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"there is no Ray cluster at '{address}': {reason}") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 class OnRay:
-    """A crew of Ray tasks: every trial is one, with the resources that its study declares.
+    """A crew of Ray tasks, in a process that is `connected`.
+
+    Every trial is a task, with the resources that its study declares.
 
     The events of all tasks come to this process, which alone writes the record. Checkpoints are
     written by the tasks: the study's folder must be one that all nodes share.
@@ -32,48 +76,24 @@ class OnRay:
     ----------
     study, data
         Whose trials, and what all need; the data is sent to each node once.
-    address
-        Of the cluster, or ``local`` for one on this machine while the study lasts.
     recorded
         The last recorded epoch of a trial, by its number.
     check
         Called now and then; may raise KeyboardInterrupt, which stops the tasks.
-
-    Raises
-    ------
-    ConfigError
-        If Ray is not installed or there is no cluster at the address.
     """
 
     def __init__(
         self,
         study: Study[Any],
         data: Any,
-        address: str,
         recorded: Callable[[int], int],
         check: Callable[[], None],
     ) -> None:
         self._study, self._recorded, self._check = study, recorded, check
         self._study.folder = study.folder.resolve()  # tasks have working directories of their own
-        try:
-            import ray
-        except ImportError:
-            raise ConfigError("--ray needs the package ray: pip install 'saltation[ray]'") from None
+        import ray  # `connected` has seen that it is there
+
         self._ray = ray
-        _reach(address)
-        on_sigterm = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(
-                address=None if address == LOCAL else address,
-                include_dashboard=False if address == LOCAL else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"there is no Ray cluster at '{address}': {reason}") from None
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place
         self._data = ray.put(data)
 
     def run(self, numbers: Iterable[int]) -> Generator[tuple[int, Event]]:
@@ -116,7 +136,6 @@ class OnRay:
         finally:
             for task in tasks:
                 ray.cancel(task)
-            ray.shutdown()
 
     def _begin(self, number: int) -> Any:
         needs = self._study.resources(self._study.trials()[number])
@@ -143,11 +162,12 @@ class OnRay:
 def _reach(address: str) -> None:
     """See whether anybody listens at HOST:PORT: Ray would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    # Ports beyond 65,535 and names that are none are no OSErrors.
+    except (OSError, OverflowError, ValueError) as error:
         raise ConfigError(f"there is no Ray cluster at '{address}': {error}") from None
 
 

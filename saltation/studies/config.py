@@ -8,30 +8,39 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from saltation.data import DATASETS, Dataset, load
-from saltation.errors import ConfigError, choose
+from saltation.data.registry import known
+from saltation.errors import ConfigError, SaltationError, choose
 from saltation.ranks import STRATEGIES
+from saltation.studies import room
+from saltation.studies.bounds import (
+    Count,
+    Folder,
+    Fraction,
+    Positive,
+    Processes,
+    Samples,
+    Seed,
+    Several,
+    Some,
+    short,
+)
 from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    if len(set(values)) != len(values):
-        raise ValueError("values must differ")
-    return values
-
 
 CONFIG = "config.json"
 
 # Settings that say how a study is run, and that no result depends on.
 HOW = ("workers", "ray", "devices", "strategy", "progress", "tensorboard")
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Several = AfterValidator(_distinct)
 VALIDATION_HELP = (
     "Fraction of the training set that is put aside to choose the best checkpoint on. With 0 the "
     "best is the best on the test set, and is called so."
@@ -55,23 +64,23 @@ class StudyConfig(BaseModel):
     """Samples per batch; a last partial training batch is dropped."""
     lr: Positive = 1e-3
     """Learning rate."""
-    seeds: Annotated[list[Seed], Field(min_length=1), Several] = [0]
+    seeds: Annotated[list[Seed], Some, Several] = [0]
     """One trial each; weights, order of samples and spikes follow from the seed."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ... or auto."""
-    out_dir: Path | None = None
+    out_dir: Folder | None = None
     """Folder of the results; trials already finished there are not run again. Without it, a new
     folder in runs/."""
-    workers: Count = 1
+    workers: Processes = 1
     """Processes that run trials at the same time, each on threads of its own."""
-    threads: Count = 1
+    threads: Processes = 1
     """Threads of a CPU that each trial computes on, however many run at the same time. Sums of
     torch's convolutions and products round differently with another number: it is part of the
     settings, and 1 unless told otherwise."""
     ray: str | None = None
     """Run trials as tasks of the Ray cluster at this address, or of one on this machine: local.
     out_dir must be a folder that all its nodes share."""
-    devices: Count = 1
+    devices: Processes = 1
     """Processes that train each trial together, every one on its part of the batch; on GPUs each
     has its own. Started here, or by torchrun."""
     strategy: str = Field("ddp", description=f"How they do that: {', '.join(STRATEGIES)}.")
@@ -105,6 +114,27 @@ class StudyConfig(BaseModel):
         """What the threads add to a trial's settings: nothing where they are one, so that trials
         are those of studies from before there was a choice."""
         return {} if self.threads == 1 else {"threads": self.threads}
+
+    def least_memory(self) -> float:
+        """Bytes that a trial takes on its device, at the least."""
+        return 0.0
+
+    def require_memory(self, device: torch.device) -> None:
+        """See whether the machine has the memory that the study takes at the least.
+
+        Raises
+        ------
+        ConfigError
+            If it has not.
+        """
+        room.require_memory(self.least_memory(), device, "the data, network and batch of a trial")
+        processes = max(self.workers, self.devices)
+        if processes > 1 and self.ray is None:
+            which = "workers" if self.workers > 1 else "devices"
+            of_each = room.PROCESS + (self.least_memory() if device.type == "cpu" else 0)
+            room.require_memory(
+                processes * of_each, torch.device("cpu"), f"{which}={processes}, each a process,"
+            )
 
     def recorded(self) -> dict[str, Any]:
         """What `CONFIG` holds: all settings that results depend on."""
@@ -157,18 +187,18 @@ class DataConfig(StudyConfig):
     dataset: str = Field(
         "digits", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
     )
-    data_dir: Path | None = None
+    data_dir: Folder | None = None
     """Folder of the data set, searched before $SALTATION_DATA."""
-    limit_train: Count | None = None
+    limit_train: Samples | None = None
     """Train on the first n samples only."""
-    limit_test: Count | None = None
+    limit_test: Samples | None = None
     """Test on the first n samples only."""
     validation: Fraction = Field(0.0, description=VALIDATION_HELP)
 
-    @model_validator(mode="after")
-    def _check_dataset(self) -> Self:
-        choose("dataset", self.dataset, DATASETS)
-        return self
+    @field_validator("dataset")
+    @classmethod
+    def _check_dataset(cls, name: str) -> str:
+        return known(name)
 
     @property
     def put_aside(self) -> dict[str, float]:
@@ -205,17 +235,21 @@ def resolve_device(name: str) -> torch.device:
     Raises
     ------
     ConfigError
-        If the name is not a device, or the device not there.
+        If the name is not a device that a network can be trained on, or the device not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device '{name}' cannot be used: {reason}") from None
-    return device
+    allowed = ["cpu"]
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is not None and torch.accelerator.is_available():
+        count = torch.accelerator.device_count()
+        allowed += [accelerator.type, *(f"{accelerator.type}:{i}" for i in range(count))]
+    if name not in allowed:
+        reason = "; this machine has no GPU" if len(allowed) == 1 else ""
+        raise ConfigError(
+            f"device '{name}' cannot be used (allowed: auto, {', '.join(allowed)}){reason}"
+        )
+    return torch.device(name)
 
 
 def one_line(error: ValidationError) -> ConfigError:
@@ -226,9 +260,10 @@ def one_line(error: ValidationError) -> ConfigError:
 def _line(error: Any) -> str:
     """One pydantic error as a sentence."""
     message = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
+    ours = isinstance(error.get("ctx", {}).get("error"), SaltationError)
+    if not error["loc"] or ours:
         return str(message)
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return f"unknown setting '{name}'"
-    return f"{name}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
+    return f"{name}: {message[0].lower()}{message[1:]}, got {short(error['input'])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from saltation.studies.config import StudyConfig
 
 Config = TypeVar("Config", bound=StudyConfig)
 SUFFIXES = (".yaml", ".yml", ".json")
+_LARGEST = 1 << 18  # bytes; that of a run has some thousand
 
 
 def read_config(path: Path, study: str, config_type: type[Config]) -> Config:
@@ -49,13 +51,31 @@ def read_config(path: Path, study: str, config_type: type[Config]) -> Config:
         raise ConfigError(f"{path}: {error}") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain YAML without aliases, with which a few lines may stand for billions."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name), which a config has no use for")
+        return super().compose_node(parent, index)
+
+
 def _mapping(path: Path) -> dict[str, Any]:
     """What stands in a file, by names."""
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"a config is a file {', '.join(SUFFIXES)}, got '{path}'")
     try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        # A pipe would be waited for, perhaps for ever.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"'{path}' cannot be read: not a regular file")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ConfigError(f"{path} is no config: it has more than {_LARGEST} bytes")
+        text = content.decode("utf-8")
+        found = json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, _Loader)
+    except ConfigError:
+        raise
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:

@@ -24,17 +24,10 @@ from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
 from saltation.stability import ESTIMATORS, PENALTIES
+from saltation.studies import room
+from saltation.studies.bounds import AtLeast0, Count, Finite, Folder, Positive, Seed, Several, Some
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import (
-    HOW,
-    Count,
-    DataConfig,
-    GradientConfig,
-    Positive,
-    Seed,
-    Several,
-    names,
-)
+from saltation.studies.config import HOW, DataConfig, GradientConfig, names
 from saltation.studies.depth_figures import draw_depth
 from saltation.studies.depth_report import depth_summary, depth_text, script_epochs
 from saltation.studies.depth_trial import network_of, run_trial
@@ -45,6 +38,8 @@ from saltation.studies.runner import Probe, Settings, Study
 from saltation.studies.validation import number_held_out
 from saltation.training import OPTIMIZERS, SCHEDULES, EpochRecord, Optimisation
 
+Layers = Annotated[int, Field(ge=1, le=1000)]
+
 
 class DepthConfig(GradientConfig, DataConfig):
     """Whether control of the Lyapunov exponent makes depth pay in spiking networks."""
@@ -52,7 +47,7 @@ class DepthConfig(GradientConfig, DataConfig):
     dataset: str = Field(
         "cifar100", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
     )
-    depths: Annotated[list[Count], Field(min_length=1), Several] = [4, 8, 12, 16]
+    depths: Annotated[list[Layers], Some, Several] = [4, 8, 12, 16]
     """Layers of neurons. With vgg 4 stages share them equally; up to 4 are stages of one."""
     arch: str = Field("vgg", description=f"Networks: {names(ARCHITECTURES)}.")
     base_channels: Annotated[int, Field(ge=1, le=512)] = 64
@@ -60,14 +55,14 @@ class DepthConfig(GradientConfig, DataConfig):
     layer."""
     T: Count = 4
     """Steps for which an image is shown."""
-    side: Count = 32
+    side: Annotated[int, Field(ge=1, le=1024)] = 32
     """Height and width in pixels that images are resized to."""
     epochs: Count = 100
     """Passes over the training set."""
     lr: Positive = 1e-3
     """Learning rate."""
     optimizer: str = Field("adamw", description=f"{names(OPTIMIZERS)} (with momentum 0.9).")
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    weight_decay: AtLeast0 = 1e-4
     """Decay of the weights."""
     schedule: str = Field("cosine", description=f"Of the learning rate: {names(SCHEDULES)}.")
     clip: Positive | None = 10.0
@@ -84,15 +79,15 @@ class DepthConfig(GradientConfig, DataConfig):
     ] = ["telescoped"]
     lambda_reg: Positive = 0.3
     """Weight of the penalty in the loss."""
-    lambda_target: Annotated[float, Field(allow_inf_nan=False)] = -0.1
+    lambda_target: Finite = -0.1
     """λ per step that squared and adaptive_sigmoid aim at."""
-    lyap_threshold: Annotated[float, Field(allow_inf_nan=False)] = 2.0
+    lyap_threshold: Finite = 2.0
     """λ from which extreme and adaptive_* penalise."""
     lyap_every: Count = 4
     """Training steps from one estimate of λ to the next."""
     lyap_samples: Count = 4
     """Samples of a batch that λ is estimated on; more than there are mean all."""
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    warmup_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Epochs over which the weight of the penalty rises to its value."""
     stable_init: bool = False
     """Initial weights half as large."""
@@ -100,10 +95,10 @@ class DepthConfig(GradientConfig, DataConfig):
     """Factor on all initial weights but the readout's."""
     seed: Seed | None = None
     """One seed, in place of seeds."""
-    seeds: Annotated[list[Seed], Field(min_length=1), Several] = [42]
+    seeds: Annotated[list[Seed], Some, Several] = [42]
     """One trial each; weights, order of samples and dropout follow from the seed. Intervals, and a
     verdict, need at least two."""
-    data_dir: Path | None = Path("data")
+    data_dir: Folder | None = Path("data")
     """Folder of the data set, searched before $SALTATION_DATA."""
 
     @model_validator(mode="after")
@@ -157,6 +152,16 @@ class DepthConfig(GradientConfig, DataConfig):
             weight_decay=self.weight_decay,
             clip=self.clip,
         )
+
+    def least_memory(self) -> float:
+        data = DATASETS[self.dataset]
+        pixels = self.side**2
+        samples = min(self.limit_train or data.samples, data.samples)
+        batch = min(self.batch_size, samples)
+        # One byte for every value of the images, and the potentials of one layer at every step.
+        images = samples * data.shape[0] * pixels
+        sites = 1 if self.arch == "mlp" else pixels // 16
+        return images + room.FLOAT * self.T * batch * self.base_channels * max(1, sites)
 
     def load(self) -> Dataset:
         return load(

@@ -24,17 +24,10 @@ from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
+from saltation.studies import room
+from saltation.studies.bounds import Count, Fraction, Positive, Seed, Several, Some
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import (
-    HOW,
-    VALIDATION_HELP,
-    Count,
-    Fraction,
-    GradientConfig,
-    Positive,
-    Several,
-    names,
-)
+from saltation.studies.config import HOW, VALIDATION_HELP, GradientConfig, names
 from saltation.studies.delayed import TASKS, Trials
 from saltation.studies.flossing_report import draw_flossing, flossing_table
 from saltation.studies.flossing_trial import (
@@ -62,7 +55,7 @@ class FlossingConfig(GradientConfig):
     tasks: Annotated[
         list[str], Field(min_length=1, description=f"Tasks: {names(TASKS)}."), Several
     ] = ["xor", "copy"]
-    delays: Annotated[list[Count], Field(min_length=1), Several] = [10, 20, 40, 80]
+    delays: Annotated[list[Count], Some, Several] = [10, 20, 40, 80]
     """Steps between the cue and what follows it."""
     modes: Annotated[
         list[str],
@@ -72,11 +65,7 @@ class FlossingConfig(GradientConfig):
         ),
         Several,
     ] = ["none", "before", "both"]
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1), Several] = [
-        0,
-        1,
-        2,
-    ]
+    seeds: Annotated[list[Seed], Some, Several] = [0, 1, 2]
     """One trial each; weights, samples and their spikes follow from the seed."""
     neuron: str = Field("lif", description=f"Neuron model: {names(LAYERS)}.")
     surrogate: str = Field("atan", description=f"Surrogate derivative: {names(SURROGATES)}.")
@@ -139,6 +128,16 @@ class FlossingConfig(GradientConfig):
                 f"k must be at most the {self.hidden} neurons of the layer, got {self.k}"
             )
         return self
+
+    def least_memory(self) -> float:
+        batch = min(self.batch_size, self.train_samples)
+        steps = max(self.delays) + self.cue_steps + self.answer_steps
+        tangents = min(self.floss_window, steps) * self.floss_samples * self.k * self.hidden
+        if set(self.modes) == {"none"}:
+            tangents = 0
+        # Backpropagation needs every potential of every step.
+        values = self.hidden * steps * batch + tangents
+        return room.LEARNED * self.hidden**2 + room.FLOAT * values
 
 
 class FlossingStudy(Study[FlossingConfig]):

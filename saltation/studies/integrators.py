@@ -6,6 +6,8 @@ samples and on the same input spikes.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Self
 
@@ -15,7 +17,7 @@ from pydantic import Field, model_validator
 from rich.console import RenderableType
 from torch import Tensor, nn
 
-from saltation.data import Batch, Dataset, batches
+from saltation.data import DATASETS, Batch, Dataset, batches
 from saltation.encoding import ENCODERS
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
@@ -25,8 +27,10 @@ from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
+from saltation.studies import room
+from saltation.studies.bounds import Count, Positive, Several, Some
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import Count, DataConfig, GradientConfig, Positive, Several, names
+from saltation.studies.config import DataConfig, GradientConfig, names
 from saltation.studies.figures import draw_integrators
 from saltation.studies.progress import BatchProgress
 from saltation.studies.runner import Probe, Settings, Study
@@ -34,6 +38,8 @@ from saltation.studies.tables import integrators_tables
 from saltation.studies.validation import held_out, number_held_out, validation_batches
 from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
+
+MOST_STEPS = 1_000_000
 
 
 class IntegratorsConfig(GradientConfig, DataConfig):
@@ -53,14 +59,14 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         ),
         Several,
     ] = ["euler", "exponential", "symplectic", "symplectic_v"]
-    dt: Annotated[list[Positive], Field(min_length=1), Several] = [0.05, 0.5, 2.0, 5.0]
+    dt: Annotated[list[Positive], Some, Several] = [0.05, 0.5, 2.0, 5.0]
     """Lengths of a step, in the unit of time of tau."""
     steps: Count | None = None
     """Steps of every trial. Default 50, if bio_time is not given."""
     bio_time: Positive | None = None
     """Simulated time of every trial, in place of steps: steps = bio_time / dt, at least 1."""
     readout: str = Field("max", description=f"Of the output layer over time: {names(READOUTS)}.")
-    hidden: Annotated[list[Count], Field(min_length=1)] = [256]
+    hidden: Annotated[list[Count], Field(min_length=1, max_length=100)] = [256]
     """Neurons of each hidden layer."""
     tau: Positive = 2.0
     """Membrane time constant."""
@@ -84,6 +90,12 @@ class IntegratorsConfig(GradientConfig, DataConfig):
                 f"give either steps or bio_time, got steps={self.steps} and "
                 f"bio_time={self.bio_time:g}"
             )
+        for dt in self.dt:
+            if self.steps_at(dt) > MOST_STEPS:
+                raise ConfigError(
+                    f"bio_time / dt must be at most {MOST_STEPS} steps, got {self.bio_time:g} / "
+                    f"{dt:g}"
+                )
         for neuron in self.neurons:
             if not set(self.schemes) & set(NEURONS[neuron].schemes):
                 raise ConfigError(
@@ -97,6 +109,15 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         if self.bio_time is None:
             return self.steps or 50
         return max(1, round(self.bio_time / dt))
+
+    def least_memory(self) -> float:
+        data = DATASETS[self.dataset]
+        widths = [math.prod(data.shape), *self.hidden, data.classes]
+        weights = sum(a * b for a, b in itertools.pairwise(widths))
+        batch = min(self.batch_size, self.limit_train or data.samples, data.samples)
+        # Backpropagation needs every potential of every step.
+        steps = max(map(self.steps_at, self.dt))
+        return room.LEARNED * weights + room.FLOAT * steps * batch * sum(self.hidden)
 
 
 class IntegratorsStudy(Study[IntegratorsConfig]):

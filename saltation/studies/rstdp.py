@@ -17,14 +17,16 @@ import torch
 from pydantic import Field, model_validator
 from rich.console import RenderableType
 
-from saltation.data import Dataset
+from saltation.data import DATASETS, Dataset
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.learning import WinnerTakeAllNetwork
 from saltation.neurons import LIFNeuron
 from saltation.schemes import SCHEMES
+from saltation.studies import room
+from saltation.studies.bounds import AtLeast0, Count, Positive, Several, Some
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.config import HOW, Count, DataConfig, Positive, Several, names
+from saltation.studies.config import HOW, DataConfig, names
 from saltation.studies.progress import BatchProgress
 from saltation.studies.rstdp_report import draw_rstdp, rstdp_tables
 from saltation.studies.rstdp_trial import OF_PAIRS, RULES, network_of, run_trial
@@ -32,7 +34,6 @@ from saltation.studies.runner import Probe, Settings, Study
 from saltation.studies.validation import number_held_out
 from saltation.training import EpochRecord
 
-AtLeast0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # What a rule depends on beside the settings that every trial has.
 _OF_RULES: dict[str, tuple[str, ...]] = {
     "trace_end": (*OF_PAIRS, "tau_eligibility"),
@@ -49,9 +50,9 @@ class RSTDPConfig(DataConfig):
         Field(min_length=1, description=f"Integration schemes: {names(LIFNeuron.schemes)}."),
         Several,
     ] = ["euler", "exponential"]
-    dt: Annotated[list[Positive], Field(min_length=1), Several] = [0.5, 0.1, 0.05, 0.01, 0.005]
+    dt: Annotated[list[Positive], Some, Several] = [0.5, 0.1, 0.05, 0.01, 0.005]
     """Lengths of a step, in the unit of time of tau."""
-    steps: Annotated[list[Count], Field(min_length=1), Several] = [200]
+    steps: Annotated[list[Count], Some, Several] = [200]
     """Steps of a trial."""
     reward: Annotated[
         list[str],
@@ -109,6 +110,13 @@ class RSTDPConfig(DataConfig):
         for reward in self.reward:
             choose("reward", reward, RULES)
         return self
+
+    def least_memory(self) -> float:
+        data = DATASETS[self.dataset]
+        weights = self.hidden * (math.prod(data.shape) + data.classes)
+        batch = min(self.batch_size, self.limit_train or data.samples, data.samples)
+        # The rules go along with the steps: one of them at a time.
+        return room.FLOAT * (weights + batch * self.hidden)
 
 
 class RSTDPStudy(Study[RSTDPConfig]):

@@ -28,7 +28,7 @@ from saltation.ranks import Ranks
 from saltation.studies import tensorboard
 from saltation.studies.attempt import Crew
 from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.cluster import OnRay
+from saltation.studies.cluster import OnRay, connected
 from saltation.studies.config import CONFIG, StudyConfig, as_json, resolve_device
 from saltation.studies.database import KEPT
 from saltation.studies.files import check_folder, write_whole
@@ -158,6 +158,7 @@ class Study(ABC, Generic[Config]):
             written; on a second one at once.
         """
         device = resolve_device(self.config.device)
+        self.config.require_memory(device)
         if self.config.tensorboard:
             tensorboard.require()
         check_folder("out_dir", self.folder)
@@ -180,7 +181,12 @@ class Study(ABC, Generic[Config]):
             follow(self, self.ranks, data, device)
             self.ranks.close()
             raise SystemExit(0)  # the first process has the results
-        with self._held(), stoppable() as check, Store(self.folder / RECORD) as store:
+        with (
+            connected(self.config.ray),
+            self._held(),
+            stoppable() as check,
+            Store(self.folder / RECORD) as store,
+        ):
             try:
                 self._run(store, data, device, check)
             except BaseException:
@@ -246,7 +252,7 @@ class Study(ABC, Generic[Config]):
             return store.last_epoch(trial_id(trials[number]))
 
         if self.config.ray is not None:
-            return OnRay(self, data, self.config.ray, recorded, check)
+            return OnRay(self, data, recorded, check)
         if self.config.workers > 1:
             return Workers(self, self.config.workers, recorded, check)
         return Alone(self, data, device, recorded, check, progress)

@@ -17,13 +17,16 @@ from torch import Tensor
 from saltation.data.dataset import Split, checked_split
 from saltation.data.files import read_file, read_tar
 from saltation.data.pickles import read_dict
+from saltation.data.places import find_part
 from saltation.data.registry import Download, Spec, register
 from saltation.errors import DataError
 
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
-# Written by Python 3 in protocol 2, half of all bytes are doubled: 270 MB for a whole set.
-_LIMIT = 512 << 20
+# Written by Python 3 in protocol 2, half of all bytes are doubled: 233 MB for the 50,000 images
+# of CIFAR-100, and 280 MB for a whole set.
+_FILE_LIMIT = 240_000_000
+_SET_LIMIT = 290_000_000
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,30 @@ class _Layout:
     ) -> tuple[Split, Split]:
         """Read the extracted folder or the archive ``where``."""
         names = self.train + self.test
-        if where.name.endswith((".tar", ".gz")):
-            members = read_tar(where, tuple(f"{self.folder}/{name}" for name in names), _LIMIT)
-            contents = {name: members[f"{self.folder}/{name}"] for name in names}
+        if where.is_file():
+            paths = tuple(f"{self.folder}/{name}" for name in names)
+            members = read_tar(where, paths, _SET_LIMIT)
+
+            def content(name: str) -> bytearray:
+                return members.pop(f"{self.folder}/{name}")
         else:
-            contents = {name: read_file(where / name, _LIMIT) for name in names}
+            left = _SET_LIMIT
+
+            def content(name: str) -> bytearray:
+                nonlocal left
+                path = find_part(where, _names(name)) or where / name
+                found = read_file(path, min(left, _FILE_LIMIT))
+                left -= len(found)
+                return found
+
+        # One file at a time: what they hold together may be much.
         train, test = (
-            self._joined([self._split(contents[name], where / name) for name in part])
+            self._joined([self._split(content(name), where / name) for name in part])
             for part in (self.train, self.test)
         )
         return train.first(limit_train), test.first(limit_test)
 
-    def _split(self, content: bytes, source: Path) -> Split:
+    def _split(self, content: bytearray, source: Path) -> Split:
         stored = read_dict(content, str(source))
         data, labels = stored.get("data"), stored.get(self.labels)
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8:
@@ -78,24 +93,34 @@ class _Layout:
         )
 
 
+def _names(part: str) -> tuple[str, ...]:
+    """The names a file goes by."""
+    return part, f"{part}.gz"
+
+
 def _register(
     name: str, title: str, layout: _Layout, archive: str, checksum: str, urls: tuple[str, ...]
 ) -> None:
+    # Names are found in any case.
+    tops = name, name.replace("r1", "r-1"), name.replace("r1", "r_1"), archive
     register(
         Spec(
             name=name,
             title=title,
             classes=layout.classes,
             shape=_SHAPE,
+            samples=50_000,
             read=layout.read,
-            parts=tuple((part,) for part in layout.train + layout.test),
-            folders=(layout.folder, f"{name}/{layout.folder}", f"{name.upper()}/{layout.folder}"),
+            parts=tuple(_names(part) for part in layout.train + layout.test),
+            folders=(layout.folder, *tops),
+            tops=tops,
             archives=tuple(
                 f"{folder}{archive}{suffix}"
                 for suffix in (".tar.gz", ".tar")
-                for folder in ("", f"{name}/", f"{name.upper()}/")
+                for folder in ("", *(f"{top}/" for top in tops))
             ),
-            bare_if=f"{layout.folder}$",
+            bare_if=f"cifar[-_ ]?{layout.classes}(?![0-9])",
+            telling=True,
             downloads=(Download(f"{archive}.tar.gz", checksum, urls),),
         )
     )

@@ -45,6 +45,7 @@ register(
         title="scikit-learn's handwritten digits, 8x8",
         classes=10,
         shape=(1, 8, 8),
+        samples=1_442,
         read=_read,
         bundled=True,
     )

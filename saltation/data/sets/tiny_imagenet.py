@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from collections import defaultdict
@@ -19,7 +20,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from saltation.data.dataset import Split, checked_split
 from saltation.data.files import read_exactly, read_file
@@ -27,10 +28,14 @@ from saltation.data.registry import Download, Spec, register
 from saltation.errors import DataError
 
 _FOLDER = "tiny-imagenet-200"
+_TOPS = ("tiny_imagenet", "TinyImageNet", "tiny-imagenet")
 _CLASSES = 200
 _SHAPE = (3, 64, 64)
 _TEXT_LIMIT = 4 << 20
 _JPEG_LIMIT = 1 << 20
+# Images of a split, of which the official one has 100,000; and bytes of a list of 120,000 files.
+_MOST_IMAGES = 120_000
+_LIST_LIMIT = 24_000_000
 
 # What zipfile raises on a damaged, encrypted or unreadable archive.
 _ZIP_DAMAGE = (
@@ -38,7 +43,10 @@ _ZIP_DAMAGE = (
     *(EOFError, OSError, NotImplementedError, RuntimeError, ValueError),
 )
 # What Pillow raises on a damaged or oversized image.
-_JPEG_DAMAGE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+_JPEG_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, struct.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 
 
 class _Tree(Protocol):
@@ -62,14 +70,21 @@ class _Folder:
             raise DataError(f"{self.where / folder}: cannot be read ({error.strerror})") from error
 
     def read(self, name: str, limit: int) -> bytes:
-        return read_file(self.where / name, limit)
+        return bytes(read_file(self.where / name, limit))
 
 
 class _Zip:
     def __init__(self, where: Path) -> None:
         self.where = where
         try:
+            # Before zipfile makes an object of every entry that the list claims to have.
+            with where.open("rb") as file:
+                end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+            if end and end[5] > _LIST_LIMIT:
+                raise DataError(f"{where}: a list of files of {end[5]} bytes")
             self._archive = zipfile.ZipFile(where)
+        except DataError:
+            raise
         except _ZIP_DAMAGE as error:
             raise DataError(f"{where}: not a readable zip archive ({error})") from error
         self._names: dict[str, list[str]] = defaultdict(list)
@@ -144,6 +159,9 @@ def _test_files(tree: _Tree, wnids: list[str]) -> list[list[str]]:
 
 def _split(tree: _Tree, by_class: list[list[str]], limit: int | None) -> Split:
     """Decode images, one of each class in turn, so that the first n are balanced."""
+    count = sum(map(len, by_class))
+    if count > _MOST_IMAGES:
+        raise DataError(f"{tree.where}: {count} images in a split (at most {_MOST_IMAGES})")
     rounds = max(map(len, by_class))
     files = [
         (names[turn], label)
@@ -162,10 +180,14 @@ def _split(tree: _Tree, by_class: list[list[str]], limit: int | None) -> Split:
 def _decode(content: bytes, source: Path) -> np.ndarray:
     """A JPEG as uint8 [64, 64, 3]; the few grey ones get three equal channels."""
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            size = image.size
-            # The size stands in the header: nothing larger is ever decoded.
-            pixels = np.array(image.convert("RGB")) if size == _SHAPE[1:] else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+                size = image.size
+                # The size stands in the header: nothing larger is ever decoded.
+                pixels = np.array(image.convert("RGB")) if size == _SHAPE[1:] else None
+    except UnidentifiedImageError as error:
+        raise DataError(f"{source}: not a readable JPEG image") from error
     except _JPEG_DAMAGE as error:
         raise DataError(f"{source}: not a readable JPEG image ({error})") from error
     if pixels is None:
@@ -174,7 +196,7 @@ def _decode(content: bytes, source: Path) -> np.ndarray:
 
 
 def _read(where: Path, limit_train: int | None, limit_test: int | None) -> tuple[Split, Split]:
-    if not where.name.endswith(".zip"):
+    if not where.is_file():
         return _read_tree(_Folder(where), limit_train, limit_test)
     with closing(_Zip(where)) as tree:
         return _read_tree(tree, limit_train, limit_test)
@@ -192,13 +214,14 @@ register(
         title="Tiny ImageNet colour photographs, 64x64",
         classes=_CLASSES,
         shape=_SHAPE,
+        samples=100_000,
         read=_read,
-        parts=(("wnids.txt",), ("train",), ("val",)),
-        folders=(_FOLDER, f"tiny_imagenet/{_FOLDER}", f"TinyImageNet/{_FOLDER}"),
-        archives=tuple(
-            f"{folder}{_FOLDER}.zip" for folder in ("", "tiny_imagenet/", "TinyImageNet/")
-        ),
-        bare_if=f"{_FOLDER}$",
+        parts=(("wnids.txt",), ("train/",), ("val/",)),
+        folders=(_FOLDER, *_TOPS),
+        tops=(*_TOPS, _FOLDER),
+        archives=tuple(f"{folder}{_FOLDER}.zip" for folder in ("", *(f"{top}/" for top in _TOPS))),
+        bare_if="tiny[-_ ]?imagenet",
+        telling=True,
         downloads=(
             Download(
                 f"{_FOLDER}.zip",
