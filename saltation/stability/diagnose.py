@@ -49,8 +49,11 @@ class Diagnosis:
     chance : float
         The loss of a network that knows nothing, ln(classes); NaN where classes are not known.
     tangent, finite : Lyapunov or None
-        Exponents over time by both estimators; None where values were not finite, the second also
-        where the network cannot be taken through its input step by step with a copy of each sample.
+        Exponents over time by both estimators; None where values were not finite, or where they
+        cannot be had.
+    unmeasured : list of str
+        Why they cannot: the network is not taken through its input step by step, its precision is
+        too low.
     notes : list of Finding
         What is no fault: frozen weights, and looks that the trial contradicts.
     trial : Trial or None
@@ -66,6 +69,7 @@ class Diagnosis:
     chance: float
     tangent: Lyapunov | None
     finite: Lyapunov | None
+    unmeasured: list[str] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     trial: Trial | None = None
     untried: str = ""
@@ -96,6 +100,7 @@ class Diagnosis:
             lines[-1] += f"{float(self.tangent.exponent):+.3f} with the surrogate's derivative"
             if self.finite is not None:
                 lines[-1] += f", {float(self.finite.exponent):+.3f} between two trajectories"
+        lines += [f"not measured: {reason}" for reason in self.unmeasured]
         tried = f"trial: {self.trial}" if self.trial else f"no trial: {self.untried}"
         lines += ["", tried, ""]
         lines += [f"- {finding}" for finding in self.findings] or ["No fault was found."]
@@ -193,7 +198,7 @@ def _diagnose(
     health, weights, gradients = _gradients(whole.network, value, seen, called)
     number = float(value.detach())
     finite = math.isfinite(number) and all(one.finite for one in seen)
-    growth, exponents = _growth(whole, x, seed) if finite else ({}, None)
+    growth, exponents, unmeasured = _growth(whole, x, seed) if finite else ({}, None, [])
     layers = [
         one.layer(gradient, growth.get(one.port.name, math.nan))
         for one, gradient in zip(seen, gradients, strict=True)
@@ -217,7 +222,8 @@ def _diagnose(
             except Exception as error:  # of modules that take no other weights, of the user's loss
                 tried, untried = None, f"{type(error).__name__}: {error}".splitlines()[0]
     tangent, two = exponents or (None, None)
-    return Diagnosis(layers, health, found, number, chance, tangent, two, notes, tried, untried)
+    exponent = tangent, two, unmeasured
+    return Diagnosis(layers, health, found, number, chance, *exponent, notes, tried, untried)
 
 
 _NOT_FINITE = "values are not finite"
@@ -225,20 +231,27 @@ _NOT_FINITE = "values are not finite"
 
 def _growth(
     whole: Stepped, x: Tensor, seed: int
-) -> tuple[dict[str, float], tuple[Lyapunov, Lyapunov | None]]:
-    """Growth from layer to layer by name, and both exponents over time."""
+) -> tuple[dict[str, float], tuple[Lyapunov, Lyapunov | None] | None, list[str]]:
+    """Growth from layer to layer by name, both exponents over time, and why one is missing."""
+    reasons: list[str] = []
+
+    def measured(**options: Any) -> Lyapunov | None:
+        try:
+            return lyapunov(whole, x, seed=seed, **options)
+        except SaltationError as error:  # of a network, window or precision it cannot be had of
+            reasons.append(str(error))
+            return None
+
     with torch.no_grad():
         depth = depth_growth(whole, x, seed=seed)
         # Where more is handed on than states, a perturbation cannot be rescaled between steps.
-        one = "tangent" if whole.closed else "telescoped"
-        tangent = lyapunov(whole, x, estimator=one, seed=seed)
-        two = None
-        if whole.closed and whole.copies and not whole.whole:
-            # The first step of this one also counts how many components were perturbed.
-            later = int(tangent.horizon > 1)
-            two = lyapunov(whole, x, estimator="finite", transient=later, seed=seed)
+        tangent = measured(estimator="tangent" if whole.closed else "telescoped")
+        # The first step of two trajectories also counts how many components were perturbed.
+        later = int(tangent is not None and tangent.horizon > 1)
+        two = measured(estimator="finite", transient=later)
     growth = depth.growth.mean(1).exp().tolist()
-    return dict(zip(depth.layers[1:], growth, strict=True)), (tangent, two)
+    exponents = None if tangent is None else (tangent, two)
+    return dict(zip(depth.layers[1:], growth, strict=True)), exponents, reasons
 
 
 def _check(whole: Stepped, x: Any, trial: Any) -> None:

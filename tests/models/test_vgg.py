@@ -71,8 +71,9 @@ class Looped(nn.Module):
         noise, samples = torch.Generator().manual_seed(seed), len(x)
         _, shapes = self.step(x, [None] * len(self.convs))
         potentials = [
-            torch.cat([torch.zeros_like(v), eps * torch.randn(v.shape, generator=noise)])
+            torch.cat([torch.zeros_like(v), eps * drawn.to(v.dtype)])
             for v in shapes
+            for drawn in [torch.randn(v.shape, generator=noise, dtype=torch.float32)]
         ]
         growth = torch.zeros(samples)
         for _ in range(self.steps):
