@@ -36,6 +36,8 @@ from saltation.layers import (
     SpikeConv2d,
     SpikeLinear,
     SpikeStatistics,
+    SpikingBatchNorm1d,
+    SpikingBatchNorm2d,
     allow_other_numerics,
     watch,
 )
@@ -97,6 +99,8 @@ __all__ = [
     "SpikeConv2d",
     "SpikeLinear",
     "SpikeStatistics",
+    "SpikingBatchNorm1d",
+    "SpikingBatchNorm2d",
     "StabilityWarning",
     "TraceRSTDP",
     "UnitWarning",

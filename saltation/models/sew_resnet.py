@@ -158,7 +158,7 @@ def sew_resnet(
     surrogate : Surrogate or str, default ATan(2)
         The spike function of every neuron.
     batch_norm : str, default "all"
-        ``step``, ``all`` or ``tdbn``; see `spiking_vgg`. The authors' is ``all``.
+        ``step``, ``all``, ``tdbn`` or ``per_step``; see `spiking_vgg`. The authors' is ``all``.
     init : str, default "kaiming"
         ``kaiming``, ``scaled`` or ``truncated``; see `spiking_vgg`.
     **parameters
@@ -194,6 +194,7 @@ def sew_resnet(
     options = {
         "neuron": neuron,
         "batch_norm": batch_norm,
+        "steps": steps,
         "surrogate": surrogate,
         **completed(neuron, parameters, DEFAULTS),
     }

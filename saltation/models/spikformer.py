@@ -67,7 +67,7 @@ class SpikingSelfAttention(WithNumerics):
         self.query = ConvBlock(dim, dim, kernel=1, **options)
         self.key = ConvBlock(dim, dim, kernel=1, **options)
         self.value = ConvBlock(dim, dim, kernel=1, **options)
-        apart = ("neuron", "batch_norm", "v_threshold")
+        apart = ("neuron", "batch_norm", "steps", "v_threshold")
         own = {name: value for name, value in options.items() if name not in apart}
         self.attention = LAYERS[options["neuron"]](**own, v_threshold=attention_threshold)
         self.out = ConvBlock(dim, dim, kernel=1, bias=bias, **options)
@@ -211,7 +211,7 @@ def spikformer(
     attention_threshold : float, default 0.5
         ``v_threshold`` of the neurons behind the products.
     batch_norm : str, default "all"
-        ``step``, ``all`` or ``tdbn``; see `spiking_vgg`. The authors' is ``all``.
+        ``step``, ``all``, ``tdbn`` or ``per_step``; see `spiking_vgg`. The authors' is ``all``.
     bias : bool, default True
         Whether MLPs and what follows the attention have biases in front of normalisations.
     init : str, default "truncated"
@@ -258,6 +258,7 @@ def spikformer(
     options = {
         "neuron": neuron,
         "batch_norm": batch_norm,
+        "steps": steps,
         "surrogate": surrogate,
         **completed(neuron, parameters, DEFAULTS),
     }

@@ -106,7 +106,9 @@ def spiking_vgg(
         Whether batch normalisation takes the statistics of each ``step`` by itself, so that in
         training, too, steps can be run one after the other, or of ``all`` steps together, which is
         faster; ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021);
-        ``none`` leaves it out.
+        ``per_step`` is ``step`` with running statistics of every step apart, so that evaluation
+        normalises as training does; sequences are then of at most ``steps`` steps (BNTT, Kim &
+        Panda, 2021; see `SpikingBatchNorm2d`). ``none`` leaves it out.
     init : str, default "kaiming"
         ``kaiming``: convolutions normal with variance 2 / fan_out, readout Xavier uniform;
         ``scaled``: convolutions half as large, readout orthogonal with gain 1/2; ``truncated``:
@@ -151,14 +153,14 @@ def spiking_vgg(
     dropout = fraction("dropout", dropout)
     choose("init", init, INITS)
 
-    neurons = {"surrogate": surrogate, **completed(neuron, parameters, DEFAULTS)}
+    options = {"steps": steps, "surrogate": surrogate, **completed(neuron, parameters, DEFAULTS)}
     made = []
     fan_in = in_channels
     for stage in range(stages):
         fan_out = min(base_channels * 2**stage, MOST_CHANNELS)
         blocks = []
         for _ in range(blocks_per_stage):
-            blocks.append(ConvBlock(fan_in, fan_out, neuron, batch_norm, **neurons))
+            blocks.append(ConvBlock(fan_in, fan_out, neuron, batch_norm, **options))
             fan_in = fan_out
         made.append(nn.Sequential(*blocks, AvgPool(2)))
     network = SpikingVGG(
