@@ -42,6 +42,7 @@ from saltation.layers import (
     watch,
 )
 from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
+from saltation.losses import tet_loss
 from saltation.models import (
     sew_resnet,
     sew_resnet18,
@@ -132,6 +133,7 @@ __all__ = [
     "spiking_mlp",
     "spiking_vgg",
     "surrogate",
+    "tet_loss",
     "true_exponents",
     "watch",
 ]

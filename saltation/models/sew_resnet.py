@@ -108,6 +108,11 @@ class SEWResNet(ImageNetwork):
         logits: Tensor = self.readout(self.stages(self.stem(x)).mean((0, 3, 4)))
         return logits
 
+    def outputs(self, x: Tensor) -> Tensor:
+        """The readout of every step, ``[T, B, classes]``."""
+        outputs: Tensor = self.readout(self.stages(self.stem(x)).mean((3, 4)))
+        return outputs
+
 
 def sew_resnet(
     block: str,
@@ -123,6 +128,7 @@ def sew_resnet(
     surrogate: str | Surrogate | Smooth = ATan(2.0),
     batch_norm: str = "all",
     init: str = "kaiming",
+    per_step: bool = False,
     **parameters: Any,
 ) -> SEWResNet:
     """A spike-element-wise residual network of any depth and width (Fang et al., 2021).
@@ -161,6 +167,9 @@ def sew_resnet(
         ``step``, ``all``, ``tdbn`` or ``per_step``; see `spiking_vgg`. The authors' is ``all``.
     init : str, default "kaiming"
         ``kaiming``, ``scaled`` or ``truncated``; see `spiking_vgg`.
+    per_step : bool, default False
+        Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
+        are the mean; for `tet_loss`.
     **parameters
         Of every neuron layer: ``v_threshold``, ``tau``, ``backend``, ...
 
@@ -217,6 +226,7 @@ def sew_resnet(
         first, nn.Sequential(*stages), nn.Linear(fan_in, classes), in_channels, steps
     )
     network.apply(INITS[init])
+    network.per_step = per_step
     return network
 
 

@@ -147,10 +147,18 @@ class Spikformer(ImageNetwork):
 
     def logits(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to logits ``[B, classes]``."""
-        patches = self.stem(x)
-        features = self.encoders(patches + self.position(patches))
-        logits: Tensor = self.readout(features.mean((0, 3, 4)))
+        logits: Tensor = self.readout(self._features(x).mean((0, 3, 4)))
         return logits
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """The readout of every step, ``[T, B, classes]``."""
+        outputs: Tensor = self.readout(self._features(x).mean((3, 4)))
+        return outputs
+
+    def _features(self, x: Tensor) -> Tensor:
+        patches = self.stem(x)
+        features: Tensor = self.encoders(patches + self.position(patches))
+        return features
 
 
 def spikformer(
@@ -170,6 +178,7 @@ def spikformer(
     batch_norm: str = "all",
     bias: bool = True,
     init: str = "truncated",
+    per_step: bool = False,
     **parameters: Any,
 ) -> Spikformer:
     """Spikformer-``depth``-``width`` (Zhou et al., 2023); as it stands, 4-384 for CIFAR.
@@ -216,6 +225,9 @@ def spikformer(
         Whether MLPs and what follows the attention have biases in front of normalisations.
     init : str, default "truncated"
         ``truncated``, ``kaiming`` or ``scaled``; see `spiking_vgg`.
+    per_step : bool, default False
+        Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
+        are the mean; for `tet_loss`.
     **parameters
         Of every neuron layer: ``v_threshold`` (not of those behind the products), ``tau``, ...
 
@@ -289,6 +301,7 @@ def spikformer(
         (in_channels, size, size),
     )
     network.apply(INITS[init])
+    network.per_step = per_step
     return network
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, fraction
@@ -57,6 +58,13 @@ class SpikingVGG(ImageNetwork):
         logits: Tensor = self.readout(self.dropout(self.stages(x).sum(0).flatten(1)))
         return logits
 
+    def outputs(self, x: Tensor) -> Tensor:
+        """``W dropout(T s[t]) + b`` of every step, the same spikes being dropped in all of them."""
+        spikes: Tensor = self.stages(x).flatten(2)
+        kept = self.dropout(torch.ones_like(spikes[0]))
+        outputs: Tensor = self.readout(len(spikes) * spikes * kept)
+        return outputs
+
 
 def spiking_vgg(
     in_channels: int,
@@ -72,6 +80,7 @@ def spiking_vgg(
     dropout: float = 0.25,
     batch_norm: str = "step",
     init: str = "kaiming",
+    per_step: bool = False,
     **parameters: Any,
 ) -> SpikingVGG:
     """Stages of convolutions and neurons, and a linear readout of the summed spikes.
@@ -115,6 +124,9 @@ def spiking_vgg(
         normal with deviation 0.02. Behind batch normalisation the size of a convolution's weights
         does not change what the network computes in training, but gradients are inverse to it.
         Biases are 0.
+    per_step : bool, default False
+        Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
+        are the mean; for `tet_loss`.
     **parameters
         Of every neuron layer: ``v_threshold``, ``tau``, ``backend``, ...
 
@@ -171,6 +183,7 @@ def spiking_vgg(
         (in_channels, size, size),
     )
     network.apply(INITS[init])
+    network.per_step = per_step
     return network
 
 
