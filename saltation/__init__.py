@@ -44,6 +44,11 @@ from saltation.layers import (
 from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
 from saltation.losses import tet_loss
 from saltation.models import (
+    ms_resnet,
+    ms_resnet18,
+    ms_resnet34,
+    ms_resnet104,
+    ms_resnet_cifar,
     sew_resnet,
     sew_resnet18,
     sew_resnet34,
@@ -120,6 +125,11 @@ __all__ = [
     "load",
     "lyapunov",
     "lyapunov_map",
+    "ms_resnet",
+    "ms_resnet18",
+    "ms_resnet34",
+    "ms_resnet104",
+    "ms_resnet_cifar",
     "poisson",
     "set_depth_growth",
     "set_lyapunov",
