@@ -22,7 +22,7 @@ from saltation.errors import SaltationError, choose
 from saltation.layers import LAYERS, SpikeConv2d
 from saltation.models.blocks import AvgPool, at_every_step, normalisation
 from saltation.models.image import ImageNetwork
-from saltation.models.init import INITS
+from saltation.models.init import INITS, initialise
 from saltation.models.options import check_counts, completed
 from saltation.models.sew_resnet import counts_of
 from saltation.surrogate import Rectangle, Smooth, Surrogate
@@ -276,7 +276,7 @@ def ms_resnet(
         in_channels,
         steps,
     )
-    network.apply(INITS[init])
+    initialise(network, init, steps)
     network.per_step = per_step
     return network
 

@@ -23,7 +23,7 @@ from saltation.errors import SaltationError, choose, count, entries, shown
 from saltation.layers import WithNumerics
 from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
-from saltation.models.init import INITS
+from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
 from saltation.surrogate import ATan, Smooth, Surrogate
 
@@ -166,7 +166,7 @@ def sew_resnet(
     batch_norm : str, default "all"
         ``step``, ``all``, ``tdbn`` or ``per_step``; see `spiking_vgg`. The authors' is ``all``.
     init : str, default "kaiming"
-        ``kaiming``, ``scaled`` or ``truncated``; see `spiking_vgg`.
+        See `spiking_vgg`.
     per_step : bool, default False
         Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
         are the mean; for `tet_loss`.
@@ -225,7 +225,7 @@ def sew_resnet(
     network = SEWResNet(
         first, nn.Sequential(*stages), nn.Linear(fan_in, classes), in_channels, steps
     )
-    network.apply(INITS[init])
+    initialise(network, init, steps)
     network.per_step = per_step
     return network
 

@@ -21,7 +21,7 @@ from saltation.errors import SaltationError, choose, count, flag
 from saltation.layers import LAYERS, WithNumerics
 from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
-from saltation.models.init import INITS
+from saltation.models.init import INITS, initialise
 from saltation.models.options import completed, counts_of_options
 from saltation.surrogate import Sigmoid, Smooth, Surrogate
 
@@ -224,7 +224,7 @@ def spikformer(
     bias : bool, default True
         Whether MLPs and what follows the attention have biases in front of normalisations.
     init : str, default "truncated"
-        ``truncated``, ``kaiming`` or ``scaled``; see `spiking_vgg`.
+        See `spiking_vgg`.
     per_step : bool, default False
         Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
         are the mean; for `tet_loss`.
@@ -300,7 +300,7 @@ def spikformer(
         steps,
         (in_channels, size, size),
     )
-    network.apply(INITS[init])
+    initialise(network, init, steps)
     network.per_step = per_step
     return network
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from saltation.errors import SaltationError, choose, fraction
 from saltation.models.blocks import AvgPool, ConvBlock
 from saltation.models.image import ImageNetwork
-from saltation.models.init import INITS
+from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
 from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 
@@ -121,9 +121,13 @@ def spiking_vgg(
     init : str, default "kaiming"
         ``kaiming``: convolutions normal with variance 2 / fan_out, readout Xavier uniform;
         ``scaled``: convolutions half as large, readout orthogonal with gain 1/2; ``truncated``:
-        normal with deviation 0.02. Behind batch normalisation the size of a convolution's weights
-        does not change what the network computes in training, but gradients are inverse to it.
-        Biases are 0.
+        normal with deviation 0.02; ``potential_gain``: ``kaiming`` times a factor with which
+        potentials spread as currents do without it; ``spike_aware``: variance by which layer after
+        layer fires at one rate (Micheli et al., 2024); ``fluctuation_driven``: potentials fluctuate
+        with a deviation of the threshold (Rossbroich et al., 2022). Behind batch normalisation the
+        size of a convolution's weights does not change what the network computes in training, but
+        gradients are inverse to it: the last three set the normalisation's factors there. Biases
+        are 0.
     per_step : bool, default False
         Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
         are the mean; for `tet_loss`.
@@ -182,7 +186,7 @@ def spiking_vgg(
         steps,
         (in_channels, size, size),
     )
-    network.apply(INITS[init])
+    initialise(network, init, steps)
     network.per_step = per_step
     return network
 
