@@ -102,8 +102,8 @@ DEEP = {
 }
 
 
-# Their memory is longer than the input, so that independent spikes, which average out, drive layer 1
-# a quarter less than spikes that come again drive those behind it.
+# Their memory is longer than the input: independent spikes average out, and drive layer 1 a quarter
+# less than spikes that come again drive those behind it.
 LONG = ("slow", "integrate and fire")
 
 
