@@ -63,8 +63,10 @@ from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES, get_scheme
 from saltation.stability import (
     PENALTIES,
+    REMEDIES,
     Lyapunov,
     LyapunovPenalty,
+    cure,
     depth_growth,
     diagnose,
     flow,
@@ -85,6 +87,7 @@ __all__ = [
     "LIF",
     "NEURONS",
     "PENALTIES",
+    "REMEDIES",
     "RSTDP",
     "SCHEMES",
     "ConfigError",
@@ -115,6 +118,7 @@ __all__ = [
     "adapt",
     "allow_other_numerics",
     "common_times",
+    "cure",
     "depth_growth",
     "diagnose",
     "direct",

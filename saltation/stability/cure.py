@@ -1,0 +1,461 @@
+"""From the diagnosis to the cure: remedies tried on copies, and those kept that help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from saltation.encoding import direct
+from saltation.errors import SaltationError, positive
+from saltation.layers.stepping import Stepped, undisturbed
+from saltation.stability.diagnose import Loss, _cross_entropy, diagnose
+from saltation.stability.remedies import (
+    FluctuationDriven,
+    GrowthOverDepth,
+    Homeostasis,
+    PotentialGain,
+    RelayStart,
+    Remedy,
+    SpikeAwareVariance,
+    StatisticsOfAllSteps,
+    StatisticsPerStep,
+    SurrogateWidth,
+    Treatment,
+)
+from saltation.stability.remedies.passes import adapted, copied, output
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Remedies of one group are for one cause: each is tried on the same network, and the best is kept.
+GROUPS: dict[str, tuple[Remedy, ...]] = {
+    "surrogate": (SurrogateWidth(0.3), SurrogateWidth(0.6), SurrogateWidth(1.2)),
+    "statistics": (StatisticsPerStep(), StatisticsOfAllSteps()),
+    "activity": (Homeostasis(), SpikeAwareVariance(), FluctuationDriven(), PotentialGain()),
+    "start": (RelayStart(),),
+    "growth": (GrowthOverDepth(),),
+}
+
+# A remedy helps where the loss falls by this share of chance's. Trials are the same but for it.
+_HELPS = 0.02
+# Where a trial ends below this share of chance, the network learns.
+_LEARNS = 0.9
+# Evaluation and training disagree where their losses differ by this share of chance.
+_DISAGREES = 0.1
+# Losses of networks that are worse than chance count as little more than chance: how wrong one is
+# that has learnt nothing says nothing.
+_WORST = 1.1
+# Samples that are diagnosed and treated with, and learning rates that are tried if nothing learns.
+_SAMPLES, _FACTORS = 64, (0.3, 0.1)
+
+
+class Outcome(NamedTuple):
+    """What a trial came to, on samples that were held out.
+
+    Attributes
+    ----------
+    loss
+        In evaluation mode.
+    batch_loss
+        With the statistics of the batch in normalisations, as in training.
+    accuracy
+        In evaluation mode, percent; NaN where the loss is the user's.
+    """
+
+    loss: float
+    batch_loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One remedy, tried.
+
+    Attributes
+    ----------
+    remedy : str
+        With its parameters.
+    group : str
+        Of remedies for one cause.
+    outcome : Outcome or None
+        Of the trial; None if it was refused.
+    kept : bool
+    why : str
+        Why it was refused, else empty.
+    """
+
+    remedy: str
+    group: str
+    outcome: Outcome | None
+    kept: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Cure:
+    """What `cure` found.
+
+    Attributes
+    ----------
+    network : Module
+        A copy of the network with the remedies that helped, untrained.
+    lr : float
+        The learning rate of the trials, or a smaller one with which alone the network learnt.
+    treatments : list of Treatment
+        What was changed, in this order.
+    attempts : list of Attempt
+        All that was tried.
+    findings : list of str
+        Kinds of what was wrong.
+    before, after : Outcome
+        Of the trials of the given and of the cured network.
+    chance : float
+        The loss of a network that knows nothing.
+    """
+
+    network: nn.Module
+    lr: float
+    treatments: list[Treatment]
+    attempts: list[Attempt]
+    findings: list[str]
+    before: Outcome
+    after: Outcome
+    chance: float
+    trial: str = field(default="")
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """What the trials came to, before and after; a row each measure."""
+        import pandas as pd  # slow to import
+
+        rows = {
+            "held-out loss": (self.before.loss, self.after.loss),
+            "with batch statistics": (self.before.batch_loss, self.after.batch_loss),
+            "held-out accuracy": (self.before.accuracy, self.after.accuracy),
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["before", "after"])
+
+    @property
+    def tried(self) -> pd.DataFrame:
+        """All attempts, a row each."""
+        import pandas as pd
+
+        rows = [
+            {
+                "remedy": one.remedy,
+                "loss": one.outcome.loss if one.outcome else math.nan,
+                "batch loss": one.outcome.batch_loss if one.outcome else math.nan,
+                "accuracy": one.outcome.accuracy if one.outcome else math.nan,
+                "": "kept" if one.kept else "refused" if one.why else "",
+            }
+            for one in self.attempts
+        ]
+        return pd.DataFrame(rows, columns=["remedy", "loss", "batch loss", "accuracy", ""])
+
+    def __str__(self) -> str:
+        wrong = ", ".join(self.findings) or "nothing"
+        lines = [f"found: {wrong} (chance: {self.chance:.3f}; {self.trial})"]
+        if self.attempts:
+            lines += [self.tried.to_string(index=False, float_format="{:.3f}".format), ""]
+        lines.append(self.table.to_string(float_format="{:.3f}".format))
+        kept = [one.remedy for one in self.attempts if one.kept]
+        lines += [
+            "",
+            f"kept: {', '.join(kept)}" if kept else "kept: nothing, the network is a copy",
+        ]
+        return "\n".join(lines)
+
+
+def cure(
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss: Loss | None = None,
+    lr: float = 3e-3,
+    steps: int = 60,
+    batch_size: int = 32,
+    batch_dim: int | None = None,
+    seed: int = 0,
+) -> Cure:
+    """Find what keeps a spiking network from learning, and mend it in a copy.
+
+    `diagnose` names what is wrong, and a trial shows whether the network learns: some steps of Adam
+    on three quarters of the batch, then the loss on the rest, in evaluation mode and with the
+    statistics of the batch. Remedies that answer the findings are then applied to copies, cause by
+    cause, and go through the same trial, with the same order of samples. Of each cause the best is
+    kept if it helps: if the loss, of both modes together, falls by 2 % of chance's. Where something
+    was kept, those that did not help before are tried again on top of it. A network without a
+    finding that learns is left alone.
+
+    Parameters
+    ----------
+    network : Module
+        Of saltation, snnTorch or SpikingJelly, as for `diagnose`; it is left as it was.
+    x : Tensor
+        A batch of its input, ``[T, B, ...]`` (or what `adapt` says), of some hundred samples: a
+        trial must be able to learn from them.
+    y : Tensor, [B]
+        Labels.
+    loss : callable, optional
+        ``(output, y) -> scalar``; default: as of `diagnose`.
+    lr : float, default 3e-3
+        Learning rate of the trials.
+    steps : int, default 60
+        Steps of a trial.
+    batch_size : int, default 32
+        Samples of a step, at most.
+    batch_dim : int, optional
+        See `adapt`.
+    seed : int
+        Of the split, the order of samples and dropout.
+
+    Returns
+    -------
+    Cure
+        ``cure(...).network`` is the mended copy, untrained; it prints as a table of what was tried.
+
+    Raises
+    ------
+    SaltationError
+        If the network's neurons are not known, the batch has fewer than 16 samples, or a number is
+        out of range.
+
+    Examples
+    --------
+    >>> found = st.cure(net, st.direct(images, 4), labels)
+    >>> print(found)
+    >>> net = found.network
+    """
+    positive("lr", lr)
+    for name, count in (("steps", steps), ("batch_size", batch_size)):
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise SaltationError(f"{name} must be a positive integer, got {count!r}")
+    trials = _Trials(network, x, y, loss, lr, steps, batch_size, batch_dim, seed)
+    search = _Search(trials, copied(network))
+    search.run()
+    return Cure(
+        search.network,
+        search.lr,
+        search.treatments,
+        search.attempts,
+        search.findings,
+        search.first,
+        search.best,
+        trials.chance,
+        f"trials of {steps} steps of Adam, learning rate {lr:g}",
+    )
+
+
+class _Search:
+    """The network as it is so far, and what was tried."""
+
+    def __init__(self, trials: _Trials, network: nn.Module) -> None:
+        self.trials = trials
+        self.network = network
+        self.lr = trials.lr
+        self.treatments: list[Treatment] = []
+        self.attempts: list[Attempt] = []
+        self.findings: list[str] = []
+        self.first = self.best = trials.of(network)
+
+    def run(self) -> None:
+        """Try remedies, group by group, until a round keeps none."""
+        open_groups = list(GROUPS)
+        self._find()
+        kept = True
+        while kept and open_groups:
+            kept = False
+            for group in self._ordered(open_groups):
+                if self._try(group):
+                    kept = True
+                    open_groups.remove(group)
+                    self._find()
+        if not self._learns():
+            self._slower()
+
+    def _learns(self) -> bool:
+        return max(self.best.loss, self.best.batch_loss) < _LEARNS * self.trials.chance
+
+    def _find(self) -> None:
+        """Add what is wrong with the network as it is now."""
+        kinds = self.trials.findings(self.network)
+        if not self._learns():
+            kinds.append("does not learn")
+        if self.best.loss - self.best.batch_loss > _DISAGREES * self.trials.chance:
+            kinds.append("modes disagree")
+        self.findings += [kind for kind in dict.fromkeys(kinds) if kind not in self.findings]
+
+    def _ordered(self, groups: Sequence[str]) -> list[str]:
+        """Silent and saturated layers first, for nothing else helps them."""
+        if {"silent", "saturated", "dead"} & set(self.findings):
+            return sorted(groups, key=lambda group: group != "activity")
+        return list(groups)
+
+    def _answers(self, remedy: Remedy) -> bool:
+        return "does not learn" in self.findings or bool(set(remedy.answers) & set(self.findings))
+
+    def _try(self, group: str) -> bool:
+        """Try the remedies of a group on copies; whether one was kept."""
+        tried: list[tuple[float, int, nn.Module, Treatment, Outcome]] = []
+        for remedy in GROUPS[group]:
+            if not self._answers(remedy):
+                continue
+            twin = copied(self.network)
+            try:
+                treatment = remedy.apply(self.trials.adapted(twin), self.trials.sample)
+                outcome = self.trials.of(twin)
+            except SaltationError as error:
+                self.attempts.append(Attempt(_told(remedy), group, None, False, str(error)))
+                continue
+            self.attempts.append(Attempt(_told(remedy), group, outcome, False))
+            score = self.trials.score(outcome)
+            tried.append((score, len(self.attempts) - 1, twin, treatment, outcome))
+        if not tried:
+            return False
+        score, place, best, treatment, outcome = min(tried, key=lambda one: one[0])
+        if self.trials.score(self.best) - score <= _HELPS * self.trials.chance:
+            return False
+        self.attempts[place] = replace(self.attempts[place], kept=True)
+        self.network, self.best = best, outcome
+        self.treatments.append(treatment)
+        return True
+
+    def _slower(self) -> None:
+        """Smaller learning rates, where nothing else made the network learn."""
+        for factor in _FACTORS:
+            lr = self.trials.lr * factor
+            outcome = self.trials.of(self.network, lr)
+            gain = self.trials.score(self.best) - self.trials.score(outcome)
+            helps = gain > _HELPS * self.trials.chance
+            self.attempts.append(Attempt(f"learning rate {lr:g}", "lr", outcome, helps))
+            if helps:
+                self.best, self.lr = outcome, lr
+
+
+def _told(remedy: Remedy) -> str:
+    """The remedy with its parameters."""
+    values = ", ".join(f"{name}={value:g}" for name, value in vars(remedy).items())
+    return f"{remedy.name}({values})" if values else remedy.name
+
+
+class _Trials:
+    """The same short training for every network."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        loss: Loss | None,
+        lr: float,
+        steps: int,
+        batch_size: int,
+        batch_dim: int | None,
+        seed: int,
+    ) -> None:
+        self.lr, self._steps, self._seed = lr, steps, seed
+        self._loss: Callable[[Any, Tensor], Tensor] = loss or _cross_entropy
+        self._own_loss = loss is not None
+        self._batch_dim = adapted(network, batch_dim).batch_dim
+        self._given = batch_dim
+        if x.ndim <= self._batch_dim or y.ndim < 1 or x.shape[self._batch_dim] != len(y):
+            raise SaltationError(
+                f"x must have as many samples in dimension {self._batch_dim} as there are labels, "
+                f"got {list(x.shape)} and {list(y.shape)}"
+            )
+        if len(y) < 16:
+            raise SaltationError(
+                f"a cure needs at least 16 samples, to learn from some and be judged by others, "
+                f"got {len(y)}"
+            )
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed)).to(y.device)
+        held = len(y) // 4
+        self._held, self._learnt = order[:held], order[held:]
+        self._x, self._y = x, y
+        self._size = min(batch_size, len(self._learnt))
+        self.sample = self._samples(order[:_SAMPLES])
+        self._labels = y[order[:_SAMPLES]]
+        self.chance = self._chance(network)
+
+    def adapted(self, network: nn.Module) -> Stepped:
+        """The network as the adapters take it."""
+        return adapted(network, self._given)
+
+    def findings(self, network: nn.Module) -> list[str]:
+        """Kinds of what `diagnose` finds in the network as training sees it."""
+        twin = copied(network).train()
+        loss = self._loss if self._own_loss else None
+        found = diagnose(self.adapted(twin), self.sample, self._labels, loss=loss).findings
+        return [finding.kind for finding in found]
+
+    def of(self, network: nn.Module, lr: float | None = None) -> Outcome:
+        """What a copy of the network comes to."""
+        twin = copied(network).train()
+        whole = self.adapted(twin)
+        parameters = [p for p in twin.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(parameters, lr=lr or self.lr)
+        devices = [self._x.device] if self._x.is_cuda else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self._seed)
+            for part in self._batches():
+                value = self._loss(output(whole, self._samples(part)), self._y[part])
+                if not math.isfinite(float(value.detach())):
+                    return Outcome(math.inf, math.inf, math.nan)
+                optimizer.zero_grad()
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        with torch.no_grad():
+            with undisturbed(twin):
+                batch_loss, _ = self._judged(whole)
+            twin.eval()
+            loss, accuracy = self._judged(whole)
+        return Outcome(loss, batch_loss, accuracy)
+
+    def score(self, outcome: Outcome) -> float:
+        """Mean of both losses, which count as chance's where they are worse."""
+        worst = _WORST * self.chance
+        losses = [v if v < worst else worst for v in (outcome.loss, outcome.batch_loss)]
+        return sum(losses) / 2
+
+    def _judged(self, whole: Stepped) -> tuple[float, float]:
+        """Loss and accuracy on what was held out."""
+        y = self._y[self._held]
+        found = output(whole, self._samples(self._held))
+        value = float(self._loss(found, y))
+        if self._own_loss:
+            return value, math.nan
+        logits = found.mean(0) if found.ndim == 3 else found
+        return value, 100 * float((logits.argmax(1) == y).double().mean())
+
+    def _chance(self, network: nn.Module) -> float:
+        """ln(classes), or of another loss what the fresh network has."""
+        with torch.no_grad(), undisturbed(network):
+            twin = copied(network)
+            found = output(self.adapted(twin), self.sample)
+            if self._own_loss:
+                return abs(float(self._loss(found, self._labels)))
+            self._loss(found, self._labels)
+        return math.log(max(found.shape[-1], 2))
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Steps of the trial: the samples in random orders, one behind the other."""
+        noise = torch.Generator().manual_seed(self._seed + 1)
+        rest = self._learnt[:0]
+        for _ in range(self._steps):
+            if len(rest) < self._size:
+                order = torch.randperm(len(self._learnt), generator=noise)
+                rest = self._learnt[order.to(self._learnt.device)]
+            yield rest[: self._size]
+            rest = rest[self._size :]
+
+    def _samples(self, places: Tensor) -> Tensor:
+        """Those of the input; one that is the same at every step stays a view."""
+        if self._batch_dim == 1 and self._x.stride(0) == 0:
+            return direct(self._x[0].index_select(0, places), len(self._x))
+        return self._x.index_select(self._batch_dim, places)

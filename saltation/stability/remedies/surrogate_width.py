@@ -1,0 +1,62 @@
+"""A surrogate as wide as potentials spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from saltation.errors import positive
+from saltation.interop.parameters import set_width
+from saltation.layers.stepping import Stepped
+from saltation.stability.remedies.base import Remedy, Treatment
+from saltation.stability.remedies.measure import Measured, measure
+
+
+@dataclass(frozen=True)
+class SurrogateWidth(Remedy):
+    """Half-width of every layer's surrogate = c times the measured spread of its potentials.
+
+    With a narrower one hardly a potential is within its reach, so that gradients shrink from layer
+    to layer. Sources: Zenke & Vogels, "The remarkable robustness of surrogate gradient learning for
+    instilling complex function in spiking neural networks", Neural Computation, 2021; Lian et al.,
+    "Learnable surrogate gradient for direct training spiking neural networks", IJCAI 2023.
+
+    Parameters
+    ----------
+    c : float, default 0.6
+        Half-width in standard deviations of the potential.
+    """
+
+    c: float = 0.6
+
+    name: ClassVar[str] = "surrogate_width"
+    answers: ClassVar[tuple[str, ...]] = (
+        "steep surrogate",
+        "vanishing gradient",
+        "exploding gradient",
+        "chaotic",
+        "silent",
+        "little gradient",
+    )
+    what: ClassVar[str] = "sets each surrogate's half-width to c times the spread of potentials"
+    cost: ClassVar[str] = "one pass; nothing later"
+
+    def __post_init__(self) -> None:
+        positive("c", self.c)
+
+    def _apply(self, whole: Stepped, x: Tensor) -> Treatment:
+        layers = [layer for layer in measure(whole, x) if layer.spread > 0]
+        if not layers:
+            raise self.refused("the potentials of no layer spread")
+        before = {layer.name: layer.width / layer.spread for layer in layers}
+        changed = {layer.name: set_width(layer.port, self.c * layer.spread) for layer in layers}
+        after = {layer.name: _ratio(layer) for layer in layers}
+        measured = "half-width of the surrogate in standard deviations of the potential"
+        return Treatment(self.name, changed, measured, before, after)
+
+
+def _ratio(layer: Measured) -> float:
+    spike = layer.port.spike
+    return spike.width() / layer.spread if spike is not None else float("nan")
