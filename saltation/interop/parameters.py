@@ -25,6 +25,10 @@ _NEAR = 0.05
 def equations(port: Port) -> Neuron:
     """The model of a module's neurons, one for all of them.
 
+    Two of snnTorch's resets have no model here and are taken for the nearest: ``zero``, which also
+    drops the current of the step after a spike, for a hard one, and one without delay, which does
+    not happen twice in a row, for a soft one. Between spikes all equations are exact.
+
     Raises
     ------
     SaltationError
