@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from saltation.encoding import direct
 from saltation.errors import SaltationError, positive
@@ -188,10 +189,14 @@ def cure(
     `diagnose` names what is wrong, and a trial shows whether the network learns: some steps of Adam
     on three quarters of the batch, then the loss on the rest, in evaluation mode and with the
     statistics of the batch. Remedies that answer the findings are then applied to copies, cause by
-    cause, and go through the same trial, with the same order of samples. Of each cause the best is
-    kept if it helps: if the loss, of both modes together, falls by 2 % of chance's. Where something
-    was kept, those that did not help before are tried again on top of it. A network without a
-    finding that learns is left alone.
+    cause, and go through the same trial, with the same order of samples. Before it is evaluated the
+    running statistics of normalisations are taken again, for in a few steps they do not settle. Of
+    each cause the best is kept if it helps: if the loss, of both modes together, falls by 2 % of
+    chance's. Where something was kept, those that did not help before are tried again on top of it.
+    A network without a finding that learns is left alone.
+
+    To the findings of `diagnose` it adds two of its trial: ``does not learn``, and ``modes
+    disagree`` where the loss in evaluation mode is the larger by a tenth of chance's.
 
     Parameters
     ----------
@@ -265,17 +270,17 @@ class _Search:
         self.first = self.best = trials.of(network)
 
     def run(self) -> None:
-        """Try remedies, group by group, until a round keeps none."""
-        open_groups = list(GROUPS)
+        """Try remedies, group by group, until all were tried on the network as it is at the end."""
         self._find()
-        kept = True
-        while kept and open_groups:
-            kept = False
-            for group in self._ordered(open_groups):
-                if self._try(group):
-                    kept = True
-                    open_groups.remove(group)
-                    self._find()
+        waiting, treated = list(GROUPS), dict.fromkeys(GROUPS, -1)
+        while waiting:
+            group = self._ordered(waiting)[0]
+            waiting.remove(group)
+            treated[group] = len(self.treatments)  # when it was tried
+            if self._try(group):
+                treated.pop(group)
+                self._find()
+            waiting = waiting or [g for g, n in treated.items() if n < len(self.treatments)]
         if not self._learns():
             self._slower()
 
@@ -298,7 +303,10 @@ class _Search:
         return list(groups)
 
     def _answers(self, remedy: Remedy) -> bool:
-        return "does not learn" in self.findings or bool(set(remedy.answers) & set(self.findings))
+        """Whether it is for something that was found; where it is not known why a network does not
+        learn, every remedy is."""
+        unknown = self.findings == ["does not learn"]
+        return unknown or bool(set(remedy.answers) & set(self.findings))
 
     def _try(self, group: str) -> bool:
         """Try the remedies of a group on copies; whether one was kept."""
@@ -413,9 +421,21 @@ class _Trials:
         with torch.no_grad():
             with undisturbed(twin):
                 batch_loss, _ = self._judged(whole)
+            self._settle(whole)
             twin.eval()
             loss, accuracy = self._judged(whole)
         return Outcome(loss, batch_loss, accuracy)
+
+    def _settle(self, whole: Stepped) -> None:
+        """Running statistics of the weights as they are: after so few steps those of training are
+        still on their way."""
+        norms = [m for m in whole.network.modules() if isinstance(m, _BatchNorm)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        for part in torch.split(self._learnt, self._size) if norms else ():
+            if len(part) == self._size:
+                output(whole, self._samples(part))
 
     def score(self, outcome: Outcome) -> float:
         """Mean of both losses, which count as chance's where they are worse."""

@@ -35,7 +35,12 @@ class RelayStart(Remedy):
     noise: float = 0.2
 
     name: ClassVar[str] = "relay_start"
-    answers: ClassVar[tuple[str, ...]] = ("vanishing gradient", "exploding gradient", "silent")
+    answers: ClassVar[tuple[str, ...]] = (
+        "does not learn",
+        "vanishing gradient",
+        "exploding gradient",
+        "silent",
+    )
     what: ClassVar[str] = "lets layers that keep the shape begin near the identity"
     cost: ClassVar[str] = "two passes; nothing later"
 

@@ -90,7 +90,7 @@ def _of_a_step(call: _Call) -> bool:
 
 
 class _Statistics(Remedy):
-    answers: ClassVar[tuple[str, ...]] = ("modes disagree", "vanishing gradient", "steep surrogate")
+    answers: ClassVar[tuple[str, ...]] = ("modes disagree", "does not learn")
 
     def _disagreement(self, whole: Stepped, x: Tensor) -> dict[str, float]:
         """By layer, the rate in evaluation less that in training, with running statistics of x."""

@@ -39,6 +39,7 @@ class SurrogateWidth(Remedy):
         "chaotic",
         "silent",
         "little gradient",
+        "does not learn",
     )
     what: ClassVar[str] = "sets each surrogate's half-width to c times the spread of potentials"
     cost: ClassVar[str] = "one pass; nothing later"
