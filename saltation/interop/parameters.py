@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saltation.errors import SaltationError, positive
+from saltation.errors import SaltationError, choose, positive
 from saltation.kernels import dispatch
 from saltation.layers.neuron import SpikingLayer
 from saltation.layers.recurrent import Recurrent
-from saltation.layers.stepping import LayerPort, Port, SeenSpike
 from saltation.neurons import LIFNeuron, Neuron
-from saltation.surrogate import FastSigmoid, Surrogate
+from saltation.stepping import LayerPort, Port, SeenSpike
+from saltation.surrogate import FastSigmoid, Sigmoid, Surrogate
 
 # How near a surrogate must come to the width that was asked for; widths are measured to 2.3 %.
 _NEAR = 0.05
+FAMILIES = ("same", "sigmoid")
 
 
 def equations(port: Port) -> Neuron:
@@ -89,11 +90,19 @@ def _number(port: Port, value: Any) -> float:
     return float(value)
 
 
-def set_width(port: Port, width: float) -> str:
+def set_width(port: Port, width: float, family: str = "same") -> str:
     """Give a module's surrogate another half-width: the same function with another slope.
 
-    A surrogate of snnTorch that has no slope, and none of saltation that could be one, becomes
-    saltation's `FastSigmoid`.
+    A surrogate of snnTorch that has no slope becomes saltation's `FastSigmoid`.
+
+    Parameters
+    ----------
+    port
+        The module.
+    width
+        Distance from threshold at which the derivative has half its peak.
+    family
+        ``same``, or ``sigmoid``: the derivative of a logistic function, in SpikingJelly its own.
 
     Returns
     -------
@@ -105,23 +114,34 @@ def set_width(port: Port, width: float) -> str:
         If the module has none, or one whose width cannot be set; it is then as it was.
     """
     positive("width", width)
+    choose("family", family, FAMILIES)
     if port.spike is None:
         raise SaltationError(f"'{port.name}' has no surrogate")
     factor = port.spike.width() / width
     if not (math.isfinite(factor) and factor > 0):
         raise SaltationError(f"the surrogate of '{port.name}' has no width that could be scaled")
     module: Any = port.module
+    sigmoid = Sigmoid(math.acosh(3) / width)
     if isinstance(port, LayerPort):
         layer = _layer(port)
-        own = _of_saltation(port, layer.surrogate, factor, width)
+        own: Surrogate = sigmoid
+        if family == "same" or not isinstance(layer.surrogate, Surrogate):
+            own = _of_saltation(port, layer.surrogate, factor, width)
         layer.surrogate = port.spike.function = own
         layer._key = dispatch.operator_key(layer.neuron, own)
         return str(own)
     if hasattr(module, "surrogate_function"):
-        made = _of_spikingjelly(port, module.surrogate_function, factor, width)
+        if family == "sigmoid":
+            from spikingjelly.activation_based import surrogate  # type: ignore[import-untyped]
+
+            made = surrogate.Sigmoid(alpha=sigmoid.alpha)
+        else:
+            made = _of_spikingjelly(port, module.surrogate_function, factor, width)
         module.surrogate_function = port.spike.function = made
         return f"{type(made).__name__}(alpha={made.alpha:.4g})"
-    function, text = _of_snntorch(module.spike_grad, factor, width)
+    function, text = sigmoid, f"saltation's {sigmoid}"
+    if family == "same":
+        function, text = _of_snntorch(module.spike_grad, factor, width)
     module.spike_grad = port.spike.function = function
     return text
 

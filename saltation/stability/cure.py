@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saltation.encoding import direct
 from saltation.errors import SaltationError, positive
-from saltation.layers.stepping import Stepped, undisturbed
+from saltation.interop import adapt
 from saltation.stability.diagnose import Loss, _cross_entropy, diagnose
 from saltation.stability.remedies import (
     FluctuationDriven,
@@ -28,14 +28,21 @@ from saltation.stability.remedies import (
     SurrogateWidth,
     Treatment,
 )
-from saltation.stability.remedies.passes import adapted, copied, output
+from saltation.stability.remedies.passes import copied, output, twin_of
+from saltation.stability.taken import taken
+from saltation.stepping import Stepped, undisturbed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Remedies of one group are for one cause: each is tried on the same network, and the best is kept.
 GROUPS: dict[str, tuple[Remedy, ...]] = {
-    "surrogate": (SurrogateWidth(0.3), SurrogateWidth(0.6), SurrogateWidth(1.2)),
+    "surrogate": (
+        SurrogateWidth(0.3),
+        SurrogateWidth(0.6),
+        SurrogateWidth(1.2),
+        SurrogateWidth(0.6, "sigmoid"),
+    ),
     "statistics": (StatisticsPerStep(), StatisticsOfAllSteps()),
     "activity": (Homeostasis(), SpikeAwareVariance(), FluctuationDriven(), PotentialGain()),
     "start": (RelayStart(),),
@@ -173,7 +180,7 @@ class Cure:
 
 
 def cure(
-    network: nn.Module,
+    network: nn.Module | Stepped,
     x: Tensor,
     y: Tensor,
     *,
@@ -181,7 +188,6 @@ def cure(
     lr: float = 3e-3,
     steps: int = 60,
     batch_size: int = 32,
-    batch_dim: int | None = None,
     seed: int = 0,
 ) -> Cure:
     """Find what keeps a spiking network from learning, and mend it in a copy.
@@ -200,11 +206,11 @@ def cure(
 
     Parameters
     ----------
-    network : Module
+    network : Module or Stepped
         Of saltation, snnTorch or SpikingJelly, as for `diagnose`; it is left as it was.
     x : Tensor
-        A batch of its input, ``[T, B, ...]`` (or what `adapt` says), of some hundred samples: a
-        trial must be able to learn from them.
+        A batch of its input, as for `diagnose`, of some hundred samples: a trial must be able to
+        learn from them.
     y : Tensor, [B]
         Labels.
     loss : callable, optional
@@ -215,8 +221,6 @@ def cure(
         Steps of a trial.
     batch_size : int, default 32
         Samples of a step, at most.
-    batch_dim : int, optional
-        See `adapt`.
     seed : int
         Of the split, the order of samples and dropout.
 
@@ -233,7 +237,7 @@ def cure(
 
     Examples
     --------
-    >>> found = st.cure(net, st.direct(images, 4), labels)
+    >>> found = st.cure(net, images, labels)
     >>> print(found)
     >>> net = found.network
     """
@@ -241,8 +245,8 @@ def cure(
     for name, count in (("steps", steps), ("batch_size", batch_size)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise SaltationError(f"{name} must be a positive integer, got {count!r}")
-    trials = _Trials(network, x, y, loss, lr, steps, batch_size, batch_dim, seed)
-    search = _Search(trials, copied(network))
+    trials = _Trials(network, x, y, loss, lr, steps, batch_size, seed)
+    search = _Search(trials, copied(trials.whole.network))
     search.run()
     return Cure(
         search.network,
@@ -348,8 +352,14 @@ class _Search:
 
 def _told(remedy: Remedy) -> str:
     """The remedy with its parameters."""
-    values = ", ".join(f"{name}={value:g}" for name, value in vars(remedy).items())
+    values = ", ".join(f"{name}={value}" for name, value in vars(remedy).items() if value != "same")
     return f"{remedy.name}({values})" if values else remedy.name
+
+
+def _logits(found: Any) -> Tensor:
+    """``[B, classes]`` from an output that the default loss takes."""
+    logits: Tensor = found[0] if isinstance(found, tuple) else found
+    return logits.mean(0) if logits.ndim == 3 else logits
 
 
 class _Trials:
@@ -357,22 +367,22 @@ class _Trials:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | Stepped,
         x: Tensor,
         y: Tensor,
         loss: Loss | None,
         lr: float,
         steps: int,
         batch_size: int,
-        batch_dim: int | None,
         seed: int,
     ) -> None:
         self.lr, self._steps, self._seed = lr, steps, seed
         self._loss: Callable[[Any, Tensor], Tensor] = loss or _cross_entropy
         self._own_loss = loss is not None
-        self._batch_dim = adapted(network, batch_dim).batch_dim
-        self._given = batch_dim
-        if x.ndim <= self._batch_dim or y.ndim < 1 or x.shape[self._batch_dim] != len(y):
+        self._given = network if isinstance(network, Stepped) else adapt(network)
+        self.whole, x = taken(self._given, x)
+        self._batch_dim: int = self.whole.batch_dim  # type: ignore[assignment]
+        if y.ndim < 1 or x.shape[self._batch_dim] != len(y):
             raise SaltationError(
                 f"x must have as many samples in dimension {self._batch_dim} as there are labels, "
                 f"got {list(x.shape)} and {list(y.shape)}"
@@ -389,11 +399,11 @@ class _Trials:
         self._size = min(batch_size, len(self._learnt))
         self.sample = self._samples(order[:_SAMPLES])
         self._labels = y[order[:_SAMPLES]]
-        self.chance = self._chance(network)
+        self.chance = self._chance()
 
     def adapted(self, network: nn.Module) -> Stepped:
-        """The network as the adapters take it."""
-        return adapted(network, self._given)
+        """The network as the adapters take it; how it takes its input is found out anew."""
+        return replace(self._given, network=network, ports=adapt(network).ports)
 
     def findings(self, network: nn.Module) -> list[str]:
         """Kinds of what `diagnose` finds in the network as training sees it."""
@@ -404,8 +414,8 @@ class _Trials:
 
     def of(self, network: nn.Module, lr: float | None = None) -> Outcome:
         """What a copy of the network comes to."""
-        twin = copied(network).train()
-        whole = self.adapted(twin)
+        whole = twin_of(self.whole, network)
+        twin = whole.network.train()
         parameters = [p for p in twin.parameters() if p.requires_grad]
         optimizer = torch.optim.Adam(parameters, lr=lr or self.lr)
         devices = [self._x.device] if self._x.is_cuda else []
@@ -450,18 +460,16 @@ class _Trials:
         value = float(self._loss(found, y))
         if self._own_loss:
             return value, math.nan
-        logits = found.mean(0) if found.ndim == 3 else found
+        logits = _logits(found)
         return value, 100 * float((logits.argmax(1) == y).double().mean())
 
-    def _chance(self, network: nn.Module) -> float:
+    def _chance(self) -> float:
         """ln(classes), or of another loss what the fresh network has."""
-        with torch.no_grad(), undisturbed(network):
-            twin = copied(network)
-            found = output(self.adapted(twin), self.sample)
-            if self._own_loss:
-                return abs(float(self._loss(found, self._labels)))
-            self._loss(found, self._labels)
-        return math.log(max(found.shape[-1], 2))
+        twin = twin_of(self.whole)
+        with torch.no_grad(), undisturbed(twin.network):
+            found = output(twin, self.sample)
+            value = float(self._loss(found, self._labels))
+        return abs(value) if self._own_loss else math.log(max(_logits(found).shape[-1], 2))
 
     def _batches(self) -> Iterator[Tensor]:
         """Steps of the trial: the samples in random orders, one behind the other."""

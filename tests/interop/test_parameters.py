@@ -145,6 +145,21 @@ def test_widths_of_spikingjellys_surrogates(
     assert port(one).spike.width() == pytest.approx(width, rel=0.06)
 
 
+def test_a_sigmoid_in_place_of_another(snntorch: Any, spikingjelly: SpikingJelly) -> None:
+    """Of the width that was asked for, in every library."""
+    modules = (
+        st.LIF(surrogate="triangle"),
+        snntorch.Leaky(beta=0.9),
+        spikingjelly.neuron.IFNode(),
+    )
+    for module in modules:
+        told = set_width(port(module), 0.7, "sigmoid")
+        assert "Sigmoid(alpha=2.5" in told
+        assert port(module).spike.width() == pytest.approx(0.7, rel=0.03)
+    with pytest.raises(st.SaltationError, match="unknown family 'sigmoyd'; did you mean"):
+        set_width(port(st.LIF()), 0.7, "sigmoyd")
+
+
 def test_widths_that_cannot_be_set_are_refused(spikingjelly: SpikingJelly) -> None:
     """And the surrogate is then what it was."""
     rect = spikingjelly.surrogate.PiecewiseLeakyReLU()

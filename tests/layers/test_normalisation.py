@@ -187,7 +187,8 @@ def test_estimators_know_which_step_is_next(affine: str, training: bool) -> None
     assert [norm.begins for norm in (net[1], net[4])] == [0, 0]
     if not training:
         assert 0.05 < seen["whole"][0].mean() < 0.9
-        assert torch.equal(torch.cat(seen["steps"]).detach(), seen["whole"][0])
+        steps = [y for y in seen["steps"] if y.shape[:2] == (1, 16)]  # others are of probes
+        assert torch.equal(torch.cat(steps[-5:]).detach(), seen["whole"][0])
 
 
 BAD_CALLS: list[tuple[Any, str]] = [

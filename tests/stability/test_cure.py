@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 import saltation as st
 from saltation.stability.remedies.passes import copied, output
+from saltation.stability.taken import taken
 from tests.stability.remedies.networks import LIBRARIES, imported, linears
 
 DEEP = (20, 40, 40, 40)
@@ -64,7 +65,7 @@ def test_planted_faults_are_mended(library: str, fault: Any) -> None:
     network = planted(library, fault)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     random = torch.get_rng_state()
-    found = st.cure(network, x, y, steps=20, lr=0.01, batch_dim=1)
+    found = st.cure(network, x, y, steps=20, lr=0.01)
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(v, before[n]) for n, v in network.state_dict().items())
     assert found.treatments
@@ -166,7 +167,7 @@ def test_states_with_a_graph_are_copied() -> None:
     assert mem.grad_fn is not None
     twin = copied(network)
     assert network[1].mem is mem
-    whole = st.adapt(twin)
+    whole, _ = taken(twin, x)
     first = output(whole, x)
     assert torch.equal(first, output(whole, x))  # every pass begins at rest
     assert first.shape == (5, 120, 8)

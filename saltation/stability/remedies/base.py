@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from saltation.errors import SaltationError
 from saltation.interop import adapt
-from saltation.layers.stepping import Stepped
+from saltation.stability.taken import taken
+from saltation.stepping import Stepped
 
 REMEDIES: dict[str, type[Remedy]] = {}
 
@@ -99,9 +100,9 @@ class Remedy(ABC):
         SaltationError
             If it does not fit the network or would change nothing. The network is then as it was.
         """
-        whole = network if isinstance(network, Stepped) else adapt(network)
-        with as_trained(whole.network), whole_or_not(whole.network), torch.no_grad():
-            return self._apply(whole, x)
+        given = network if isinstance(network, Stepped) else adapt(network)
+        with as_trained(given.network), whole_or_not(given.network), torch.no_grad():
+            return self._apply(*taken(given, x))
 
     @abstractmethod
     def _apply(self, whole: Stepped, x: Tensor) -> Treatment:

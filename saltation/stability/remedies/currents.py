@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from saltation.errors import SaltationError
-from saltation.layers.stepping import Stepped
 from saltation.stability.drives import seen_drives
-from saltation.stability.remedies.measure import Measured, measure, run
+from saltation.stability.remedies.measure import Measured, measure
+from saltation.stepping import Session, Stepped
 
 # How near the mean square of currents comes to its target.
 _NEAR = 0.02
@@ -57,7 +57,7 @@ def drives_of(whole: Stepped, x: Tensor) -> dict[str, Drive]:
         If one weight drives several layers.
     """
     with seen_drives(whole) as seen:
-        run(whole, x)
+        Session(whole).native(x)
     owners = {id(m.weight): m for m in whole.network.modules() if hasattr(m, "weight")}
     return {
         name: Drive(owners[id(weight)])

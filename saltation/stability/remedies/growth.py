@@ -8,10 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from saltation.errors import SaltationError
-from saltation.layers.stepping import Stepped
 from saltation.stability.depth import depth_growth
 from saltation.stability.remedies.base import Remedy, Treatment
 from saltation.stability.set_depth import set_depth_growth
+from saltation.stepping import Stepped
 
 
 @dataclass(frozen=True)

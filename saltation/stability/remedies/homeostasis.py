@@ -8,10 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from saltation.errors import SaltationError
-from saltation.layers.stepping import Stepped
 from saltation.stability.remedies.base import Remedy, Treatment
 from saltation.stability.remedies.currents import Drive, drives_of
 from saltation.stability.remedies.measure import measure
+from saltation.stepping import Stepped
 
 # Factors go from their inverse to so much, by halves of their logarithm.
 _LARGEST, _HALVINGS = 2.0**20, 20

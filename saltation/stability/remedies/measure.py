@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.layers.stepping import Port, SeenSpike, Session, State, Stepped, by_slices
+from saltation.stepping import Port, SeenSpike, Session, Stepped
 
 
 class Measured(NamedTuple):
@@ -45,31 +45,17 @@ class Measured(NamedTuple):
         return self.port.name
 
 
-class _AsItIs:
-    """The control of a session in which nothing is perturbed."""
-
-    def start(self, name: str, rest: State) -> State:
-        return rest
-
-    def advance(self, states: list[State]) -> list[State]:
-        return states
-
-
-def run(whole: Stepped, x: Tensor) -> None:
-    """Take the network through all steps, from rest; it is left as it was."""
-    session = Session(whole, _AsItIs())
-    if whole.at_once or whole.walk is by_slices:
-        session.run_at_once(x)
-    else:
-        session.run(x)
-
-
 class _Seen:
     def __init__(self, port: Port, spike: SeenSpike) -> None:
         self.port, self.spike = port, spike
         self.currents: list[Tensor] = []
         self.spikes: list[Tensor] = []
         self.potentials: list[Tensor] = []
+
+    def clear(self) -> None:
+        """Forget what was seen."""
+        for kept in (self.currents, self.spikes, self.potentials):
+            kept.clear()
 
     def before(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
         self.currents.append(arguments[0])
@@ -114,7 +100,12 @@ def measure(whole: Stepped, x: Tensor) -> list[Measured]:
             stack.callback(first.remove)
             stack.callback(one.port.module.register_forward_pre_hook(one.before).remove)
             stack.callback(one.port.module.register_forward_hook(one.after).remove)
-        run(whole, x)
+
+        def again() -> None:
+            for one in seen:
+                one.clear()
+
+        Session(whole).native(x, again)
     if not order:
         raise SaltationError("no layer of neurons with a spike function was called")
     found = [one.measured() for one in order]

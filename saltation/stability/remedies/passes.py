@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
 from saltation.interop import adapt
-from saltation.interop.adapting import by_steps
-from saltation.layers.stepping import Stepped, by_slices
+from saltation.stepping import Slices, Stepped, in_its_loop
 
 
 def output(whole: Stepped, x: Tensor) -> Any:
-    """What the network makes of ``x`` from rest: the first part of a tuple, stacked over time where
-    the network is called once a step.
+    """What the network makes of ``x`` from rest.
 
     Raises
     ------
     SaltationError
-        If the network is walked through its steps in another way.
+        If it is walked through its steps by a function that returns no output.
     """
+    walk = whole.walk
+    if walk is None or isinstance(walk, Slices):
+        walk = in_its_loop
     forget(whole)
     try:
-        if whole.at_once or whole.in_loop or whole.walk is by_slices:
-            return _first(whole.network(x))
-        if whole.walk is not by_steps:
-            raise SaltationError(
-                "a network with a walk of its own cannot be trained here: give the module itself"
-            )
-        return torch.stack([_first(whole.network(step)) for step in x.unbind(0)])
+        found = walk(whole.network, x, lambda: None)
     finally:
         forget(whole)
-
-
-def _first(out: Any) -> Any:
-    return out[0] if isinstance(out, tuple) else out
+    if found is None:
+        raise SaltationError(
+            "the walk returned no output: let it return what a loss is computed of"
+        )
+    return found
 
 
 def forget(whole: Stepped) -> None:
@@ -71,6 +67,7 @@ def copied(network: nn.Module) -> nn.Module:
             place[name] = value
 
 
-def adapted(network: nn.Module, batch_dim: int | None) -> Stepped:
-    """As `adapt`."""
-    return adapt(network, batch_dim=batch_dim)
+def twin_of(whole: Stepped, network: nn.Module | None = None) -> Stepped:
+    """A copy of the network, or of another like it, as the same adapters take it."""
+    twin = copied(whole.network if network is None else network)
+    return replace(whole, network=twin, ports=adapt(twin).ports)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
-from saltation.layers.stepping import Stepped
 from saltation.stability.remedies.base import Remedy, Treatment
 from saltation.stability.remedies.measure import measure
+from saltation.stepping import Stepped
 
 
 @dataclass(frozen=True)

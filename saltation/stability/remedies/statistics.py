@@ -11,16 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saltation.interop.adapting import by_steps
 from saltation.layers.normalisation import (
     SpikingBatchNorm,
     SpikingBatchNorm1d,
     SpikingBatchNorm2d,
 )
-from saltation.layers.stepping import Stepped
 from saltation.stability.remedies.base import Remedy, Treatment
-from saltation.stability.remedies.measure import measure, run
-from saltation.stability.remedies.passes import adapted, copied, output
+from saltation.stability.remedies.measure import measure
+from saltation.stability.remedies.passes import output, twin_of
+from saltation.stepping import Session, Stepped, by_steps
 
 
 class _OneByOne(SpikingBatchNorm):
@@ -80,7 +79,7 @@ def _calls(whole: Stepped, x: Tensor) -> list[_Call]:
                     lambda m, given: shapes.setdefault(m, []).append(given[0].shape)
                 )
                 stack.callback(hook.remove)
-        run(whole, x)
+        Session(whole).native(x)
     return [_Call(names[m], m, seen[0], len(seen)) for m, seen in shapes.items()]
 
 
@@ -94,7 +93,7 @@ class _Statistics(Remedy):
 
     def _disagreement(self, whole: Stepped, x: Tensor) -> dict[str, float]:
         """By layer, the rate in evaluation less that in training, with running statistics of x."""
-        twin = adapted(copied(whole.network), whole.batch_dim)
+        twin = twin_of(whole)
         norms = [m for m in twin.network.modules() if isinstance(m, _BatchNorm)]
         for norm in norms:
             norm.reset_running_stats()

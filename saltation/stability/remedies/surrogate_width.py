@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from saltation.errors import positive
-from saltation.interop.parameters import set_width
-from saltation.layers.stepping import Stepped
+from saltation.errors import choose, positive
+from saltation.interop.parameters import FAMILIES, set_width
 from saltation.stability.remedies.base import Remedy, Treatment
 from saltation.stability.remedies.measure import Measured, measure
+from saltation.stepping import Stepped
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,14 @@ class SurrogateWidth(Remedy):
     ----------
     c : float, default 0.6
         Half-width in standard deviations of the potential.
+    family : str, default "same"
+        ``same`` function with another slope, or ``sigmoid`` in its place: its derivative falls
+        exponentially, and that of a fast sigmoid or arc tangent as a square, so that neurons far
+        from threshold add up to much of the gradient.
     """
 
     c: float = 0.6
+    family: str = "same"
 
     name: ClassVar[str] = "surrogate_width"
     answers: ClassVar[tuple[str, ...]] = (
@@ -46,13 +51,17 @@ class SurrogateWidth(Remedy):
 
     def __post_init__(self) -> None:
         positive("c", self.c)
+        choose("family", self.family, FAMILIES)
 
     def _apply(self, whole: Stepped, x: Tensor) -> Treatment:
         layers = [layer for layer in measure(whole, x) if layer.spread > 0]
         if not layers:
             raise self.refused("the potentials of no layer spread")
         before = {layer.name: layer.width / layer.spread for layer in layers}
-        changed = {layer.name: set_width(layer.port, self.c * layer.spread) for layer in layers}
+        changed = {
+            layer.name: set_width(layer.port, self.c * layer.spread, self.family)
+            for layer in layers
+        }
         after = {layer.name: _ratio(layer) for layer in layers}
         measured = "half-width of the surrogate in standard deviations of the potential"
         return Treatment(self.name, changed, measured, before, after)

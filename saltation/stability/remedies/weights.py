@@ -12,10 +12,10 @@ from torch import Tensor
 from saltation.errors import SaltationError, positive
 from saltation.interop.parameters import equations
 from saltation.layers.sizes import balance, potential_gain, response
-from saltation.layers.stepping import Stepped
 from saltation.stability.remedies.base import Remedy, Treatment
 from saltation.stability.remedies.currents import Drive, bring_currents, drives_of
 from saltation.stability.remedies.measure import Measured, measure
+from saltation.stepping import Stepped
 
 _FINDINGS = ("silent", "dead", "saturated", "vanishing gradient", "exploding gradient")
 
