@@ -35,13 +35,14 @@ from saltation.stepping import Stepped, undisturbed
 if TYPE_CHECKING:
     import pandas as pd
 
-# Remedies of one group are for one cause: each is tried on the same network, and the best is kept.
+# Remedies of one group are for one cause: each is tried on the same network, and the best is kept,
+# of those that are as good the first.
 GROUPS: dict[str, tuple[Remedy, ...]] = {
     "surrogate": (
-        SurrogateWidth(0.3),
         SurrogateWidth(0.6),
-        SurrogateWidth(1.2),
         SurrogateWidth(0.6, "sigmoid"),
+        SurrogateWidth(1.2),
+        SurrogateWidth(0.3),
     ),
     "statistics": (StatisticsPerStep(), StatisticsOfAllSteps()),
     "activity": (Homeostasis(), SpikeAwareVariance(), FluctuationDriven(), PotentialGain()),
@@ -49,8 +50,9 @@ GROUPS: dict[str, tuple[Remedy, ...]] = {
     "growth": (GrowthOverDepth(),),
 }
 
-# A remedy helps where the loss falls by this share of chance's. Trials are the same but for it.
-_HELPS = 0.02
+# A remedy helps where the loss falls by this share of chance's, in trials that are the same but for
+# it. Those that differ by less than the other are as good.
+_HELPS, _AS_GOOD = 0.02, 0.01
 # Where a trial ends below this share of chance, the network learns.
 _LEARNS = 0.9
 # Evaluation and training disagree where their losses differ by this share of chance.
@@ -171,6 +173,8 @@ class Cure:
         if self.attempts:
             lines += [self.tried.to_string(index=False, float_format="{:.3f}".format), ""]
         lines.append(self.table.to_string(float_format="{:.3f}".format))
+        if self.after.loss - self.after.batch_loss > _DISAGREES * self.chance:
+            lines += ["", "evaluation still disagrees with training: trust no score of it yet"]
         kept = [one.remedy for one in self.attempts if one.kept]
         lines += [
             "",
@@ -197,9 +201,10 @@ def cure(
     statistics of the batch. Remedies that answer the findings are then applied to copies, cause by
     cause, and go through the same trial, with the same order of samples. Before it is evaluated the
     running statistics of normalisations are taken again, for in a few steps they do not settle. Of
-    each cause the best is kept if it helps: if the loss, of both modes together, falls by 2 % of
-    chance's. Where something was kept, those that did not help before are tried again on top of it.
-    A network without a finding that learns is left alone.
+    each cause the best is kept if it helps: if the loss with the statistics of the batch falls by
+    2 % of chance's, and for remedies of these statistics the mean of both losses. Where something
+    was kept, those that did not help before are tried again on top of it. A network without a
+    finding that learns is left alone.
 
     To the findings of `diagnose` it adds two of its trial: ``does not learn``, and ``modes
     disagree`` where the loss in evaluation mode is the larger by a tenth of chance's.
@@ -314,7 +319,7 @@ class _Search:
 
     def _try(self, group: str) -> bool:
         """Try the remedies of a group on copies; whether one was kept."""
-        tried: list[tuple[float, int, nn.Module, Treatment, Outcome]] = []
+        tried: list[tuple[int, nn.Module, Treatment, Outcome]] = []
         for remedy in GROUPS[group]:
             if not self._answers(remedy):
                 continue
@@ -325,16 +330,17 @@ class _Search:
             except SaltationError as error:
                 self.attempts.append(Attempt(_told(remedy), group, None, False, str(error)))
                 continue
+            tried.append((len(self.attempts), twin, treatment, outcome))
             self.attempts.append(Attempt(_told(remedy), group, outcome, False))
-            score = self.trials.score(outcome)
-            tried.append((score, len(self.attempts) - 1, twin, treatment, outcome))
         if not tried:
             return False
-        score, place, best, treatment, outcome = min(tried, key=lambda one: one[0])
-        if self.trials.score(self.best) - score <= _HELPS * self.trials.chance:
+        scores = [self.trials.score(one[-1], group) for one in tried]
+        chance, best = self.trials.chance, min(scores)
+        if self.trials.score(self.best, group) - best <= _HELPS * chance:
             return False
+        first = next(n for n, score in enumerate(scores) if score - best <= _AS_GOOD * chance)
+        place, self.network, treatment, self.best = tried[first]
         self.attempts[place] = replace(self.attempts[place], kept=True)
-        self.network, self.best = best, outcome
         self.treatments.append(treatment)
         return True
 
@@ -343,7 +349,7 @@ class _Search:
         for factor in _FACTORS:
             lr = self.trials.lr * factor
             outcome = self.trials.of(self.network, lr)
-            gain = self.trials.score(self.best) - self.trials.score(outcome)
+            gain = self.trials.score(self.best, "lr") - self.trials.score(outcome, "lr")
             helps = gain > _HELPS * self.trials.chance
             self.attempts.append(Attempt(f"learning rate {lr:g}", "lr", outcome, helps))
             if helps:
@@ -447,11 +453,15 @@ class _Trials:
             if len(part) == self._size:
                 output(whole, self._samples(part))
 
-    def score(self, outcome: Outcome) -> float:
-        """Mean of both losses, which count as chance's where they are worse."""
+    def score(self, outcome: Outcome, group: str) -> float:
+        """The loss by which remedies are judged, which counts as chance's where it is worse.
+
+        Where evaluation disagrees with training that is the statistics' fault: they are judged by
+        the mean of both losses, and all else by the loss with the statistics of the batch.
+        """
         worst = _WORST * self.chance
-        losses = [v if v < worst else worst for v in (outcome.loss, outcome.batch_loss)]
-        return sum(losses) / 2
+        both = [value if value < worst else worst for value in outcome[:2]]
+        return sum(both) / 2 if group == "statistics" else both[1]
 
     def _judged(self, whole: Stepped) -> tuple[float, float]:
         """Loss and accuracy on what was held out."""

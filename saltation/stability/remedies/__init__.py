@@ -1,6 +1,6 @@
 """Remedies: what makes a network learn, each named by the findings that it answers."""
 
-from saltation.stability.remedies.base import REMEDIES, Remedy, Treatment
+from saltation.stability.remedies.base import REMEDIES, Remedy, Treatment, remedies_for
 from saltation.stability.remedies.growth import GrowthOverDepth
 from saltation.stability.remedies.homeostasis import Homeostasis
 from saltation.stability.remedies.relay import RelayStart
@@ -25,4 +25,5 @@ __all__ = [
     "StatisticsPerStep",
     "SurrogateWidth",
     "Treatment",
+    "remedies_for",
 ]

@@ -113,6 +113,19 @@ class Remedy(ABC):
         return SaltationError(f"{self.name} was not applied: {why}. The network is as it was")
 
 
+def remedies_for(finding: str) -> list[str]:
+    """Names of the remedies that answer a kind of finding, the best first.
+
+    A remedy lists the findings it answers from the one that it is most for.
+    """
+    fitting = [
+        (cls.answers.index(finding), name)
+        for name, cls in REMEDIES.items()
+        if finding in cls.answers
+    ]
+    return [name for _, name in sorted(fitting, key=lambda one: one[0])]
+
+
 @contextmanager
 def as_trained(network: nn.Module) -> Iterator[None]:
     """Within the block the network is in training mode; afterwards each module in its own."""

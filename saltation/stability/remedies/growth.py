@@ -30,7 +30,7 @@ class GrowthOverDepth(Remedy):
     tolerance: float = 0.1
 
     name: ClassVar[str] = "depth_growth"
-    answers: ClassVar[tuple[str, ...]] = ("vanishing gradient", "exploding gradient")
+    answers: ClassVar[tuple[str, ...]] = ("exploding gradient", "vanishing gradient")
     what: ClassVar[str] = "scales weights until perturbations keep their size from layer to layer"
     cost: ClassVar[str] = "up to 50 passes with tangents; nothing later"
 

@@ -38,8 +38,8 @@ class SurrogateWidth(Remedy):
 
     name: ClassVar[str] = "surrogate_width"
     answers: ClassVar[tuple[str, ...]] = (
-        "steep surrogate",
         "vanishing gradient",
+        "steep surrogate",
         "exploding gradient",
         "chaotic",
         "silent",

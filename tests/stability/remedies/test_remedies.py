@@ -24,6 +24,7 @@ from saltation.stability.remedies import (
     StatisticsPerStep,
     SurrogateWidth,
     Treatment,
+    remedies_for,
 )
 from saltation.stability.remedies.passes import output
 from saltation.stability.taken import taken
@@ -97,6 +98,23 @@ def test_every_remedy_says_what_it_is_for() -> None:
         assert remedy.what
         assert remedy.cost
         assert remedy.__doc__
+
+
+def test_the_best_remedy_of_a_finding_comes_first() -> None:
+    """And all that answer it follow."""
+    first = {
+        "steep surrogate": "surrogate_width",
+        "silent": "homeostasis",
+        "saturated": "homeostasis",
+        "vanishing gradient": "surrogate_width",
+        "modes disagree": "statistics_per_step",
+        "chaotic": "surrogate_width",
+    }
+    for finding, name in first.items():
+        found = remedies_for(finding)
+        assert found[0] == name, finding
+        assert set(found) == {n for n, r in REMEDIES.items() if finding in r.answers}
+    assert remedies_for("rust") == []
 
 
 @every_library
