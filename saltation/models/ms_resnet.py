@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saltation.errors import SaltationError, choose
+from saltation.errors import SaltationError, choose, count, entries, fraction, shown
 from saltation.layers import LAYERS, SpikeConv2d
 from saltation.models.blocks import AvgPool, at_every_step, normalisation
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS, initialise
-from saltation.models.options import check_counts, completed
+from saltation.models.options import completed, counts_of_options
 from saltation.models.sew_resnet import counts_of
 from saltation.surrogate import Rectangle, Smooth, Surrogate
 
@@ -215,13 +215,16 @@ def ms_resnet(
     >>> net = st.ms_resnet((8, 8, 8, 8), 1, 10, width=8)  # 65 layers of neurons
     >>> logits = net(images)  # [B, 1, 16, 16] to [B, 10]
     """
-    check_counts(in_channels=in_channels, classes=classes, width=width, steps=steps)
-    if not counts:
-        raise SaltationError("counts must hold the number of blocks of one stage or more, got none")
-    for count in counts:
-        check_counts(counts=count)
-    if not 0 <= dropout < 1:
-        raise SaltationError(f"dropout must be in [0, 1), got {dropout!r}")
+    in_channels, classes, width, steps = counts_of_options(
+        in_channels=in_channels, classes=classes, width=width, steps=steps
+    )
+    numbers = [count("counts", blocks) for blocks in entries(counts)]
+    if not numbers:
+        raise SaltationError(
+            "counts must hold the number of blocks of one stage or more, got "
+            f"{shown(counts) if counts else 'none'}"
+        )
+    dropout = fraction("dropout", dropout)
     if batch_norm == "none":
         raise SaltationError(
             "an MS-ResNet needs a normalisation, for its blocks add currents to currents: "
@@ -259,11 +262,11 @@ def ms_resnet(
         first.append(_conv(fan_in, width, kernel, stride, bias))
         fan_in = width
     stages = []
-    for stage, count in enumerate(counts):
+    for stage, number_of_blocks in enumerate(numbers):
         fan_out = width * 2**stage
         halved = bool(stage) or stem != "cifar"
         blocks = []
-        for number in range(count):
+        for number in range(number_of_blocks):
             blocks.append(block(fan_in, fan_out, 2 if halved and not number else 1))
             fan_in = fan_out
         stages.append(nn.Sequential(*blocks))
@@ -355,7 +358,7 @@ def ms_resnet_cifar(
     SaltationError
         If the depth is not 6 n + 2 with n of at least 1.
     """
-    check_counts(depth=depth)
+    depth = count("depth", depth)
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         lower = 6 * max(1, blocks) + 2
