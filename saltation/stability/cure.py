@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from saltation.encoding import direct
 from saltation.errors import SaltationError, positive
 from saltation.interop import adapt
-from saltation.stability.diagnose import Loss, _cross_entropy, diagnose
+from saltation.stability.criterion import Loss, applied, logits_of
+from saltation.stability.diagnose import diagnose
+from saltation.stability.looks import SATURATED, SILENT
 from saltation.stability.remedies import (
     FluctuationDriven,
     GrowthOverDepth,
@@ -28,6 +30,7 @@ from saltation.stability.remedies import (
     SurrogateWidth,
     Treatment,
 )
+from saltation.stability.remedies.measure import measure
 from saltation.stability.remedies.passes import copied, output, twin_of
 from saltation.stability.taken import taken
 from saltation.stepping import Stepped, undisturbed
@@ -364,12 +367,6 @@ def _told(remedy: Remedy) -> str:
     return f"{remedy.name}({values})" if values else remedy.name
 
 
-def _logits(found: Any) -> Tensor:
-    """``[B, classes]`` from an output that the default loss takes."""
-    logits: Tensor = found[0] if isinstance(found, tuple) else found
-    return logits.mean(0) if logits.ndim == 3 else logits
-
-
 class _Trials:
     """The same short training for every network."""
 
@@ -385,8 +382,7 @@ class _Trials:
         seed: int,
     ) -> None:
         self.lr, self._steps, self._seed = lr, steps, seed
-        self._loss: Callable[[Any, Tensor], Tensor] = loss or _cross_entropy
-        self._own_loss = loss is not None
+        self._given_loss = loss
         self._given = network if isinstance(network, Stepped) else adapt(network)
         self.whole, x = taken(self._given, x)
         self._batch_dim: int = self.whole.batch_dim  # type: ignore[assignment]
@@ -416,9 +412,24 @@ class _Trials:
     def findings(self, network: nn.Module) -> list[str]:
         """Kinds of what `diagnose` finds in the network as training sees it."""
         twin = copied(network).train()
-        loss = self._loss if self._own_loss else None
-        found = diagnose(self.adapted(twin), self.sample, self._labels, loss=loss).findings
+        # Without its own trial, which is for what a network learns as it is: here it is tried
+        # whether it learns better.
+        loss, y = self._given_loss, self._labels
+        try:
+            found = diagnose(self.adapted(twin), self.sample, y, loss=loss, trial=0).findings
+        except SaltationError:  # potentials so large that no perturbation is seen beside them
+            return self._activity(twin)
         return [finding.kind for finding in found]
+
+    def _activity(self, network: nn.Module) -> list[str]:
+        """What is wrong with rates alone."""
+        with torch.no_grad():
+            layers = measure(
+                replace(self.whole, network=network, ports=adapt(network).ports), self.sample
+            )
+        kinds = {"silent": any(one.rate < SILENT for one in layers)}
+        kinds["saturated"] = any(one.rate > SATURATED for one in layers)
+        return [kind for kind, there in kinds.items() if there]
 
     def of(self, network: nn.Module, lr: float | None = None) -> Outcome:
         """What a copy of the network comes to."""
@@ -457,6 +468,9 @@ class _Trials:
             if len(part) == self._size:
                 output(whole, self._samples(part))
 
+    def _loss(self, found: Any, y: Tensor) -> Tensor:
+        return applied(self._given_loss, found, y)
+
     def score(self, outcome: Outcome, group: str) -> float:
         """The loss by which remedies are judged, which counts as chance's where it is worse.
 
@@ -472,9 +486,9 @@ class _Trials:
         y = self._y[self._held]
         found = output(whole, self._samples(self._held))
         value = float(self._loss(found, y))
-        if self._own_loss:
+        if self._given_loss is not None:
             return value, math.nan
-        logits = _logits(found)
+        logits = logits_of(found)
         return value, 100 * float((logits.argmax(1) == y).double().mean())
 
     def _chance(self) -> float:
@@ -483,7 +497,11 @@ class _Trials:
         with torch.no_grad(), undisturbed(twin.network):
             found = output(twin, self.sample)
             value = float(self._loss(found, self._labels))
-        return abs(value) if self._own_loss else math.log(max(_logits(found).shape[-1], 2))
+        return (
+            abs(value)
+            if self._given_loss is not None
+            else math.log(max(logits_of(found).shape[-1], 2))
+        )
 
     def _batches(self) -> Iterator[Tensor]:
         """Steps of the trial: the samples in random orders, one behind the other."""

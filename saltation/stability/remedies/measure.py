@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saltation.errors import SaltationError
-from saltation.stepping import Port, SeenSpike, Session, Stepped
+from saltation.stability.observe import Seen, observe
+from saltation.stepping import Port, Stepped
 
 
 class Measured(NamedTuple):
@@ -45,71 +46,42 @@ class Measured(NamedTuple):
         return self.port.name
 
 
-class _Seen:
-    def __init__(self, port: Port, spike: SeenSpike) -> None:
-        self.port, self.spike = port, spike
-        self.currents: list[Tensor] = []
-        self.spikes: list[Tensor] = []
-        self.potentials: list[Tensor] = []
-
-    def clear(self) -> None:
-        """Forget what was seen."""
-        for kept in (self.currents, self.spikes, self.potentials):
-            kept.clear()
-
-    def before(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
-        self.currents.append(arguments[0])
-
-    def after(self, _: nn.Module, __: Any, output: Any) -> None:
-        self.spikes.append(output[0] if isinstance(output, tuple) else output)
-
-    def measured(self) -> Measured:
-        u = torch.cat([one.flatten() for one in self.potentials]).double()
-        steps = sum(len(s) if self.port.sequences else 1 for s in self.spikes)
-        sites = sum(s.numel() for s in self.spikes)
-        spikes = sum(float((s > 0).sum()) for s in self.spikes)
-        square = sum(float(c.double().square().sum()) for c in self.currents)
-        return Measured(
-            port=self.port,
-            rate=spikes / sites,
-            above=float(u.mean()),
-            spread=float(u.std()),
-            width=self.spike.width(),
-            square=square / sum(c.numel() for c in self.currents),
-            steps=steps,
-        )
-
-
 def measure(whole: Stepped, x: Tensor) -> list[Measured]:
-    """Every layer of neurons with a spike function, in the order of their calls.
+    """Every layer of neurons with a spike function, in the order of their first calls.
 
     Raises
     ------
     SaltationError
         If none was called, or potentials are not finite.
     """
-    seen = [_Seen(port, port.spike) for port in whole.ports if port.spike is not None]
-    order: list[_Seen] = []
+    order: list[str] = []
     with ExitStack() as stack, torch.no_grad():
-        for one in seen:
-            one.spike.seen = one.potentials
-            stack.callback(setattr, one.spike, "seen", None)
-            first = one.port.module.register_forward_pre_hook(
-                lambda _, __, one=one: None if one in order else order.append(one)
+        for port in whole.ports:
+            note = port.module.register_forward_pre_hook(
+                lambda _, __, name=port.name: order.append(name)
             )
-            stack.callback(first.remove)
-            stack.callback(one.port.module.register_forward_pre_hook(one.before).remove)
-            stack.callback(one.port.module.register_forward_hook(one.after).remove)
-
-        def again() -> None:
-            for one in seen:
-                one.clear()
-
-        Session(whole).native(x, again)
-    if not order:
+            stack.callback(note.remove)
+        _, seen, _ = observe(whole, x)
+    if not seen:
         raise SaltationError("no layer of neurons with a spike function was called")
-    found = [one.measured() for one in order]
-    for layer in found:
-        if not torch.isfinite(torch.tensor(layer.above)):
-            raise SaltationError(f"potentials of '{layer.name}' are not finite: nothing can be set")
-    return found
+    for one in seen:
+        if not one.finite:
+            raise SaltationError(
+                f"potentials of '{one.port.name}' are not finite: nothing can be set"
+            )
+    return [_measured(one) for one in sorted(seen, key=lambda one: order.index(one.port.name))]
+
+
+def _measured(seen: Seen) -> Measured:
+    u = torch.cat([one.flatten() for one in seen.potentials]).double()
+    spikes = sum(float((s > 0).sum()) for s in seen.spikes)
+    square = sum(float(c.double().square().sum()) for c in seen.inputs)
+    return Measured(
+        port=seen.port,
+        rate=spikes / sum(s.numel() for s in seen.spikes),
+        above=float(u.mean()),
+        spread=float(u.std()),
+        width=seen.spike.width(),
+        square=square / sum(c.numel() for c in seen.inputs),
+        steps=sum(len(s) if seen.port.sequences else 1 for s in seen.spikes),
+    )
