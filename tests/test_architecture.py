@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(("errors", "interrupts", "random", "state", "schemes", "surrogate"), 1),
     "neurons": 2,
     "kernels": 3,
-    **dict.fromkeys(("encoding", "layers", "stepping"), 4),
+    **dict.fromkeys(("encoding", "layers", "losses", "stepping"), 4),
     "interop": 4.5,
     **dict.fromkeys(("ranks", "snapshot"), 4.5),
     **dict.fromkeys(("models", "stability", "learning"), 5),

@@ -4,6 +4,7 @@ from saltation.layers.conv import SpikeConv2d
 from saltation.layers.inputs import noted
 from saltation.layers.linear import SpikeLinear
 from saltation.layers.neuron import LAYERS, LIF, CubaLIF, Izhikevich, SpikingLayer
+from saltation.layers.normalisation import SpikingBatchNorm1d, SpikingBatchNorm2d
 from saltation.layers.numerics import WithNumerics, allow_other_numerics
 from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.recurrent import Recurrent, neuron_layers
@@ -22,6 +23,8 @@ __all__ = [
     "SpikeConv2d",
     "SpikeLinear",
     "SpikeStatistics",
+    "SpikingBatchNorm1d",
+    "SpikingBatchNorm2d",
     "SpikingLayer",
     "WithNumerics",
     "allow_other_numerics",

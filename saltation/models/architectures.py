@@ -10,6 +10,7 @@ from torch import nn
 
 from saltation.errors import SaltationError
 from saltation.models.mlp import fits_mlp, image_mlp
+from saltation.models.ms_resnet import ms_of_depth
 from saltation.models.sew_resnet import fits_sew, sew_of_depth
 from saltation.models.spikformer import fits_spikformer, spikformer_of_depth
 from saltation.models.vgg import fits_vgg, vgg_of_depth
@@ -60,6 +61,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "vgg": Architecture(vgg_of_depth, fits_vgg),
     "bare_vgg": Architecture(partial(vgg_of_depth, batch_norm="none"), fits_vgg),
     "sew_resnet": Architecture(sew_of_depth, fits_sew),
+    "ms_resnet": Architecture(ms_of_depth, fits_sew),
     "spikformer": Architecture(spikformer_of_depth, fits_spikformer),
     "mlp": Architecture(image_mlp, fits_mlp),
 }

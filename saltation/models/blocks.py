@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from saltation.encoding import direct
 from saltation.errors import choose
-from saltation.layers import LAYERS, SpikeConv2d
+from saltation.layers import LAYERS, SpikeConv2d, SpikingBatchNorm2d
 
 STATISTICS = ("step", "all", "tdbn")
-NORMS = (*STATISTICS, "none")
+NORMS = (*STATISTICS, "per_step", "none")
 
 
 def at_every_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -104,6 +104,25 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         return f"{self.num_features}, statistics={self.statistics!r}"
 
 
+def normalisation(channels: int, batch_norm: str, v_threshold: float, steps: int) -> nn.Module:
+    """The normalisation in front of neurons, by name.
+
+    ``step``, ``all`` and ``tdbn`` are those of `SequenceBatchNorm`, whose running statistics serve
+    every step. ``per_step`` has running statistics of each of ``steps`` steps apart (see
+    `SpikingBatchNorm2d`), ``none`` is no normalisation.
+
+    Raises
+    ------
+    SaltationError
+        If the name is unknown.
+    """
+    if choose("batch_norm", batch_norm, NORMS) == "none":
+        return nn.Identity()
+    if batch_norm == "per_step":
+        return SpikingBatchNorm2d(channels, steps)
+    return SequenceBatchNorm(channels, batch_norm, v_threshold)
+
+
 class AvgPool(nn.AvgPool2d):
     """`torch.nn.AvgPool2d` of every step."""
 
@@ -138,7 +157,9 @@ class ConvBlock(nn.Module):
     neuron : str
         Model of the neurons.
     batch_norm : str, default "step"
-        Statistics of the normalisation, see `SequenceBatchNorm`; ``none`` leaves it out.
+        Statistics of the normalisation, see `normalisation`; ``none`` leaves it out.
+    steps : int, default 1
+        Number of steps that have statistics, for ``per_step``.
     kernel : int, default 3
         Side of the convolution's windows, odd; the input is padded by half of it.
     stride : int, default 1
@@ -156,6 +177,7 @@ class ConvBlock(nn.Module):
         neuron: str,
         batch_norm: str = "step",
         *,
+        steps: int = 1,
         kernel: int = 3,
         stride: int = 1,
         bias: bool = False,
@@ -164,11 +186,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv = SpikeConv2d(fan_in, fan_out, kernel, stride, kernel // 2, bias=bias)
         self.neurons = LAYERS[choose("neuron", neuron, LAYERS)](**parameters)
-        choose("batch_norm", batch_norm, NORMS)
-        self.norm: nn.Module = nn.Identity()
-        if batch_norm != "none":
-            threshold = self.neurons.neuron.v_threshold
-            self.norm = SequenceBatchNorm(fan_out, batch_norm, threshold)
+        self.norm = normalisation(fan_out, batch_norm, self.neurons.neuron.v_threshold, steps)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, fan_in, H, W]`` to spikes ``[T, B, fan_out, ceil(H / s), ceil(W / s)]`` with

@@ -23,12 +23,15 @@ class ImageNetwork(WithNumerics, ABC):
         Number of steps T for which an image is shown.
     shape : tuple
         ``(C, H, W)`` of an image; H and W are None where any will do.
+    per_step : bool
+        Whether the network gives the output of every step; False unless it is set.
     """
 
     def __init__(self, steps: int, shape: tuple[int, int | None, int | None]) -> None:
         super().__init__()
         self.steps = steps
         self.shape = shape
+        self.per_step = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of images or sequences.
@@ -41,7 +44,8 @@ class ImageNetwork(WithNumerics, ABC):
 
         Returns
         -------
-        Tensor, [B, classes]
+        Tensor, [B, classes], or [T, B, classes] if ``per_step``
+            The mean of the outputs of all steps is the logits.
 
         Raises
         ------
@@ -54,7 +58,8 @@ class ImageNetwork(WithNumerics, ABC):
             If a sequence has a batch as large as ``steps``, and another number of steps: time may
             have come second.
         """
-        return self.logits(self.as_sequence(x))
+        sequence = self.as_sequence(x)
+        return self.outputs(sequence) if self.per_step else self.logits(sequence)
 
     def as_sequence(self, x: Tensor) -> Tensor:
         """An image as the sequence that the network is shown; a sequence as it is."""
@@ -67,6 +72,10 @@ class ImageNetwork(WithNumerics, ABC):
 
     def numerics(self) -> dict[str, Any]:
         return {"steps": self.steps}
+
+    @abstractmethod
+    def outputs(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to the output of every step, ``[T, B, classes]``."""
 
     def _check(self, x: Tensor) -> None:
         tensor("images", x)

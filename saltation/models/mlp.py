@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saltation.encoding import direct
 from saltation.errors import SaltationError, choose, count, entries, flag, shown, tensor, whole
 from saltation.layers import LAYERS, READOUTS, Readout, Sequential, SpikeLinear, WithNumerics
-from saltation.models.init import INITS
+from saltation.models.init import INITS, initialise
 from saltation.models.vgg import DEFAULTS
 from saltation.surrogate import FastSigmoid
 
@@ -170,4 +170,6 @@ def image_mlp(
         surrogate=FastSigmoid(25.0),
         **DEFAULTS["lif"],
     )
-    return nn.Sequential(Shown(steps), chain).apply(INITS[init])
+    network = nn.Sequential(Shown(steps), chain)
+    initialise(network, init, steps)
+    return network

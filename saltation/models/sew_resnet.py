@@ -23,7 +23,7 @@ from saltation.errors import SaltationError, choose, count, entries, shown
 from saltation.layers import WithNumerics
 from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
-from saltation.models.init import INITS
+from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
 from saltation.surrogate import ATan, Smooth, Surrogate
 
@@ -108,6 +108,11 @@ class SEWResNet(ImageNetwork):
         logits: Tensor = self.readout(self.stages(self.stem(x)).mean((0, 3, 4)))
         return logits
 
+    def outputs(self, x: Tensor) -> Tensor:
+        """The readout of every step, ``[T, B, classes]``."""
+        outputs: Tensor = self.readout(self.stages(self.stem(x)).mean((3, 4)))
+        return outputs
+
 
 def sew_resnet(
     block: str,
@@ -123,6 +128,7 @@ def sew_resnet(
     surrogate: str | Surrogate | Smooth = ATan(2.0),
     batch_norm: str = "all",
     init: str = "kaiming",
+    per_step: bool = False,
     **parameters: Any,
 ) -> SEWResNet:
     """A spike-element-wise residual network of any depth and width (Fang et al., 2021).
@@ -158,9 +164,12 @@ def sew_resnet(
     surrogate : Surrogate or str, default ATan(2)
         The spike function of every neuron.
     batch_norm : str, default "all"
-        ``step``, ``all`` or ``tdbn``; see `spiking_vgg`. The authors' is ``all``.
+        ``step``, ``all``, ``tdbn`` or ``per_step``; see `spiking_vgg`. The authors' is ``all``.
     init : str, default "kaiming"
-        ``kaiming``, ``scaled`` or ``truncated``; see `spiking_vgg`.
+        See `spiking_vgg`.
+    per_step : bool, default False
+        Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
+        are the mean; for `tet_loss`.
     **parameters
         Of every neuron layer: ``v_threshold``, ``tau``, ``backend``, ...
 
@@ -194,6 +203,7 @@ def sew_resnet(
     options = {
         "neuron": neuron,
         "batch_norm": batch_norm,
+        "steps": steps,
         "surrogate": surrogate,
         **completed(neuron, parameters, DEFAULTS),
     }
@@ -215,7 +225,8 @@ def sew_resnet(
     network = SEWResNet(
         first, nn.Sequential(*stages), nn.Linear(fan_in, classes), in_channels, steps
     )
-    network.apply(INITS[init])
+    initialise(network, init, steps)
+    network.per_step = per_step
     return network
 
 

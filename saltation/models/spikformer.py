@@ -21,7 +21,7 @@ from saltation.errors import SaltationError, choose, count, flag
 from saltation.layers import LAYERS, WithNumerics
 from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
-from saltation.models.init import INITS
+from saltation.models.init import INITS, initialise
 from saltation.models.options import completed, counts_of_options
 from saltation.surrogate import Sigmoid, Smooth, Surrogate
 
@@ -67,7 +67,7 @@ class SpikingSelfAttention(WithNumerics):
         self.query = ConvBlock(dim, dim, kernel=1, **options)
         self.key = ConvBlock(dim, dim, kernel=1, **options)
         self.value = ConvBlock(dim, dim, kernel=1, **options)
-        apart = ("neuron", "batch_norm", "v_threshold")
+        apart = ("neuron", "batch_norm", "steps", "v_threshold")
         own = {name: value for name, value in options.items() if name not in apart}
         self.attention = LAYERS[options["neuron"]](**own, v_threshold=attention_threshold)
         self.out = ConvBlock(dim, dim, kernel=1, bias=bias, **options)
@@ -147,10 +147,18 @@ class Spikformer(ImageNetwork):
 
     def logits(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to logits ``[B, classes]``."""
-        patches = self.stem(x)
-        features = self.encoders(patches + self.position(patches))
-        logits: Tensor = self.readout(features.mean((0, 3, 4)))
+        logits: Tensor = self.readout(self._features(x).mean((0, 3, 4)))
         return logits
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """The readout of every step, ``[T, B, classes]``."""
+        outputs: Tensor = self.readout(self._features(x).mean((3, 4)))
+        return outputs
+
+    def _features(self, x: Tensor) -> Tensor:
+        patches = self.stem(x)
+        features: Tensor = self.encoders(patches + self.position(patches))
+        return features
 
 
 def spikformer(
@@ -170,6 +178,7 @@ def spikformer(
     batch_norm: str = "all",
     bias: bool = True,
     init: str = "truncated",
+    per_step: bool = False,
     **parameters: Any,
 ) -> Spikformer:
     """Spikformer-``depth``-``width`` (Zhou et al., 2023); as it stands, 4-384 for CIFAR.
@@ -211,11 +220,14 @@ def spikformer(
     attention_threshold : float, default 0.5
         ``v_threshold`` of the neurons behind the products.
     batch_norm : str, default "all"
-        ``step``, ``all`` or ``tdbn``; see `spiking_vgg`. The authors' is ``all``.
+        ``step``, ``all``, ``tdbn`` or ``per_step``; see `spiking_vgg`. The authors' is ``all``.
     bias : bool, default True
         Whether MLPs and what follows the attention have biases in front of normalisations.
     init : str, default "truncated"
-        ``truncated``, ``kaiming`` or ``scaled``; see `spiking_vgg`.
+        See `spiking_vgg`.
+    per_step : bool, default False
+        Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
+        are the mean; for `tet_loss`.
     **parameters
         Of every neuron layer: ``v_threshold`` (not of those behind the products), ``tau``, ...
 
@@ -258,6 +270,7 @@ def spikformer(
     options = {
         "neuron": neuron,
         "batch_norm": batch_norm,
+        "steps": steps,
         "surrogate": surrogate,
         **completed(neuron, parameters, DEFAULTS),
     }
@@ -287,7 +300,8 @@ def spikformer(
         steps,
         (in_channels, size, size),
     )
-    network.apply(INITS[init])
+    initialise(network, init, steps)
+    network.per_step = per_step
     return network
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, fraction
 from saltation.models.blocks import AvgPool, ConvBlock
 from saltation.models.image import ImageNetwork
-from saltation.models.init import INITS
+from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
 from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 
@@ -57,6 +58,13 @@ class SpikingVGG(ImageNetwork):
         logits: Tensor = self.readout(self.dropout(self.stages(x).sum(0).flatten(1)))
         return logits
 
+    def outputs(self, x: Tensor) -> Tensor:
+        """``W dropout(T s[t]) + b`` of every step, the same spikes being dropped in all of them."""
+        spikes: Tensor = self.stages(x).flatten(2)
+        kept = self.dropout(torch.ones_like(spikes[0]))
+        outputs: Tensor = self.readout(len(spikes) * spikes * kept)
+        return outputs
+
 
 def spiking_vgg(
     in_channels: int,
@@ -72,6 +80,7 @@ def spiking_vgg(
     dropout: float = 0.25,
     batch_norm: str = "step",
     init: str = "kaiming",
+    per_step: bool = False,
     **parameters: Any,
 ) -> SpikingVGG:
     """Stages of convolutions and neurons, and a linear readout of the summed spikes.
@@ -106,13 +115,22 @@ def spiking_vgg(
         Whether batch normalisation takes the statistics of each ``step`` by itself, so that in
         training, too, steps can be run one after the other, or of ``all`` steps together, which is
         faster; ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021);
-        ``none`` leaves it out.
+        ``per_step`` is ``step`` with running statistics of every step apart, so that evaluation
+        normalises as training does; sequences are then of at most ``steps`` steps (BNTT, Kim &
+        Panda, 2021; see `SpikingBatchNorm2d`). ``none`` leaves it out.
     init : str, default "kaiming"
         ``kaiming``: convolutions normal with variance 2 / fan_out, readout Xavier uniform;
         ``scaled``: convolutions half as large, readout orthogonal with gain 1/2; ``truncated``:
-        normal with deviation 0.02. Behind batch normalisation the size of a convolution's weights
-        does not change what the network computes in training, but gradients are inverse to it.
-        Biases are 0.
+        normal with deviation 0.02; ``potential_gain``: ``kaiming`` times a factor with which
+        potentials spread as currents do without it; ``spike_aware``: variance by which layer after
+        layer fires at one rate (Micheli et al., 2024); ``fluctuation_driven``: potentials fluctuate
+        with a deviation of the threshold (Rossbroich et al., 2022). Behind batch normalisation the
+        size of a convolution's weights does not change what the network computes in training, but
+        gradients are inverse to it: the last three set the normalisation's factors there. Biases
+        are 0.
+    per_step : bool, default False
+        Whether the network gives the output of every step, ``[T, B, classes]``, of which the logits
+        are the mean; for `tet_loss`.
     **parameters
         Of every neuron layer: ``v_threshold``, ``tau``, ``backend``, ...
 
@@ -151,14 +169,14 @@ def spiking_vgg(
     dropout = fraction("dropout", dropout)
     choose("init", init, INITS)
 
-    neurons = {"surrogate": surrogate, **completed(neuron, parameters, DEFAULTS)}
+    options = {"steps": steps, "surrogate": surrogate, **completed(neuron, parameters, DEFAULTS)}
     made = []
     fan_in = in_channels
     for stage in range(stages):
         fan_out = min(base_channels * 2**stage, MOST_CHANNELS)
         blocks = []
         for _ in range(blocks_per_stage):
-            blocks.append(ConvBlock(fan_in, fan_out, neuron, batch_norm, **neurons))
+            blocks.append(ConvBlock(fan_in, fan_out, neuron, batch_norm, **options))
             fan_in = fan_out
         made.append(nn.Sequential(*blocks, AvgPool(2)))
     network = SpikingVGG(
@@ -168,7 +186,8 @@ def spiking_vgg(
         steps,
         (in_channels, size, size),
     )
-    network.apply(INITS[init])
+    initialise(network, init, steps)
+    network.per_step = per_step
     return network
 
 

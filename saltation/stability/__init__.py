@@ -1,11 +1,13 @@
 """Stability: how perturbations and gradients grow or die over time and depth."""
 
+from saltation.stability.cure import Cure, cure
 from saltation.stability.depth import DepthGrowth, depth_growth
 from saltation.stability.diagnose import Diagnosis, diagnose
 from saltation.stability.exact import true_exponents
 from saltation.stability.gradients import GradientHealth, gradient_health
 from saltation.stability.lyapunov import ESTIMATORS, flow, lyapunov, lyapunov_map
 from saltation.stability.penalties import PENALTIES, LyapunovPenalty
+from saltation.stability.remedies import REMEDIES
 from saltation.stability.result import Lyapunov
 from saltation.stability.set_depth import DepthScaling, set_depth_growth
 from saltation.stability.set_lyapunov import LyapunovScaling, set_lyapunov
@@ -13,6 +15,8 @@ from saltation.stability.set_lyapunov import LyapunovScaling, set_lyapunov
 __all__ = [
     "ESTIMATORS",
     "PENALTIES",
+    "REMEDIES",
+    "Cure",
     "DepthGrowth",
     "DepthScaling",
     "Diagnosis",
@@ -20,6 +24,7 @@ __all__ = [
     "Lyapunov",
     "LyapunovPenalty",
     "LyapunovScaling",
+    "cure",
     "depth_growth",
     "diagnose",
     "flow",

@@ -10,7 +10,7 @@ from saltation.stability.layer import Finding, Layer, Weight, listed
 from saltation.stability.result import Lyapunov
 
 # Below this rate a layer passes nothing on; above that one its spikes say nothing.
-SILENT, _SATURATED = 1e-3, 0.95
+SILENT, SATURATED = 1e-3, 0.95
 _DEAD = 0.5  # share of neurons
 _REACHED = 0.05  # share of potentials
 _PER_LAYER = 10.0  # factor of the gradient from one layer to the next
@@ -87,7 +87,7 @@ def _saturated(layers: Sequence[Layer]) -> list[Finding]:
             "smaller weights or a higher threshold there, batch normalisation before the neurons",
         )
         for layer in layers
-        if layer.rate > _SATURATED
+        if layer.rate > SATURATED
     ]
 
 

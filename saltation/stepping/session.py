@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saltation.errors import SaltationError
 from saltation.layers.inputs import noted
+from saltation.layers.normalisation import SpikingBatchNorm
 from saltation.layers.statistics import as_written
 from saltation.stepping.ports import Port, RefusedError, State
 
@@ -198,6 +199,8 @@ class Session:
         self._begun: list[tuple[int, State | None]] = []  # places, and states handed over
         self._calls: dict[str, int] = {}
         self._history: list[State] | None = None
+        modules = network.network.modules()
+        self._norms = [m for m in modules if isinstance(m, SpikingBatchNorm)]
 
     def run(self, x: Tensor) -> Any:
         """Take the network through all steps of ``x``.
@@ -264,6 +267,8 @@ class Session:
         with ExitStack() as stack:
             stack.enter_context(undisturbed(network))
             stack.enter_context(noted())  # estimators and verdicts say themselves what they found
+            self._begin_norms()
+            stack.callback(self._begin_norms)
             for port in self._stepped.ports:
                 stack.callback(port.open())
             outermost = {id(port) for port in self._stepped.outermost}
@@ -351,6 +356,11 @@ class Session:
             )
         return port.enter(arguments, self.states[place])
 
+    def _begin_norms(self, step: int = 0) -> None:
+        """Tell normalisations that have statistics of every step which one is next."""
+        for norm in self._norms:
+            norm.begins = step
+
     def _end(self) -> None:
         if self._control is None:
             return
@@ -365,6 +375,8 @@ class Session:
         self.states = self._control.advance(ended)
         self._ended, self._calls = {}, {}
         self.steps += 1
+        if not self._stepped.in_loop:  # else the loop within the network knows its steps
+            self._begin_norms(self.steps)
 
 
 class Unchanged:

@@ -1,0 +1,172 @@
+"""The search for the remedies that help, cause by cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from saltation.errors import SaltationError
+from saltation.stability.cure_trials import CureTrials, Outcome
+from saltation.stability.remedies import (
+    FluctuationDriven,
+    GrowthOverDepth,
+    Homeostasis,
+    PotentialGain,
+    RelayStart,
+    Remedy,
+    SpikeAwareVariance,
+    StatisticsOfAllSteps,
+    StatisticsPerStep,
+    SurrogateWidth,
+    Treatment,
+)
+from saltation.stability.remedies.passes import copied
+
+# Remedies of one group are for one cause: each is tried on the same network, and the best is kept,
+# of those that are as good the first.
+GROUPS: dict[str, tuple[Remedy, ...]] = {
+    "surrogate": (
+        SurrogateWidth(0.6),
+        SurrogateWidth(0.6, "sigmoid"),
+        SurrogateWidth(1.2),
+        SurrogateWidth(0.3),
+    ),
+    "statistics": (StatisticsPerStep(), StatisticsOfAllSteps()),
+    "activity": (Homeostasis(), SpikeAwareVariance(), FluctuationDriven(), PotentialGain()),
+    "start": (RelayStart(),),
+    "growth": (GrowthOverDepth(),),
+}
+
+# A remedy helps where the loss falls by this share of chance's, in trials that are the same but for
+# it. Those that differ by less than the other are as good.
+_HELPS, _AS_GOOD = 0.02, 0.02
+# Where a trial ends below this share of chance, the network learns.
+_LEARNS = 0.9
+# Evaluation and training disagree where their losses differ by this share of chance: what is little
+# in a short trial grows with training.
+_DISAGREES = 0.02
+_FACTORS = (0.3, 0.1)  # on the learning rate, if nothing learns
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One remedy, tried.
+
+    Attributes
+    ----------
+    remedy : str
+        With its parameters.
+    group : str
+        Of remedies for one cause.
+    outcome : Outcome or None
+        Of the trial; None if it was refused.
+    kept : bool
+    why : str
+        Why it was refused, else empty.
+    """
+
+    remedy: str
+    group: str
+    outcome: Outcome | None
+    kept: bool
+    why: str = ""
+
+
+class Search:
+    """The network as it is so far, and what was tried."""
+
+    def __init__(self, trials: CureTrials, network: nn.Module) -> None:
+        self.trials = trials
+        self.network = network
+        self.lr = trials.lr
+        self.treatments: list[Treatment] = []
+        self.attempts: list[Attempt] = []
+        self.findings: list[str] = []
+        self.first = self.best = trials.of(network)
+
+    def run(self) -> None:
+        """Try remedies, group by group, until all were tried on the network as it is at the end."""
+        self._find()
+        waiting, treated = list(GROUPS), dict.fromkeys(GROUPS, -1)
+        while waiting:
+            group = self._ordered(waiting)[0]
+            waiting.remove(group)
+            treated[group] = len(self.treatments)  # when it was tried
+            if self._try(group):
+                treated.pop(group)
+                self._find()
+            waiting = waiting or [g for g, n in treated.items() if n < len(self.treatments)]
+        if not self._learns():
+            self._slower()
+
+    def _learns(self) -> bool:
+        return max(self.best.loss, self.best.batch_loss) < _LEARNS * self.trials.chance
+
+    def _find(self) -> None:
+        """Add what is wrong with the network as it is now."""
+        kinds = self.trials.findings(self.network)
+        if not self._learns():
+            kinds.append("does not learn")
+        norms = any(isinstance(module, _BatchNorm) for module in self.network.modules())
+        if norms and self.best.loss - self.best.batch_loss > _DISAGREES * self.trials.chance:
+            kinds.append("modes disagree")
+        self.findings += [kind for kind in dict.fromkeys(kinds) if kind not in self.findings]
+
+    def _ordered(self, groups: Sequence[str]) -> list[str]:
+        """Silent and saturated layers first, for nothing else helps them."""
+        if {"silent", "saturated", "dead"} & set(self.findings):
+            return sorted(groups, key=lambda group: group != "activity")
+        return list(groups)
+
+    def _answers(self, remedy: Remedy) -> bool:
+        """Whether it is for something that was found; where it is not known why a network does not
+        learn, every remedy is."""
+        unknown = self.findings == ["does not learn"]
+        return unknown or bool(set(remedy.answers) & set(self.findings))
+
+    def _try(self, group: str) -> bool:
+        """Try the remedies of a group on copies; whether one was kept."""
+        tried: list[tuple[int, nn.Module, Treatment, Outcome]] = []
+        for remedy in GROUPS[group]:
+            if not self._answers(remedy):
+                continue
+            twin = copied(self.network)
+            try:
+                treatment = remedy.apply(self.trials.adapted(twin), self.trials.sample)
+                outcome = self.trials.of(twin)
+            except SaltationError as error:
+                self.attempts.append(Attempt(told(remedy), group, None, False, str(error)))
+                continue
+            tried.append((len(self.attempts), twin, treatment, outcome))
+            self.attempts.append(Attempt(told(remedy), group, outcome, False))
+        if not tried:
+            return False
+        scores = [self.trials.score(one[-1], group) for one in tried]
+        chance, best = self.trials.chance, min(scores)
+        if self.trials.score(self.best, group) - best <= _HELPS * chance:
+            return False
+        first = next(n for n, score in enumerate(scores) if score - best <= _AS_GOOD * chance)
+        place, self.network, treatment, self.best = tried[first]
+        self.attempts[place] = replace(self.attempts[place], kept=True)
+        self.treatments.append(treatment)
+        return True
+
+    def _slower(self) -> None:
+        """Smaller learning rates, where nothing else made the network learn."""
+        for factor in _FACTORS:
+            lr = self.trials.lr * factor
+            outcome = self.trials.of(self.network, lr)
+            gain = self.trials.score(self.best, "lr") - self.trials.score(outcome, "lr")
+            helps = gain > _HELPS * self.trials.chance
+            self.attempts.append(Attempt(f"learning rate {lr:g}", "lr", outcome, helps))
+            if helps:
+                self.best, self.lr = outcome, lr
+
+
+def told(remedy: Remedy) -> str:
+    """The remedy with its parameters."""
+    values = ", ".join(f"{name}={value}" for name, value in vars(remedy).items() if value != "same")
+    return f"{remedy.name}({values})" if values else remedy.name
