@@ -81,6 +81,11 @@ def settled(network: Stepped, x: Tensor) -> tuple[Stepped, Tensor]:
             f"the input must be a floating-point tensor [T, B, ...], or what the network takes, "
             f"got {given}"
         )
+    broken = int((~torch.isfinite(x)).sum())
+    if broken:
+        raise SaltationError(
+            f"the input must be finite, got NaN or infinity in {broken} of {x.numel()} values"
+        )
     if network.batch_dim is not None and not 0 <= network.batch_dim < x.ndim:
         raise SaltationError(
             f"batch_dim must be a dimension of the input {list(x.shape)}, got {network.batch_dim}"
@@ -291,7 +296,7 @@ def _check_chain(calls: list[Call]) -> None:
         before = last.get(call.name)
         if before is not None and call.handed is not None:
             same = all(
-                a.shape == b.shape and torch.equal(a, b)
+                a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
                 for a, b in zip(before, call.handed, strict=True)
             )
             if not same:

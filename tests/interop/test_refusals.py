@@ -382,6 +382,10 @@ def test_neurons_that_are_not_called(x: Tensor) -> None:
         (torch.rand(10, 8, 20).long(), "must be a floating-point tensor"),
         ([1.0, 2.0], "must be a floating-point tensor"),
         (torch.rand(20), "must be a floating-point tensor"),
+        (
+            torch.full((10, 8, 20), float("nan")),
+            "got NaN or infinity in 1600 of",
+        ),
         (torch.rand(0, 8, 20), "must be a floating-point tensor"),
         (torch.rand(8, 20), "to show one input for T steps give st.direct(x, T)"),
         (torch.rand(10, 8, 5), "the network cannot take the input [10, 8, 5]"),
