@@ -15,7 +15,8 @@ from saltation.stability.duals import differentiable
 from saltation.stability.entry import estimate
 from saltation.stability.estimators import Tangents
 from saltation.stepping import LayerPort, Session, Slices, Stepped, by_steps, settled
-from saltation.stepping.form import about, pick
+from saltation.stepping.form import about
+from saltation.stepping.passes import pick
 
 _STEPS = 8  # from which it is seen whether a network is closed
 _SAME = 1e-2  # difference of growth, relative to its size or to 1, that is not rounding

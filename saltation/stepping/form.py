@@ -10,9 +10,7 @@ What does not agree is refused, or can be run in one call only.
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -22,7 +20,28 @@ from torch import Tensor, nn
 
 from saltation.errors import SaltationError
 from saltation.layers.recurrent import neuron_layers
-from saltation.stepping.ports import LayerPort, RefusedError, State
+from saltation.stepping.passes import (
+    MISFITS,
+    UNCALLED,
+    NoSamplesError,
+    Passes,
+    agree,
+    check_chain,
+    check_once,
+    compare_calls,
+    copied,
+    first_line,
+    flattened,
+    most_calls,
+    paired,
+    period_of,
+    same_draws,
+    samples_of,
+    two_and_three,
+    uncalled_of,
+    unlike,
+)
+from saltation.stepping.ports import LayerPort, RefusedError
 from saltation.stepping.session import (
     Call,
     Session,
@@ -31,13 +50,6 @@ from saltation.stepping.session import (
     Unchanged,
     by_steps,
 )
-
-# Currents that differ by more than this, of their size, do not differ by rounding.
-_ROUNDING = {torch.float64: 1e-7}
-_ROUNDING_OF_OTHERS = 1e-3
-
-# Errors that a module raises for an input of a shape that is not for it.
-_MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 
 
 def stepped(network: nn.Module) -> Stepped:
@@ -142,7 +154,7 @@ def _form(network: Stepped, x: Tensor) -> _Form:
 
 
 def _of_sequences(network: Stepped, x: Tensor) -> _Form:
-    found = _samples(network, x)
+    found = samples_of(network, x)
     batch, (three, calls) = found.batch_dim, found.passes
     if any(call.handed is not None for call in calls):
         return _looped(network, found)
@@ -159,9 +171,9 @@ def _of_sequences(network: Stepped, x: Tensor) -> _Form:
         return form._replace(walk=walk)
     for _ in range(2):  # the first may begin anew after the steps before it, the second does not
         again: list[Call] = []
-        with _same_draws():
+        with same_draws():
             Session(replace(network, batch_dim=batch), None, again).native(three)
-        if not _agree(_paired(calls, again)):
+        if not agree(paired(calls, again)):
             raise RefusedError(
                 "two passes of the network over the same input differ: a module in it keeps a "
                 "state that is not a neuron's from call to call"
@@ -176,12 +188,12 @@ def _unlike_slices(network: Stepped, x: Tensor, calls: list[Call]) -> str:
     """
     log: list[Call] = []
     try:
-        with _same_draws():
+        with same_draws():
             Session(network, Unchanged(), log).run(x)
     except RefusedError:
         raise
-    except _MISFITS as error:
-        return f"it cannot be called with one step ({_first_line(error)})"
+    except MISFITS as error:
+        return f"it cannot be called with one step ({first_line(error)})"
     order = [call.name for call in calls]
     if [call.name for call in log] != order * calls[0].steps:
         return "its neurons are called otherwise for one step"
@@ -190,7 +202,7 @@ def _unlike_slices(network: Stepped, x: Tensor, calls: list[Call]) -> str:
         t, place = divmod(i, len(order))
         call = calls[place]
         pairs.append((call.currents[t], call.spikes[t], part.currents[0], part.spikes[0]))
-    if _agree(pairs):
+    if agree(pairs):
         return ""
     return (
         "its neurons get something else when all steps are given at once, because a module in it "
@@ -203,15 +215,15 @@ def _unlike_slices(network: Stepped, x: Tensor, calls: list[Call]) -> str:
 
 def _of_steps(network: Stepped, x: Tensor) -> _Form:
     try:
-        found = _samples(network, x)
+        found = samples_of(network, x)
     except NoSamplesError:
         if network.batch_dim not in (None, 1):
             raise
         return _one_by_one(network, x)
     # Behind one call there is one step; in dimension 1 it is that of a network with a loop within.
-    if _most_calls(found.passes[1]) > 1 or found.batch_dim == 1:
+    if most_calls(found.passes[1]) > 1 or found.batch_dim == 1:
         return _looped(network, found)
-    return _one_by_one(network, x, _flattened(found.passes[1], x) and network.batch_dim is None)
+    return _one_by_one(network, x, flattened(found.passes[1], x) and network.batch_dim is None)
 
 
 def _one_by_one(network: Stepped, x: Tensor, read_as_batch: bool = False) -> _Form:
@@ -225,22 +237,22 @@ def _one_by_one(network: Stepped, x: Tensor, read_as_batch: bool = False) -> _Fo
         raise SaltationError(wanted)
     probe = replace(network, batch_dim=1, walk=by_steps)
     logs: list[list[Call]] = []
-    two, three = _two_and_three(x[:_ENOUGH], 1)
+    two, three = two_and_three(x[:_ENOUGH], 1)
     for given, control in ((two, None), (three, None), (three, Unchanged())):
         log: list[Call] = []
         session, samples = Session(probe, control, log), given.shape[1]
         try:
-            with _same_draws():
+            with same_draws():
                 session.run(given)
         except RefusedError:
             raise
-        except _MISFITS as error:
-            raise SaltationError(f"{wanted} ({_first_line(error)})") from None
+        except MISFITS as error:
+            raise SaltationError(f"{wanted} ({first_line(error)})") from None
         if any(call.samples != samples for call in log):
-            raise SaltationError(f"{wanted} ({_unlike(log, samples)})")
+            raise SaltationError(f"{wanted} ({unlike(log, samples)})")
         logs.append(log)
     if not logs[0]:
-        raise SaltationError(_UNCALLED)
+        raise SaltationError(UNCALLED)
     if read_as_batch and x.shape[1] == 1:
         raise SaltationError(
             f"the input {list(x.shape)} can be read as {x.shape[0]} samples and as {x.shape[0]} "
@@ -248,221 +260,22 @@ def _one_by_one(network: Stepped, x: Tensor, read_as_batch: bool = False) -> _Fo
             f"st.adapt(network, batch_dim=1)"
         )
     steps = min(len(x), _ENOUGH)
-    _check_once(logs[1][: len(logs[1]) // steps])
-    _compare_calls(logs[1], logs[2])
-    return _Form(1, by_steps, copies=_copied(logs[0], 0), uncalled=_uncalled(probe, logs[0]))
+    check_once(logs[1][: len(logs[1]) // steps])
+    compare_calls(logs[1], logs[2])
+    return _Form(1, by_steps, copies=copied(logs[0], 0), uncalled=uncalled_of(probe, logs[0]))
 
 
 _ENOUGH = 8  # steps from which it is seen how a network takes them
 
 
-def _looped(network: Stepped, found: _Passes) -> _Form:
+def _looped(network: Stepped, found: Passes) -> _Form:
     """The form of a network that has the loop over the steps within it."""
     three, calls = found.passes
-    _check_once(calls[: _period([call.name for call in calls])])
-    _check_chain(calls)
+    check_once(calls[: period_of([call.name for call in calls])])
+    check_chain(calls)
     log: list[Call] = []
     probe = replace(network, batch_dim=found.batch_dim, walk=None, in_loop=True)
-    with _same_draws():
+    with same_draws():
         Session(probe, Unchanged(), log).run(three)
-    _compare_calls(calls, log)
+    compare_calls(calls, log)
     return _Form(found.batch_dim, None, in_loop=True, copies=found.copies, uncalled=found.uncalled)
-
-
-def _check_once(calls: list[Call]) -> None:
-    """Refuse neurons that are called more than once among the calls of a step."""
-    counts = Counter(call.name for call in calls)
-    for name, count in counts.items():
-        if count > 1:
-            raise RefusedError(
-                f"neurons '{name}' are called {count} times in one step: one module cannot be two "
-                f"layers, because it keeps one state; make a module for each"
-            )
-
-
-def _period(names: list[str]) -> int:
-    """After how many calls their order begins anew."""
-    for period in range(1, len(names) + 1):
-        whole, rest = divmod(len(names), period)
-        if rest == 0 and names == names[:period] * whole:
-            return period
-    return len(names)
-
-
-def _check_chain(calls: list[Call]) -> None:
-    """Refuse neurons that are handed another state than the one they returned last."""
-    last: dict[str, State] = {}
-    for call in calls:
-        before = last.get(call.name)
-        if before is not None and call.handed is not None:
-            same = all(
-                a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-                for a, b in zip(before, call.handed, strict=True)
-            )
-            if not same:
-                raise SaltationError(
-                    f"neurons '{call.name}' are given a state that is not the one they returned "
-                    f"last: the module serves as two layers, or its state is changed outside; make "
-                    f"a module for each layer"
-                )
-        if call.returned is not None:
-            last[call.name] = call.returned
-
-
-# What was seen.
-
-
-class NoSamplesError(SaltationError):
-    """No dimension of the input changes the number of samples that neurons see."""
-
-
-class _Passes(NamedTuple):
-    """The dimension of the samples, an input with three of them, and the calls it led to; whether
-    copies of a sample are treated alike, and which neurons were not called."""
-
-    batch_dim: int
-    passes: tuple[Tensor, list[Call]]
-    copies: bool
-    uncalled: tuple[str, ...]
-
-
-_UNCALLED = "no neurons were called: the network does not use the ones it has"
-
-
-def _samples(network: Stepped, x: Tensor) -> _Passes:
-    """Which dimension of ``x`` are the samples, from passes of the network as it is.
-
-    Raises
-    ------
-    NoSamplesError
-        If none is.
-    SaltationError
-        If neurons are not called, or draw random numbers.
-    """
-    candidates = (1, 0) if network.batch_dim is None else (network.batch_dim,)
-    reasons: list[str] = []
-    for dimension in candidates:
-        logs: list[list[Call]] = []
-        inputs = _two_and_three(x, dimension)
-        probe = replace(network, batch_dim=dimension)
-        try:
-            for one in inputs:
-                log: list[Call] = []
-                with _same_draws():
-                    Session(probe, None, log).native(one)
-                logs.append(log)
-        except RefusedError:
-            raise
-        except _MISFITS as error:
-            reasons.append(_first_line(error))
-            continue
-        if not logs[0]:
-            raise SaltationError(_UNCALLED)
-        alike = [_without_samples(log) for log in logs]
-        unlike = [_unlike(log, samples) for log, samples in zip(logs, (2, 3), strict=True)]
-        if any(unlike) or alike[0] != alike[1]:
-            reasons.append(next(filter(None, unlike), "their number changes the steps"))
-            continue
-        axis = int(network.per_sequence)
-        copies, uncalled = _copied(logs[0], axis), _uncalled(network, logs[0])
-        return _Passes(dimension, (inputs[1], logs[1]), copies, uncalled)
-    told = "; ".join(
-        f"with dimension {dimension} as the samples: {reason}"
-        for dimension, reason in zip(candidates, reasons, strict=True)
-    )
-    raise NoSamplesError(
-        f"the network cannot take the input {list(x.shape)}, which should be [T, B, ...] or what "
-        f"its forward takes (to show one input for T steps give st.direct(x, T)): {told}"
-    )
-
-
-@contextmanager
-def _same_draws() -> Iterator[None]:
-    """Within the block a network that draws random numbers draws the same in every pass."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-def _copied(calls: list[Call], axis: int) -> bool:
-    """Whether neurons were given the same for both of two equal samples."""
-    pairs = []
-    for call in calls:
-        (one, other), (a, b) = call.currents.unbind(axis), call.spikes.unbind(axis)
-        pairs.append((one, a, other, b))
-    return _agree(pairs)
-
-
-def _uncalled(network: Stepped, calls: list[Call]) -> tuple[str, ...]:
-    called = {call.name for call in calls}
-    return tuple(port.name for port in network.outermost if port.name not in called)
-
-
-def _without_samples(calls: list[Call]) -> list[tuple[str, int]]:
-    return [(call.name, call.steps) for call in calls]
-
-
-def _unlike(calls: list[Call], samples: int) -> str:
-    """Which neurons see another number of samples; empty if none do."""
-    for call in calls:
-        if call.samples != samples:
-            return f"of {samples} samples neurons '{call.name}' see {call.samples}"
-    return ""
-
-
-def _most_calls(calls: list[Call]) -> int:
-    return max(Counter(call.name for call in calls).values())
-
-
-def _flattened(calls: list[Call], x: Tensor) -> bool:
-    """Whether neurons see rows of numbers of an input that has more dimensions."""
-    return calls[0].currents.ndim == 2 < x.ndim - 1
-
-
-def _two_and_three(x: Tensor, dimension: int) -> tuple[Tensor, Tensor]:
-    """Inputs with twice the same sample, and with three samples."""
-    return pick(pick(x, dimension, 1), dimension, 2), pick(x, dimension, 3)
-
-
-def pick(x: Tensor, dimension: int, samples: int) -> Tensor:
-    """So many ``samples`` of the samples; the first again where there are not so many."""
-    chosen = torch.arange(samples, device=x.device) % x.shape[dimension]
-    return x.index_select(dimension, chosen)
-
-
-def _compare_calls(plain: list[Call], controlled: list[Call]) -> None:
-    """Refuse a network that does not do under control what it does by itself."""
-    same = _without_samples(plain) == _without_samples(controlled)
-    if not same or not _agree(_paired(plain, controlled)):
-        raise SaltationError(
-            "the network does something else when its neurons are given the states they had: it "
-            "keeps a state that saltation does not see (a neuron or unit of its own, spikes that "
-            "are fed back by hand), or changes states between the steps"
-        )
-
-
-def _paired(plain: list[Call], others: list[Call]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    both = zip(plain, others, strict=True)
-    return [(a.currents, a.spikes, b.currents, b.spikes) for a, b in both]
-
-
-def _agree(pairs: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> bool:
-    """Whether two passes see the same: currents and spikes of both, in the order of their causes.
-
-    A spike at threshold may be lost in rounding; what comes after it is not compared.
-    """
-    for currents, spikes, others, other_spikes in pairs:
-        tolerance = _ROUNDING.get(currents.dtype, _ROUNDING_OF_OTHERS)
-        finite = currents[torch.isfinite(currents)].abs()
-        size = float(finite.max()) if finite.numel() else 0.0
-        if currents.shape != others.shape or spikes.shape != other_spikes.shape:
-            return False
-        if not torch.allclose(currents, others, rtol=0, atol=tolerance * size, equal_nan=True):
-            return False
-        if not torch.equal(spikes, other_spikes):
-            return True
-    return True
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
