@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from saltation.cli import main
+from saltation.stability.remedies import remedies_for
 
 MINE = """\
 from __future__ import annotations
@@ -51,6 +53,21 @@ def bad_layer(): return nn.Sequential(nn.Linear(5, 8), st.LIF(), nn.Linear(8, 3)
 def bad_labels(): return Two(), x, y + 1
 def refused(): return st.LIF(tau=-1), x, y
 def not_four(): return Two(), x, y, 4
+def task():
+    y, noise = torch.arange(48) % 3, torch.Generator().manual_seed(0)
+    rates = torch.rand(3, 20, generator=noise)[y] ** 2
+    return (torch.rand(4, 48, 20, generator=noise) < rates).float(), y
+def learner(threshold):
+    torch.manual_seed(0)
+    neurons = st.LIF(beta=0.8, v_threshold=threshold, surrogate=st.surrogate.Sigmoid(2.0))
+    net = nn.Sequential(nn.Linear(20, 32), neurons, nn.Linear(32, 3))
+    with torch.no_grad():
+        net[0].weight.mul_(4)
+    return net
+def healthy(): return learner(1.0), *task()
+def silent(): return learner(60.0), *task()
+def silent_with_loss():
+    return *silent(), lambda o, y: nn.functional.cross_entropy(o.mean(0), y)
 def five(): return Two(), x, y, None, 5
 def no_network(): return 3, x, y
 def an_array(): return Two(), x.numpy(), y
@@ -128,3 +145,47 @@ def test_failures_are_one_line(
     assert err.startswith("saltation: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize("name", ["silent", "silent_with_loss"])
+def test_a_cure_follows_the_diagnosis(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was tried and kept, the losses before and after, and how to have it in Python."""
+    main(["diagnose", f"{folder}/mine.py:{name}", "--cure"])
+    out = capsys.readouterr().out
+    diagnosis, _, cured = out.partition("found: silent")
+    assert "activity dies at '1'" in diagnosis
+    assert "; remedies: homeostasis, " in diagnosis
+    (losses,) = (line.split() for line in cured.splitlines() if line.startswith("held-out loss"))
+    before, after = map(float, losses[-2:])
+    assert after < 0.75 * before
+    (kept,) = re.findall("^kept: ([a-z_]+)", cured, re.MULTILINE)
+    assert kept in remedies_for("silent")
+    loss = ", loss=loss" if name == "silent_with_loss" else ""
+    assert f"saltation.cure(network, x, y{loss}).network" in cured
+
+
+def test_a_network_that_needs_no_cure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said that it learns, and nothing is tried; without the option not even that."""
+    main(["diagnose", f"{folder}/mine.py:healthy", "--cure"])
+    out = capsys.readouterr().out
+    assert "No fault was found." in out
+    assert "No cure is needed: in trials of 100 steps of Adam" in out
+    assert "(chance: 1.099)" in out
+    assert "kept" not in out
+    main(["diagnose", f"{folder}/mine.py:silent", "--trial", "0"])
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_a_cure_that_fails_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the diagnosis, which there is."""
+    with pytest.raises(SystemExit) as stop:
+        main(["diagnose", f"{folder}/mine.py:plain", "--cure", "--trial", "0"])
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert "gradients of the weights" in out
+    assert err == (
+        "saltation: a cure needs at least 16 samples, to learn from some and be judged by others, "
+        "got 6\n"
+    )

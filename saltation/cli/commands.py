@@ -165,9 +165,13 @@ class Diagnose:
 
     trial: int | None = None
     """Steps of Adam on a copy, as evidence; 0 for none. Default: 10 or 50, where they are cheap."""
+    cure: bool = False
+    """Then try the remedies for what is wrong on copies, with many short trainings, and print the
+    losses before and after."""
 
     def __call__(self) -> None:
-        say(diagnosis_of(self.source, self.trial))
+        for part in diagnosis_of(self.source, self.trial, self.cure):
+            say(f"{part}\n" if self.cure else part)
 
 
 def _checked(neuron: type[Neuron], name: str, value: float) -> float:

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 import saltation
 from saltation.errors import ConfigError, SaltationError
+from saltation.stability import Cure
 from saltation.stepping import Stepped
 
 
-def diagnosis_of(source: str, trial: int | None) -> str:
-    """What `saltation.diagnose` says of what ``source`` returns.
+def diagnosis_of(source: str, trial: int | None, cure: bool = False) -> Iterator[str]:
+    """What `saltation.diagnose` says of what ``source`` returns, then what `saltation.cure` does.
 
     Parameters
     ----------
@@ -28,6 +29,13 @@ def diagnosis_of(source: str, trial: int | None) -> str:
         ``(network, x, y, loss)``.
     trial
         As for `saltation.diagnose`.
+    cure
+        Whether remedies are tried, too.
+
+    Yields
+    ------
+    str
+        The diagnosis; then, if asked for, the cure.
 
     Raises
     ------
@@ -44,10 +52,28 @@ def diagnosis_of(source: str, trial: int | None) -> str:
     with _in_one_line(f"{path}:{name}", path):
         given = function()
     _check(source, given)
-    network, x, y, *loss = given
+    network, x, y, *losses = given
+    loss = losses[0] if losses else None
     with _in_one_line("the network or its loss", path):
-        found = saltation.diagnose(network, x, y, loss=loss[0] if loss else None, trial=trial)
-    return str(found)
+        found = saltation.diagnose(network, x, y, loss=loss, trial=trial)
+    yield str(found)
+    if cure:
+        with _in_one_line("the network or its loss", path):
+            cured = saltation.cure(network, x, y, loss=loss)
+        yield _told_of(cured, bool(losses))
+
+
+def _told_of(cured: Cure, own_loss: bool) -> str:
+    """The table of a cure and how to have it in Python, or that there is no need for one."""
+    if not cured.findings:
+        return (
+            f"No cure is needed: in {cured.trial}, the held-out loss comes to "
+            f"{cured.after.loss:.3f} (chance: {cured.chance:.3f})."
+        )
+    if not cured.treatments:
+        return str(cured)
+    loss = ", loss=loss" if own_loss else ""
+    return f"{cured}\nin Python: network = saltation.cure(network, x, y{loss}).network"
 
 
 def _function(path: Path, name: str) -> Callable[[], Any]:

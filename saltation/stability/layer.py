@@ -105,8 +105,18 @@ class Finding(NamedTuple):
     advice: str
     weights: tuple[str, ...] = ()
 
+    @property
+    def remedies(self) -> list[str]:
+        """Names in `saltation.REMEDIES` of what answers it, the best first; none for a note."""
+        from saltation.stability.remedies import remedies_for  # they import what imports this
+
+        return remedies_for(self.kind) if self.advice else []
+
     def __str__(self) -> str:
-        return f"{self.what}. Try: {self.advice}." if self.advice else f"{self.what}."
+        if not self.advice:
+            return f"{self.what}."
+        remedies = f"; remedies: {', '.join(self.remedies)}" if self.remedies else ""
+        return f"{self.what}. Try: {self.advice}{remedies}."
 
 
 def listed(names: list[str] | tuple[str, ...], most: int = 6) -> str:

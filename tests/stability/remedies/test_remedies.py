@@ -121,6 +121,27 @@ def test_the_best_remedy_of_a_finding_comes_first() -> None:
     assert remedies_for("rust") == []
 
 
+def test_findings_name_their_remedies() -> None:
+    """In the printed diagnosis after what to try; notes and what no remedy answers name none."""
+    torch.manual_seed(0)
+    network: Any = nn.Sequential(nn.Linear(20, 30), st.LIF(), nn.Linear(30, 5))
+    network[0].spare = nn.Linear(3, 3)
+    network[2].bias.requires_grad_(False)
+    with torch.no_grad():
+        network[0].weight.zero_()
+    printed = str(found := st.diagnose(network, spikes(), torch.arange(24) % 5))
+    (silent,) = (one for one in found.findings if one.kind == "silent")
+    assert silent.remedies == remedies_for("silent")
+    assert silent.remedies[0] == "homeostasis"
+    assert f"Try: {silent.advice}; remedies: {', '.join(silent.remedies)}.\n" in printed
+    (unused,) = (one for one in found.findings if one.kind == "unused")
+    assert unused.remedies == []
+    assert str(unused).endswith(f" Try: {unused.advice}.")
+    refuted = silent._replace(advice="")
+    assert refuted.remedies == found.notes[0].remedies == []
+    assert str(refuted) == f"{silent.what}."
+
+
 @every_library
 @pytest.mark.parametrize("c", [0.3, 1.2])
 def test_surrogates_become_as_wide_as_potentials_spread(library: str, c: float) -> None:
