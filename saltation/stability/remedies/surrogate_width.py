@@ -43,7 +43,6 @@ class SurrogateWidth(Remedy):
         "exploding gradient",
         "chaotic",
         "silent",
-        "little gradient",
         "does not learn",
     )
     what: ClassVar[str] = "sets each surrogate's half-width to c times the spread of potentials"
