@@ -48,7 +48,7 @@ def samples_of(network: Stepped, x: Tensor) -> Passes:
     NoSamplesError
         If none is.
     SaltationError
-        If neurons are not called, or draw random numbers.
+        If no neurons are called.
     """
     candidates = (1, 0) if network.batch_dim is None else (network.batch_dim,)
     reasons: list[str] = []
