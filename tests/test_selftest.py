@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saltation import cli, encoding, selftest
 from saltation.kernels import dispatch
-from saltation.kernels.cpu.loop import MODELS
+from saltation.kernels.cpu.neurons.loop import MODELS
 from saltation.kernels.dispatch import KERNELS
 from saltation.neurons import NEURONS
 from saltation.selftest import Row, checks, perform, verdict

@@ -19,9 +19,9 @@ from torch.nn import functional
 from saltation.errors import SaltationError, choose
 from saltation.kernels import competition, plasticity, reference, sampling
 from saltation.kernels.competition import Emitted
-from saltation.kernels.cpu import loop as cpu_loop
-from saltation.kernels.cpu import operator
-from saltation.kernels.cpu.support import lacks
+from saltation.kernels.cpu.neurons import loop as cpu_loop
+from saltation.kernels.cpu.neurons import operator
+from saltation.kernels.cpu.runtime.support import lacks
 from saltation.kernels.events import Events, SpikeTensor, events_of, settled
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
@@ -152,7 +152,7 @@ def active(x: Tensor) -> Sites:
     """`sampling.active`."""
     if lacks(torch.float32, x):
         return sampling.active(x)
-    from saltation.kernels.cpu import poisson  # imports numba
+    from saltation.kernels.cpu.events import poisson  # imports numba
 
     return poisson.active(x)
 
@@ -172,7 +172,7 @@ def bernoulli_trains(
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
     if dtype != torch.float32 or 0 in shape or lacks(torch.int64, index):
         return sampling.bernoulli_trains(sites, threshold, shape, index, **draw).to(dtype)
-    from saltation.kernels.cpu import poisson  # imports numba
+    from saltation.kernels.cpu.events import poisson  # imports numba
 
     return SpikeTensor(poisson.bernoulli_trains(sites, threshold, shape, index, **draw))
 
@@ -183,7 +183,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     events = _events(x, weight, bias)
     if events is None:
         return functional.linear(x, weight, bias)
-    from saltation.kernels.cpu import product
+    from saltation.kernels.cpu.linear import product
 
     out = _unless_not_finite(product.linear, x, events, weight, bias)
     return functional.linear(x, weight, bias) if out is None else out
@@ -203,7 +203,7 @@ def conv2d(
     same = weight.shape[2:] == (3, 3) and padding in ("same", (1, 1))
     plain = same and stride == dilation == (1, 1) and groups == 1 and x.ndim == 4
     if plain and not _elsewhere() and not lacks(torch.float32, *given):
-        from saltation.kernels.cpu import conv  # imports numba
+        from saltation.kernels.cpu.conv import product as conv  # imports numba
 
         out = conv.run(x, weight, bias)
         if out is not None:
@@ -224,7 +224,7 @@ def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | Non
     events = _chained(x, stages, *weights, *biases)
     if events is None or any(one.shape[0] != two.shape[1] for one, two in pairwise(weights)):
         return None
-    from saltation.kernels.cpu import chain
+    from saltation.kernels.cpu.linear import chain
 
     return _unless_not_finite(chain.run, events, stages, weight, bias)
 
@@ -250,7 +250,7 @@ def emitted(x: Tensor, stages: Sequence[Stage]) -> Tensor | None:
     events = None if wanted else _chained(x, stages, parts[0], *parts[1:])
     if events is None:
         return None
-    from saltation.kernels.cpu import chain
+    from saltation.kernels.cpu.linear import chain
 
     spikes = _unless_not_finite(chain.emitted, events, stages)
     return None if spikes is None else SpikeTensor(spikes)
@@ -261,7 +261,7 @@ def fixed(x: Tensor, stage: Stage) -> Emitted:
     events = _driving(x, stage)
     if events is None or not events.has_bits:
         return competition.fixed(x, stage)
-    from saltation.kernels.cpu import fixed as compiled  # imports numba
+    from saltation.kernels.cpu.stdp import fixed as compiled  # imports numba
 
     out = _unless_not_finite(compiled.forward, events, stage)
     return competition.fixed(x, stage) if out is None else out
@@ -272,7 +272,7 @@ def compete(x: Tensor, stage: Stage, teach: Tensor) -> Emitted:
     events = _driving(x, stage, teach)
     if events is None:
         return competition.compete(x, stage, teach)
-    from saltation.kernels.cpu import winner  # imports numba
+    from saltation.kernels.cpu.stdp import winner  # imports numba
 
     if len(stage.weight) > winner.MOST:
         return competition.compete(x, stage, teach)
@@ -285,7 +285,7 @@ def stdp(pre: Tensor, post: Tensor, factor: Tensor, pair: Pair) -> Tensor:
     events = events_of(pre)
     if events is None or lacks(torch.float32, post, factor):
         return plasticity.run(pre, post, factor, pair)
-    from saltation.kernels.cpu import plasticity as compiled  # imports numba
+    from saltation.kernels.cpu.stdp import plasticity as compiled  # imports numba
 
     change = _unless_not_finite(compiled.forward, events, post, factor, pair)
     return plasticity.run(pre, post, factor, pair) if change is None else change
@@ -293,7 +293,7 @@ def stdp(pre: Tensor, post: Tensor, factor: Tensor, pair: Pair) -> Tensor:
 
 def _unless_not_finite(kernel: Callable[..., R], *arguments: Any) -> R | None:
     """What ``kernel`` returns; None where its result would hide numbers that are not finite."""
-    from saltation.kernels.cpu.finite import NotFinite  # imports numba
+    from saltation.kernels.cpu.runtime.finite import NotFinite  # imports numba
 
     try:
         return kernel(*arguments)
@@ -314,7 +314,7 @@ def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     # Without bits no derivative can follow.
     if events is None or not events.has_bits:
         return None
-    from saltation.kernels.cpu import scan  # imports numba
+    from saltation.kernels.cpu.events import scan  # imports numba
 
     return events if scan.sparse_enough(events.density, len(weight)) else None
 
@@ -326,7 +326,7 @@ def _known(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
         return None
     if type(x) is not SpikeTensor and (lacks(torch.float32, x) or x.ndim < 3):
         return None
-    from saltation.kernels.cpu import scan  # imports numba
+    from saltation.kernels.cpu.events import scan  # imports numba
 
     events = events_of(x) if isinstance(x, SpikeTensor) else scan.scan(x, len(weight))
     return None if events is None or events.shape[2] != weight.shape[1] else events
@@ -356,7 +356,7 @@ def recurrent(
         if torch.is_autocast_enabled("cpu"):
             reason = "it takes no part in autocast"
         if reason is None:
-            from saltation.kernels.cpu import recurrent as compiled  # imports numba
+            from saltation.kernels.cpu.recurrent import loop as compiled  # imports numba
 
             return compiled.run(neuron, spike, x, feedback, state, memory)  # type: ignore[arg-type]
         if backend == "cpu":

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.kernels import reference
-from saltation.kernels.cpu import chain, product
-from saltation.kernels.cpu.finite import NotFinite
+from saltation.kernels.cpu.linear import chain, product
+from saltation.kernels.cpu.runtime.finite import NotFinite
 from saltation.kernels.events import Events, SpikeTensor, events_of
 from saltation.layers import SpikingLayer
 from saltation.layers.sequential import _stretch

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import saltation as st
-from saltation.kernels.cpu import conv_backward, conv_forward
-from saltation.kernels.cpu.marks import Marks, mark
+from saltation.kernels.cpu.conv import backward as conv_backward
+from saltation.kernels.cpu.conv import forward as conv_forward
+from saltation.kernels.cpu.events.marks import Marks, mark
 
 # Large enough to be worth a look, and no multiple of anything: 3 * 20 * 17 * 23 * 48.
 IMAGES, FAN_IN, FAN_OUT, HEIGHT, WIDTH = 3, 20, 48, 17, 23

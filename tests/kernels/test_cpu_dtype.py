@@ -12,8 +12,10 @@ from torch import Tensor
 
 import saltation as st
 from saltation.kernels import dispatch
-from saltation.kernels.cpu import simd, subsets, windows
-from saltation.kernels.cpu.jit import kernel
+from saltation.kernels.cpu.conv import windows
+from saltation.kernels.cpu.linear import subsets
+from saltation.kernels.cpu.runtime import simd
+from saltation.kernels.cpu.runtime.jit import kernel
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.reference import Stage
 

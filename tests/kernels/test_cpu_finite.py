@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.kernels import competition, dispatch, plasticity
-from saltation.kernels.cpu.finite import finite
-from saltation.kernels.cpu.scan import sparse_enough
-from saltation.kernels.cpu.transpose import transposed
+from saltation.kernels.cpu.events.scan import sparse_enough
+from saltation.kernels.cpu.linear.transpose import transposed
+from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.events import events_of
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.reference import Stage

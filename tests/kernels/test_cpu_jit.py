@@ -21,9 +21,9 @@ from numba.core.caching import CompileResultCacheImpl
 from torch import Tensor
 
 import saltation as st
-from saltation.kernels.cpu import jit
-from saltation.kernels.cpu.jit import kernel, source_of
-from saltation.kernels.cpu.threads import spread
+from saltation.kernels.cpu.runtime import jit
+from saltation.kernels.cpu.runtime.jit import kernel, source_of
+from saltation.kernels.cpu.runtime.threads import spread
 
 
 def double(x: int) -> int:
@@ -38,7 +38,7 @@ def test_without_a_folder_to_write_to(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SOURCE = """
-from saltation.kernels.cpu.jit import kernel
+from saltation.kernels.cpu.runtime.jit import kernel
 
 @kernel
 def halved(numbers):
@@ -98,14 +98,14 @@ def test_compilation_is_said_once_in_a_terminal(monkeypatch: pytest.MonkeyPatch)
     listener.on_start(_compiling("somebody.elses"))
     assert sys.stderr.getvalue() == ""
     for _ in range(2):
-        listener.on_start(_compiling("saltation.kernels.cpu.lif"))
+        listener.on_start(_compiling("saltation.kernels.cpu.neurons.lif"))
     assert sys.stderr.getvalue() == ("saltation: compiling CPU kernels (once; kept in /a/folder)\n")
 
 
 def test_compilation_is_not_said_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody waits."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    jit._FirstCompilation().on_start(_compiling("saltation.kernels.cpu.lif"))
+    jit._FirstCompilation().on_start(_compiling("saltation.kernels.cpu.neurons.lif"))
     assert sys.stderr.getvalue() == ""
 
 
@@ -115,7 +115,7 @@ def test_compilation_is_logged(
     """And then not printed as well; without a folder it says what to do."""
     monkeypatch.setattr(sys, "stderr", Terminal())
     with caplog.at_level(logging.INFO, "saltation"):
-        jit._FirstCompilation().on_start(_compiling("saltation.kernels.cpu.lif", None))
+        jit._FirstCompilation().on_start(_compiling("saltation.kernels.cpu.neurons.lif", None))
     assert len(caplog.messages) == 1
     assert "in every process; let NUMBA_CACHE_DIR name" in caplog.text
     assert sys.stderr.getvalue() == ""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import saltation as st
 from saltation.kernels import reference
-from saltation.kernels.cpu.loop import MODELS
+from saltation.kernels.cpu.neurons.loop import MODELS
 from saltation.layers import SpikingLayer
 from saltation.surrogate import SURROGATES
 from tests.contracts.conftest import Case, cases

@@ -12,10 +12,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from saltation.kernels.cpu import threads
-from saltation.kernels.cpu.buffers import Loan
-from saltation.kernels.cpu.jit import kernel
-from saltation.kernels.cpu.threads import spread
+from saltation.kernels.cpu.runtime import threads
+from saltation.kernels.cpu.runtime.buffers import Loan
+from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.threads import spread
 
 
 def test_a_buffer_is_lent_once() -> None:
@@ -72,7 +72,7 @@ def test_every_piece_runs_once(
 ) -> None:
     """On torch's threads and on our own."""
     if not library:
-        monkeypatch.setattr("saltation.kernels.cpu.threads._openmp", lambda: None)
+        monkeypatch.setattr("saltation.kernels.cpu.runtime.threads._openmp", lambda: None)
     torch.set_num_threads(number)
     seen = np.zeros(size, np.int64)
     spread(count, size, seen, 1, least=3)

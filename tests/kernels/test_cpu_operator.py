@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import saltation as st
-from saltation.kernels.cpu import operator
+from saltation.kernels.cpu.neurons import operator
 from saltation.layers import SpikingLayer
 from saltation.surrogate import Sigmoid, Smooth
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
-from saltation.kernels.cpu import product
-from saltation.kernels.cpu.buffers import Loan
-from saltation.kernels.cpu.currents import scratch_of, turn
-from saltation.kernels.cpu.source import sourced
+from saltation.kernels.cpu.linear import product
+from saltation.kernels.cpu.linear.currents import scratch_of, turn
+from saltation.kernels.cpu.linear.source import sourced
+from saltation.kernels.cpu.runtime.buffers import Loan
 from saltation.kernels.events import Events, events_of
 from saltation.layers import SpikeLinear
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import saltation as st
 from saltation.kernels import dispatch
-from saltation.kernels.cpu.loop import MODELS
+from saltation.kernels.cpu.neurons.loop import MODELS
 from saltation.kernels.recurrent import RecurrentState
 from saltation.layers import Recurrent
 from saltation.surrogate import SURROGATES, Smooth

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from saltation.kernels.cpu import scan
-from saltation.kernels.cpu.trains import WORD, list_events, words
+from saltation.kernels.cpu.events import scan
+from saltation.kernels.cpu.events.trains import WORD, list_events, words
 
 
 @given(

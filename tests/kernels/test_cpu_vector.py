@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from saltation.kernels.cpu.jit import kernel
-from saltation.kernels.cpu.slope import slope, slope_numbers
-from saltation.kernels.cpu.vector import Dual, rowwise
+from saltation.kernels.cpu.neurons.slope import slope, slope_numbers
+from saltation.kernels.cpu.neurons.vector import Dual, rowwise
+from saltation.kernels.cpu.runtime.jit import kernel
 from saltation.surrogate import SURROGATES
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import saltation as st
 from saltation.kernels import dispatch
-from saltation.kernels.cpu.loop import MODELS
+from saltation.kernels.cpu.neurons.loop import MODELS
 from saltation.kernels.dispatch import KERNELS, in_words, resolve
 from saltation.neurons import LIFNeuron
 from saltation.neurons.base import Spike

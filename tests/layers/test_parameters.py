@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 import saltation as st
-from saltation.kernels.cpu import chain
+from saltation.kernels.cpu.linear import chain
 from saltation.layers import SpikingLayer
 
 

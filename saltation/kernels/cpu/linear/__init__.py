@@ -1,0 +1,1 @@
+"""Products of spikes with weights, and layers of neurons that they drive."""

@@ -1,0 +1,1 @@
+"""Neurons whose spikes feed back."""

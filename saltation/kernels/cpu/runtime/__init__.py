@@ -1,0 +1,1 @@
+"""How compiled code is made, cached, given memory and spread over threads."""

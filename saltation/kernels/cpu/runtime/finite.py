@@ -1,0 +1,49 @@
+"""Whether numbers are finite.
+
+Sums that skip what is not there never meet a NaN or an infinity beside it, which in a dense product
+spreads to a whole row: 0 times either is NaN. So every kernel that skips looks for them first, and
+what has any is computed densely, where they show as in torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saltation.kernels.cpu.runtime.jit import compiled, kernel
+from saltation.kernels.cpu.runtime.threads import spread
+
+_ROW = 2**16  # numbers that a thread looks at together
+
+
+class NotFinite(ArithmeticError):
+    """A kernel that skips zeros was given, or came to, a number that is not finite."""
+
+
+@compiled
+def none_in(bits: NDArray[Any]) -> bool:
+    """Whether of float32 numbers, whose ``bits`` (int32) these are, all are finite."""
+    found = np.int32(0)
+    for i in range(len(bits)):
+        found |= np.int32((bits[i] & np.int32(0x7F800000)) == np.int32(0x7F800000))
+    return bool(found == 0)
+
+
+@kernel
+def _look(start: int, stop: int, bits: NDArray[Any], length: int, found: NDArray[Any]) -> None:
+    """``found`` is 1 for the parts ``start ... stop`` of ``bits``, each of ``length``, in which all
+    numbers are finite."""
+    for part in range(start, stop):
+        found[part] = none_in(bits[part * length : (part + 1) * length])
+
+
+def finite(tensor: Tensor) -> bool:
+    """Whether all numbers of a float32 tensor are finite."""
+    bits = tensor.detach().contiguous().view(torch.int32).flatten().numpy()
+    found = np.empty(-(-len(bits) // _ROW), np.uint8)
+    spread(_look, len(found), bits, _ROW, found, least=4)
+    return bool(found.all())

@@ -1,0 +1,1 @@
+"""Learning from pairs of spikes, and layers in which neurons compete."""
