@@ -69,7 +69,7 @@ class Row:
 
 
 def _kernels(output: Tensor) -> Iterator[str]:
-    """The kernels in the history of ``output``, as ``backend kernel``, such as ``cpu loop``."""
+    """The kernels in the history of ``output`` by their places, such as ``cpu neurons loop``."""
     seen: set[Any] = set()
     waiting: list[Any] = [output.grad_fn]
     while waiting:
