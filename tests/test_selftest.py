@@ -259,7 +259,9 @@ def test_the_command(two_checks: None, capsys: pytest.CaptureFixture[str]) -> No
     cli.main(["selftest"])
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert any("LIF euler" in line and "cpu neurons loop" in line and " ok" in line for line in lines)
+    assert any(
+        "LIF euler" in line and "cpu neurons loop" in line and " ok" in line for line in lines
+    )
     assert lines[-1].startswith("ok: every kernel agrees with the reference (92 cases")
     assert [line.split(":")[0] for line in err.splitlines()] == ["1/2 LIF euler", "2/2 poisson"]
 
