@@ -26,8 +26,8 @@ class Node(NamedTuple):
     ----------
     op
         ``input``, ``number`` (the same for all neurons), ``row`` (one for each neuron); ``add sub
-        mul div neg abs sqrt exp expm1 log tanh sigmoid max min`` as in torch; ``ge gt le lt``, whose
-        result is a mask; ``where`` of a mask and two numbers, ``to`` (a mask as 0 and 1).
+        mul div neg abs sqrt exp expm1 log tanh sigmoid max min`` as in torch; ``ge gt le lt``,
+        whose result is a mask; ``where`` of a mask and two numbers, ``to`` (a mask as 0 and 1).
     inputs
         Places of earlier nodes.
     slot
