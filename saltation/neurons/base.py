@@ -142,8 +142,13 @@ class Neuron(ABC):
     def step(self, x: Tensor, state: Any, spike: Spike) -> tuple[Tensor, Any, Any]:
         """One step: ``(spikes, state after the jump, state h before the jump)``."""
         h = self.integrate(x, state, spike)
+        s, after = self.fire(h, spike)
+        return s, after, h
+
+    def fire(self, h: Any, spike: Spike) -> tuple[Tensor, Any]:
+        """Spikes and the state after the jump, from the state ``h`` before it."""
         s = spike(h.v - self.v_threshold)
-        return s, self.apply_jump(h, s.detach() if self.detach_reset else s), h
+        return s, self.apply_jump(h, s.detach() if self.detach_reset else s)
 
     def jump_potential(self, v: Tensor, s: Tensor) -> Tensor:
         """The jump of the potential, shared by all models."""

@@ -1,0 +1,193 @@
+"""From a neuron and its spike function to the program of its step.
+
+A step has two parts. The first integrates: from the current and the state to the state before the
+jump. The second fires: from that state to the spike and the state after the jump. Backward starts
+from the state before the jump, which loops keep, and so sweeps through the second part, then the
+first.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from saltation.kernels.program.graph import Graph, Program, Slots
+from saltation.kernels.program.reverse import sweep
+from saltation.kernels.program.trace import Builder, Symbol, UntraceableError
+from saltation.neurons.base import Neuron
+from saltation.surrogate import Surrogate
+
+
+def program_of(neuron: Neuron, spike: Any) -> Program:
+    """The program of one step of ``neuron``.
+
+    Raises
+    ------
+    UntraceableError
+        If the step has no form in a graph; the message says why.
+    """
+    if any(callable(getattr(type(neuron), name, None)) for name in vars(neuron)):
+        raise UntraceableError("a method was replaced on the object itself")
+    if any(getattr(value, "ndim", 0) for value in vars(neuron).values()):
+        return _Tracing(neuron, spike).program()  # its tensors may change
+    found = _known(neuron, spike)
+    if isinstance(found, str):
+        raise UntraceableError(found)
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _known(neuron: Neuron, spike: Any) -> Program | str:
+    """The program, or why there is none."""
+    try:
+        return _Tracing(neuron, spike).program()
+    except UntraceableError as reason:
+        return str(reason)
+
+
+class _Tracing:
+    """One neuron's step, traced."""
+
+    def __init__(self, neuron: Neuron, spike: Any) -> None:
+        if not isinstance(spike, Surrogate) or type(spike).__call__ is not Surrogate.__call__:
+            raise UntraceableError(f"spikes are 0 and 1, not those of {type(spike).__name__}")
+        self.neuron, self.spike = neuron, spike
+        self.variables = len(neuron.State._fields)
+        self.numbers: list[float] = []
+        self.rows: list[Any] = []
+        self.integrating = Builder(self.numbers, self.rows)
+        self.firing = Builder(self.numbers, self.rows)
+        self._late: list[Symbol] = []
+        try:
+            self._trace()
+        except (TypeError, AttributeError, RuntimeError, ValueError) as reason:
+            raise UntraceableError(f"{type(reason).__name__}: {reason}") from reason
+
+    def _trace(self) -> None:
+        current, *before = (self.integrating.input(slot) for slot in range(self.variables + 1))
+        state = self.neuron.State(*before)
+        h: Any = self.neuron.integrate(current, state, self._late_spike)  # type: ignore[arg-type]
+        self.h = [self.integrating.symbol(part) for part in h]
+        start = self.neuron.State(*(self.firing.input(slot) for slot in range(self.variables)))
+        s, after = self.neuron.fire(start, _spike)
+        self.s: Any = s
+        self.after: list[Symbol] = [self.firing.symbol(part) for part in after]
+
+    def _late_spike(self, u: Any) -> Any:
+        self._late.append(_spike(u))
+        return self._late[-1]
+
+    def program(self) -> Program:
+        """The three graphs, and what backward reads."""
+        count, slots = self.variables, Slots(self.variables)
+        forward = self._forward()
+        jump = self._lowered(self.firing.graph(*self.after))
+        backward = self._backward()
+        reads = backward.reads()
+        before = tuple(v for v in range(count) if slots.before[v] in reads)
+        kept = {v for v in range(count) if slots.h[v] in reads}
+        for v in before:
+            kept |= Graph(jump.nodes, (jump.outputs[v],)).reads()
+        return Program(
+            variables=count,
+            forward=forward,
+            jump=jump,
+            backward=backward,
+            kept=tuple(sorted(kept)),
+            reads_current=Slots.CURRENT in reads,
+            reads_before=before,
+            late=self._has_late,
+            numbers=np.array(self.numbers, np.float32),
+            rows=tuple(self.rows),
+            learned=self._learned,
+        )
+
+    def _forward(self) -> Graph:
+        whole = Builder(self.numbers, self.rows)
+        made = whole.inline(_all(self.integrating), {})
+        h = [made[symbol.place] for symbol in self.h]
+        fired = whole.inline(_all(self.firing), dict(enumerate(h)))
+        after = [fired[symbol.place] for symbol in self.after]
+        return self._lowered(whole.graph(*h, fired[self.s.place], *after))
+
+    def _backward(self) -> Graph:
+        slots = Slots(self.variables)
+        whole = Builder(self.numbers, self.rows)
+        totals: dict[int, Symbol | None] = dict.fromkeys(self._learned)
+
+        def swept(
+            made: list[Symbol], seeds: list[tuple[Symbol, Symbol | None]], wanted: list[Symbol]
+        ) -> list[Symbol | None]:
+            """Gradients of ``wanted`` from those of results; rows are added to ``totals``."""
+            given: dict[int, Symbol] = {}
+            # Two results may be one node, such as a variable that does not jump.
+            for result, g in seeds:
+                if g is not None:
+                    given[result.place] = given[result.place] + g if result.place in given else g
+            nodes = ((symbol.place, whole.nodes[symbol.place]) for symbol in made)
+            rows = {p: n.slot for p, n in nodes if n.op == "row" and n.slot in totals}
+            stop = {symbol.place for symbol in wanted}
+            found = sweep(whole, made, given, stop | rows.keys(), self.spike)
+            for place, slot in rows.items():
+                if place in found:
+                    total = totals[slot]
+                    totals[slot] = found[place] if total is None else total + found[place]
+            return [found.get(symbol.place) for symbol in wanted]
+
+        h = [whole.input(slot) for slot in slots.h]
+        fired = whole.inline(_all(self.firing), dict(enumerate(h)))
+        g_s = whole.input(Slots.SPIKE)
+        g_s = g_s + whole.input(slots.late) if self._has_late else g_s
+        seeds: list[tuple[Symbol, Symbol | None]] = [(fired[self.s.place], g_s)]
+        seeds += [(fired[a.place], whole.input(slots.after[v])) for v, a in enumerate(self.after)]
+        g_h = swept(fired, seeds, h)
+        given = [whole.input(Slots.CURRENT), *map(whole.input, slots.before)]
+        made = whole.inline(_all(self.integrating), dict(enumerate(given)))
+        late = [made[self._late[-1].place]] if self._has_late else []
+        results = [(made[part.place], g) for part, g in zip(self.h, g_h, strict=True)]
+        gradients = [*swept(made, results, [*given, *late]), *totals.values()]
+        graph = whole.graph(*(whole.symbol(0.0 if g is None else g) for g in gradients))
+        return self._lowered(graph)
+
+    @property
+    def _learned(self) -> tuple[int, ...]:
+        return tuple(slot for slot, row in enumerate(self.rows) if row.requires_grad)
+
+    @property
+    def _has_late(self) -> bool:
+        """Whether a gradient passes through the spike that acts in the step after its own."""
+        late = {symbol.place for symbol in self._late}
+        return any(late & set(n.inputs) and n.op != "detach" for n in self.integrating.nodes)
+
+    def _lowered(self, graph: Graph) -> Graph:
+        """``graph`` in the operations that loops know."""
+        whole = Builder(self.numbers, self.rows)
+        made: list[Symbol] = []
+        for node in graph.nodes:
+            given = [made[place] for place in node.inputs]
+            if node.op == "spike":
+                made.append(whole.apply("to", whole.apply("ge", given[0], 0.0)))
+            elif node.op == "detach":
+                made.append(given[0])
+            elif node.op in _EQUAL:
+                made.append(whole.apply(_EQUAL[node.op], *given))
+            else:
+                made.append(whole.add(node._replace(inputs=tuple(one.place for one in given))))
+        return whole.graph(*(made[place] for place in graph.outputs))
+
+
+# What differs from another operation in its derivative alone.
+_EQUAL = {"clamp_min": "max", "clamp_max": "min"}
+
+
+def _spike(u: Any) -> Any:
+    if not isinstance(u, Symbol):
+        raise UntraceableError("the spike does not depend on the state")
+    return u.builder.apply("spike", u)
+
+
+def _all(builder: Builder) -> Graph:
+    """Every node of a graph in the making."""
+    return Graph(tuple(builder.nodes), ())
