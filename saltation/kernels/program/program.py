@@ -15,8 +15,9 @@ import numpy as np
 
 from saltation.kernels.program.graph import Graph, Program, Slots
 from saltation.kernels.program.reverse import sweep
-from saltation.kernels.program.trace import Builder, Symbol, UntraceableError
+from saltation.kernels.program.trace import Builder, Symbol
 from saltation.neurons.base import Neuron
+from saltation.operands import NoRuleError
 from saltation.surrogate import Surrogate
 
 
@@ -25,16 +26,16 @@ def program_of(neuron: Neuron, spike: Any) -> Program:
 
     Raises
     ------
-    UntraceableError
+    NoRuleError
         If the step has no form in a graph; the message says why.
     """
     if any(callable(getattr(type(neuron), name, None)) for name in vars(neuron)):
-        raise UntraceableError("a method was replaced on the object itself")
+        raise NoRuleError("a method was replaced on the object itself")
     if any(getattr(value, "ndim", 0) for value in vars(neuron).values()):
         return _Tracing(neuron, spike).program()  # its tensors may change
     found = _known(neuron, spike)
     if isinstance(found, str):
-        raise UntraceableError(found)
+        raise NoRuleError(found)
     return found
 
 
@@ -43,7 +44,7 @@ def _known(neuron: Neuron, spike: Any) -> Program | str:
     """The program, or why there is none."""
     try:
         return _Tracing(neuron, spike).program()
-    except UntraceableError as reason:
+    except NoRuleError as reason:
         return str(reason)
 
 
@@ -52,7 +53,7 @@ class _Tracing:
 
     def __init__(self, neuron: Neuron, spike: Any) -> None:
         if not isinstance(spike, Surrogate) or type(spike).__call__ is not Surrogate.__call__:
-            raise UntraceableError(f"spikes are 0 and 1, not those of {type(spike).__name__}")
+            raise NoRuleError(f"spikes are 0 and 1, not those of {type(spike).__name__}")
         self.neuron, self.spike = neuron, spike
         self.variables = len(neuron.State._fields)
         self.numbers: list[float] = []
@@ -63,7 +64,7 @@ class _Tracing:
         try:
             self._trace()
         except (TypeError, AttributeError, RuntimeError, ValueError) as reason:
-            raise UntraceableError(f"{type(reason).__name__}: {reason}") from reason
+            raise NoRuleError(f"{type(reason).__name__}: {reason}") from reason
 
     def _trace(self) -> None:
         current, *before = (self.integrating.input(slot) for slot in range(self.variables + 1))
@@ -184,7 +185,7 @@ _EQUAL = {"clamp_min": "max", "clamp_max": "min"}
 
 def _spike(u: Any) -> Any:
     if not isinstance(u, Symbol):
-        raise UntraceableError("the spike does not depend on the state")
+        raise NoRuleError("the spike does not depend on the state")
     return u.builder.apply("spike", u)
 
 

@@ -7,17 +7,12 @@ symbol becomes a ``number`` of the graph, a tensor becomes a ``row``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from saltation.kernels.program.graph import Graph, Node
-
-
-class UntraceableError(Exception):
-    """The step does something that has no form in a graph."""
+from saltation.operands import MASKS, NoRuleError, Operand
 
 
 class Builder:
@@ -43,7 +38,7 @@ class Builder:
         """``value`` in this graph."""
         if isinstance(value, Symbol):
             if value.builder is not self:
-                raise UntraceableError("a value of another step is used")
+                raise NoRuleError("a value of another step is used")
             return value
         if isinstance(value, Tensor):
             if value.ndim == 0 and not value.requires_grad:
@@ -59,7 +54,7 @@ class Builder:
         try:
             self.numbers.append(float(value))
         except (TypeError, ValueError, OverflowError):
-            raise UntraceableError(f"a {type(value).__name__} meets the state") from None
+            raise NoRuleError(f"a {type(value).__name__} meets the state") from None
         return self.add(Node("number", slot=len(self.numbers) - 1))
 
     def add(self, node: Node) -> Symbol:
@@ -93,177 +88,13 @@ class Builder:
         return Graph(tuple(renamed), tuple(places[output.place] for output in outputs))
 
 
-class Symbol:
-    """A number for every neuron whose value is not known yet; takes the place of a tensor."""
-
-    dtype = torch.float32
-    device = torch.device("cpu")
-    requires_grad = False
+class Symbol(Operand):
+    """A number for every neuron whose value is not known yet."""
 
     def __init__(self, builder: Builder, place: int) -> None:
         self.builder, self.place = builder, place
 
-    @classmethod
-    def __torch_function__(
-        cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        name = getattr(function, "__name__", str(function)).strip("_")
-        rule = _FUNCTIONS.get(name)
-        if rule is None:
-            raise UntraceableError(f"torch.{name} has no rule")
-        try:
-            return rule(*args, **(kwargs or {}))
-        except TypeError:
-            raise UntraceableError(f"torch.{name} is called in a form that has no rule") from None
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        rule = _FUNCTIONS.get(name)
-        if rule is None or name.startswith("_"):
-            raise UntraceableError(f"Tensor.{name} has no rule")
-        return lambda *args, **kwargs: rule(self, *args, **kwargs)
-
-    def __bool__(self) -> bool:
-        raise UntraceableError("it branches on the state: torch.where chooses without a branch")
-
-    def __float__(self) -> float:
-        raise UntraceableError("it makes a Python number of the state")
-
-    __hash__ = object.__hash__
-
-    def __add__(self, other: Any) -> Symbol:
-        return self.builder.apply("add", self, other)
-
-    def __radd__(self, other: Any) -> Symbol:
-        # In torch a number comes second.
-        return self.builder.apply("add", self, other)
-
-    def __sub__(self, other: Any) -> Symbol:
-        return self.builder.apply("sub", self, other)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return self.builder.apply("sub", other, self)
-
-    def __mul__(self, other: Any) -> Symbol:
-        return self.builder.apply("mul", self, other)
-
-    def __rmul__(self, other: Any) -> Symbol:
-        return self.builder.apply("mul", self, other)
-
-    def __truediv__(self, other: Any) -> Symbol:
-        return self.builder.apply("div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        # As in torch, where it is the reciprocal that is multiplied.
-        if isinstance(other, Tensor):
-            return self.builder.apply("div", other, self)
-        reciprocal = self.builder.apply("div", 1.0, self)
-        return reciprocal if other == 1 else self.builder.apply("mul", reciprocal, other)
-
-    def __neg__(self) -> Symbol:
-        return self.builder.apply("neg", self)
-
-    def __abs__(self) -> Symbol:
-        return self.builder.apply("abs", self)
-
-    def __pow__(self, exponent: Any) -> Symbol:
-        return _power(self, exponent)
-
-    def __ge__(self, other: Any) -> Symbol:
-        return self.builder.apply("ge", self, other)
-
-    def __gt__(self, other: Any) -> Symbol:
-        return self.builder.apply("gt", self, other)
-
-    def __le__(self, other: Any) -> Symbol:
-        return self.builder.apply("le", self, other)
-
-    def __lt__(self, other: Any) -> Symbol:
-        return self.builder.apply("lt", self, other)
-
-
-def _first(*parts: Any) -> Builder:
-    return next(part.builder for part in parts if isinstance(part, Symbol))
-
-
-def _plain(op: str) -> Callable[..., Symbol]:
-    return lambda *parts: _first(*parts).apply(op, *parts)
-
-
-def _power(base: Symbol, exponent: Any) -> Symbol:
-    """The powers that torch computes by products and roots."""
-    if exponent == 2:
-        return base.builder.apply("mul", base, base)
-    if exponent == 3:
-        return base.builder.apply("mul", base.builder.apply("mul", base, base), base)
-    if exponent == 0.5:
-        return base.builder.apply("sqrt", base)
-    raise UntraceableError(f"the power {exponent!r} has no rule (2, 3 and 0.5 have)")
-
-
-def _clamp(value: Symbol, min: Any = None, max: Any = None) -> Symbol:  # noqa: A002  # torch's names
-    if min is not None:
-        value = value.builder.apply("clamp_min", value, min)
-    if max is not None:
-        value = value.builder.apply("clamp_max", value, max)
-    return value
-
-
-def _filled(number: float) -> Callable[..., Symbol]:
-    return lambda like, **_: like.builder.symbol(number)
-
-
-def _full_like(like: Symbol, fill_value: Any, **_: Any) -> Symbol:
-    return like.builder.symbol(fill_value)
-
-
-def _to(value: Symbol, *_: Any, **__: Any) -> Symbol:
-    """Of a mask 0 and 1; anything else already has the type."""
-    op = value.builder.nodes[value.place].op
-    return value.builder.apply("to", value) if op in ("ge", "gt", "le", "lt") else value
-
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{
-        name: _plain(op)
-        for op, names in {
-            "add": "add",
-            "sub": "sub subtract",
-            "mul": "mul multiply",
-            "div": "div divide true_divide truediv",
-            "neg": "neg negative",
-            "abs": "abs absolute",
-            "sqrt": "sqrt",
-            "exp": "exp",
-            "expm1": "expm1",
-            "log": "log",
-            "tanh": "tanh",
-            "sigmoid": "sigmoid",
-            "max": "maximum",
-            "min": "minimum",
-            "ge": "ge greater_equal",
-            "gt": "gt greater",
-            "le": "le less_equal",
-            "lt": "lt less",
-            "where": "where",
-            "detach": "detach",
-        }.items()
-        for name in names.split()
-    },
-    "radd": lambda one, other: one + other,
-    "rmul": lambda one, other: one * other,
-    "rsub": lambda one, other: other - one,
-    "rdiv": lambda one, other: other / one,
-    "rtruediv": lambda one, other: other / one,
-    "square": lambda value: _power(value, 2),
-    "pow": _power,
-    "reciprocal": lambda value: value.builder.apply("div", 1.0, value),
-    "clamp": _clamp,
-    "clip": _clamp,
-    "relu": lambda value: _clamp(value, min=0.0),
-    "zeros_like": _filled(0.0),
-    "ones_like": _filled(1.0),
-    "full_like": _full_like,
-    "to": _to,
-    "type_as": _to,
-    "float": _to,
-}
+    def apply(self, op: str, *parts: Any) -> Any:
+        if op == "to" and self.builder.nodes[self.place].op not in MASKS:
+            return self  # it has the type already
+        return self.builder.apply(op, *parts)
