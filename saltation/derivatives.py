@@ -76,6 +76,8 @@ class Dual(Operand):
     Value and tangents may be tensors, symbols or numbers.
     """
 
+    rank = 1
+
     def __init__(self, value: Any, *tangents: Any) -> None:
         self.value, self.tangents = value, tangents
 

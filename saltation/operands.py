@@ -27,6 +27,7 @@ class Operand(ABC):
     device = torch.device("cpu")
     requires_grad = False
     ndim = 1
+    rank = 0  # above those of which it may be made
 
     @abstractmethod
     def apply(self, op: str, *parts: Any) -> Any:
@@ -64,53 +65,59 @@ class Operand(ABC):
     __hash__ = object.__hash__
 
     def __add__(self, other: Any) -> Any:
-        return self.apply("add", self, other)
+        return _apply("add", self, other)
 
     def __radd__(self, other: Any) -> Any:
-        return self.apply("add", self, other)  # in torch a number comes second
+        return _apply("add", self, other)  # in torch a number comes second
 
     def __sub__(self, other: Any) -> Any:
-        return self.apply("sub", self, other)
+        return _apply("sub", self, other)
 
     def __rsub__(self, other: Any) -> Any:
-        return self.apply("sub", other, self)
+        return _apply("sub", other, self)
 
     def __mul__(self, other: Any) -> Any:
-        return self.apply("mul", self, other)
+        return _apply("mul", self, other)
 
     def __rmul__(self, other: Any) -> Any:
-        return self.apply("mul", self, other)
+        return _apply("mul", self, other)
 
     def __truediv__(self, other: Any) -> Any:
-        return self.apply("div", self, other)
+        return _apply("div", self, other)
 
     def __rtruediv__(self, other: Any) -> Any:
         if isinstance(other, Tensor):
-            return self.apply("div", other, self)
+            return _apply("div", other, self)
         # As in torch, where the reciprocal is multiplied with the number.
-        reciprocal = self.apply("div", 1.0, self)
-        return reciprocal if other == 1 else self.apply("mul", reciprocal, other)
+        reciprocal = _apply("div", 1.0, self)
+        return reciprocal if other == 1 else _apply("mul", reciprocal, other)
 
     def __neg__(self) -> Any:
-        return self.apply("neg", self)
+        return _apply("neg", self)
 
     def __abs__(self) -> Any:
-        return self.apply("abs", self)
+        return _apply("abs", self)
 
     def __pow__(self, exponent: Any) -> Any:
         return _power(self, exponent)
 
     def __ge__(self, other: Any) -> Any:
-        return self.apply("ge", self, other)
+        return _apply("ge", self, other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.apply("gt", self, other)
+        return _apply("gt", self, other)
 
     def __le__(self, other: Any) -> Any:
-        return self.apply("le", self, other)
+        return _apply("le", self, other)
 
     def __lt__(self, other: Any) -> Any:
-        return self.apply("lt", self, other)
+        return _apply("lt", self, other)
+
+
+def _apply(op: str, *parts: Any) -> Any:
+    """By the part that knows most: a value with tangents may be made of symbols."""
+    operands = (part for part in parts if isinstance(part, Operand))
+    return max(operands, key=lambda part: part.rank).apply(op, *parts)
 
 
 # Every operation, as computed on numbers, tensors and symbols.
@@ -143,10 +150,7 @@ MASKS = frozenset({"ge", "gt", "le", "lt"})
 
 
 def _plain(op: str) -> Callable[..., Any]:
-    def apply(*parts: Any) -> Any:
-        return next(part for part in parts if isinstance(part, Operand)).apply(op, *parts)
-
-    return apply
+    return lambda *parts: _apply(op, *parts)
 
 
 def _power(base: Operand, exponent: Any) -> Any:
@@ -158,14 +162,14 @@ def _power(base: Operand, exponent: Any) -> Any:
     if exponent == 3:
         return base * base * base
     if exponent == 0.5:
-        return base.apply("sqrt", base)
+        return _apply("sqrt", base)
     raise NoRuleError(f"the power {exponent!r} has no rule (1, 2, 3 and 0.5 have)")
 
 
 def _clamp(value: Operand, min: Any = None, max: Any = None) -> Any:  # noqa: A002  # torch's names
     if min is not None:
-        value = value.apply("clamp_min", value, min)
-    return value if max is None else value.apply("clamp_max", value, max)
+        value = _apply("clamp_min", value, min)
+    return value if max is None else _apply("clamp_max", value, max)
 
 
 _NAMES = {

@@ -2,14 +2,16 @@
 
 from saltation.layers.conv import SpikeConv2d
 from saltation.layers.inputs import noted
+from saltation.layers.learned import learn
 from saltation.layers.linear import SpikeLinear
-from saltation.layers.neuron import LAYERS, LIF, CubaLIF, Izhikevich, SpikingLayer
+from saltation.layers.neuron import LAYERS, SpikingLayer
 from saltation.layers.normalisation import SpikingBatchNorm1d, SpikingBatchNorm2d
 from saltation.layers.numerics import WithNumerics, allow_other_numerics
 from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
 from saltation.layers.statistics import SpikeStatistics, merged, watch, watch_potentials
+from saltation.layers.zoo import LIF, CubaLIF, Izhikevich
 
 __all__ = [
     "LAYERS",
@@ -28,6 +30,7 @@ __all__ = [
     "SpikingLayer",
     "WithNumerics",
     "allow_other_numerics",
+    "learn",
     "merged",
     "neuron_layers",
     "noted",

@@ -6,23 +6,25 @@ A layer has no hidden state: every call starts from rest and forgets. There is n
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from dataclasses import fields
+from typing import Any, ClassVar, overload
 
 import torch
 from torch import Tensor
 
-from saltation.errors import Number, SaltationError, choose, register
+from saltation.errors import SaltationError, choose, register
 from saltation.kernels import dispatch
 from saltation.kernels.reference import MEMORIES, Stage, Trace
 from saltation.layers.inputs import check_currents, check_finite
+from saltation.layers.learned import Varied
 from saltation.layers.numerics import WithNumerics
-from saltation.neurons import NEURONS, CubaLIFNeuron, IzhikevichNeuron, LIFNeuron, Neuron
+from saltation.neurons import NEURONS, Neuron, made
 from saltation.surrogate import Sigmoid, Smooth, Surrogate, get_surrogate
 
 LAYERS: dict[str, type[SpikingLayer]] = {}
 
 
-class SpikingLayer(WithNumerics):
+class SpikingLayer(Varied, WithNumerics):
     """Base of the neuron layers; a subclass that names its model appears in `LAYERS`.
 
     Parameters
@@ -58,6 +60,8 @@ class SpikingLayer(WithNumerics):
             return
         if _is_registered(cls.neuron_type):
             register("layer of neuron", LAYERS, cls.neuron_type.name, cls)
+        if "_layer" not in cls.neuron_type.__dict__:
+            cls.neuron_type._layer = cls  # type: ignore[attr-defined]
         # The layer documents itself with its model's parameters; they stand once.
         own = list(inspect.signature(SpikingLayer.__init__).parameters.values())[2:-1]
         model = list(inspect.signature(cls.neuron_type).parameters.values())
@@ -78,18 +82,28 @@ class SpikingLayer(WithNumerics):
         known = [*self.neuron_type.parameters(), "surrogate", "backend", "memory"]
         for name in parameters:
             choose(f"{self.neuron_type.title} parameter", name, known)
-        self.neuron = self.neuron_type(*args, **parameters)
-        self.neuron.warn_if_unstable(stacklevel=2)
-        self.neuron.warn_of_units(stacklevel=2)
+        names = self.neuron_type.parameters()
+        if len(args) > len(names):
+            raise SaltationError(
+                f"{self.neuron_type.title} takes {len(names)} parameters, got {len(args)}"
+            )
+        placed = dict(zip(names, args, strict=False))
+        if twice := placed.keys() & parameters.keys():
+            raise TypeError(f"{self.neuron_type.title} got {min(twice)} twice")
+        self._set_neuron(self.neuron_type, {**placed, **parameters})
+        self._plain.warn_if_unstable(stacklevel=2)
+        self._plain.warn_of_units(stacklevel=2)
         self.surrogate = get_surrogate(surrogate)
         self.backend = choose("backend", backend, dispatch.BACKENDS)
         self.memory = choose("memory", memory, MEMORIES)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in ("neuron", "surrogate"):  # either may be replaced, as in slope annealing
-            parts = (getattr(self, part, None) for part in ("neuron", "surrogate"))
-            self._key = dispatch.operator_key(*parts)
+        if name in ("_plain", "neuron", "surrogate"):  # replaced, as in slope annealing
+            spike = self.__dict__.get("surrogate")
+            self._key = None
+            if spike is not None and not self._plain.tensors:
+                self._key = dispatch.operator_key(self.neuron, spike)
 
     @overload
     def forward(self, x: Tensor, state: None = None) -> Tensor: ...
@@ -149,8 +163,9 @@ class SpikingLayer(WithNumerics):
 
     def numerics(self) -> dict[str, Any]:
         """The model and its parameters, but for what changes gradients alone."""
-        neuron = self.neuron
-        names = [name for name in neuron.parameters() if name != "detach_reset"]
+        neuron = self._replaced or self._plain
+        own = (*neuron.tensors, "detach_reset")  # tensors are in the state dict themselves
+        names = [name for name in neuron.parameters() if name not in own]
         model = neuron.name if _is_registered(type(neuron)) else type(neuron).__qualname__
         return {"neuron": model, **{name: getattr(neuron, name) for name in names}}
 
@@ -165,7 +180,7 @@ class SpikingLayer(WithNumerics):
         key = self._key
         if torch.compiler.is_compiling() and self.backend != "reference" and key:
             parts = self.neuron, x, state
-            still = not record and dispatch.is_key_of(key, self.neuron, self.surrogate)
+            still = not record and dispatch.is_key_of(key, parts[0], self.surrogate)
             captured = dispatch.run_captured(key.text, *parts) if still else None
             if captured is not None:
                 return captured
@@ -187,13 +202,24 @@ class SpikingLayer(WithNumerics):
         return self.neuron.State(*state)
 
     def extra_repr(self) -> str:
-        defaults = self.neuron_type()
-        values = {k: getattr(self.neuron, k) for k in self.neuron.parameters()}
-        always = ("dt", "scheme", *self.neuron.time_constants)
-        shown = {k: v for k, v in values.items() if k in always or v != getattr(defaults, k)}
-        parts = [f"{k}={v!r}" for k, v in shown.items()]
+        defaults = {f.name: f.default for f in fields(self.neuron_type)}  # type: ignore[arg-type]
+        neuron = self.neuron
+        always = ("dt", "scheme", *neuron.time_constants)
+        parts = []
+        for name in neuron.parameters():
+            value = getattr(neuron, name)
+            if isinstance(value, Tensor):
+                parts.append(f"{name}={_summary(value, name in self._ranges)}")
+            elif name in always or value != defaults[name]:
+                parts.append(f"{name}={value!r}")
         parts += [f"surrogate={self.surrogate}", f"backend='{self.backend}'"]
         return ", ".join(parts if self.memory == "store" else [*parts, f"memory='{self.memory}'"])
+
+
+def _summary(value: Tensor, is_learned: bool) -> str:
+    known = value.detach()
+    what = f"{known.item():.4g}" if not known.ndim else f"{known.min():.4g} ... {known.max():.4g}"
+    return f"learned({what})" if is_learned else what
 
 
 def _is_registered(model: type[Neuron]) -> bool:
@@ -201,79 +227,14 @@ def _is_registered(model: type[Neuron]) -> bool:
     return NEURONS.get(getattr(model, "name", "")) is model
 
 
-# The signatures stand here for type checkers and editors alone: their defaults are the models'.
+def layer_of(model: type[Neuron]) -> type[SpikingLayer]:
+    """The layer of a model, always the same class."""
+    if "_layer" not in model.__dict__:
+        name = model.__name__.removesuffix("Neuron") or model.__name__
+        place = {"__module__": model.__module__, "__qualname__": f"{model.__qualname__}.layer"}
+        type(name, (SpikingLayer,), {"neuron_type": model, **place})
+    found: type[SpikingLayer] = model.__dict__["_layer"]
+    return found
 
 
-class LIF(SpikingLayer):
-    neuron_type = LIFNeuron
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            tau: Number | None = ...,
-            dt: Number | None = ...,
-            scheme: str | None = ...,
-            beta: Number | None = ...,
-            decay_input: bool = ...,
-            v_threshold: Number = ...,
-            v_reset: Number = ...,
-            v_rest: Number = ...,
-            jump: str = ...,
-            detach_reset: bool = ...,
-            *,
-            surrogate: str | Surrogate | Smooth = ...,
-            backend: str = ...,
-            memory: str = ...,
-        ) -> None: ...
-
-
-class Izhikevich(SpikingLayer):
-    neuron_type = IzhikevichNeuron
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            tau: Number = ...,
-            dt: Number = ...,
-            scheme: str = ...,
-            v_c: Number = ...,
-            a0: Number = ...,
-            v_rest: Number = ...,
-            tau_w: Number = ...,
-            a: Number = ...,
-            b: Number = ...,
-            v_threshold: Number = ...,
-            v_reset: Number = ...,
-            w_rest: Number = ...,
-            jump: str = ...,
-            detach_reset: bool = ...,
-            *,
-            surrogate: str | Surrogate | Smooth = ...,
-            backend: str = ...,
-            memory: str = ...,
-        ) -> None: ...
-
-
-class CubaLIF(SpikingLayer):
-    neuron_type = CubaLIFNeuron
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            tau: Number = ...,
-            tau_syn: Number = ...,
-            dt: Number = ...,
-            scheme: str = ...,
-            v_threshold: Number = ...,
-            v_reset: Number = ...,
-            v_rest: Number = ...,
-            jump: str = ...,
-            detach_reset: bool = ...,
-            *,
-            surrogate: str | Surrogate | Smooth = ...,
-            backend: str = ...,
-            memory: str = ...,
-        ) -> None: ...
+made.layer_of = layer_of

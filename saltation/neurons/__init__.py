@@ -1,9 +1,13 @@
 """Neuron models: equations and parameters, one file each."""
 
 from saltation.neurons.base import NEURONS, Neuron
-from saltation.neurons.cuba_lif import CubaLIFNeuron, CubaLIFState
-from saltation.neurons.izhikevich import IzhikevichNeuron, IzhikevichState
-from saltation.neurons.lif import LIFNeuron, LIFState
+from saltation.neurons.cuba_lif import CubaLIFNeuron
+from saltation.neurons.izhikevich import IzhikevichNeuron
+from saltation.neurons.lif import LIFNeuron
+
+LIFState = LIFNeuron.State
+CubaLIFState = CubaLIFNeuron.State
+IzhikevichState = IzhikevichNeuron.State
 
 __all__ = [
     "NEURONS",

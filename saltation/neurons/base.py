@@ -1,33 +1,29 @@
-"""What every neuron model is: parameters, a state, one step, and the modes of its resting state.
+"""What every neuron model is: an ODE, a threshold and a jump; everything else follows from them.
 
 A neuron is an ODE with jumps. One step integrates the ODE over ``dt`` with the input held constant
 (`Neuron.integrate`), tests the potential ``h`` it arrives at for a spike, and applies the jump
-(`Neuron.apply_jump`). Models are immutable and know nothing of devices, loops or layers; all
+(`Neuron.fire`). Models are immutable and know nothing of schemes, devices, loops or layers; all
 functions are pure and work on tensors of any shape.
 """
 
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.errors import (
-    SaltationError,
-    StabilityWarning,
-    UnitWarning,
-    choose,
-    flag,
-    number,
-    register,
-)
+from saltation.affine import Affine, affine
+from saltation.derivatives import jacobian
+from saltation.errors import SaltationError, StabilityWarning, UnitWarning, choose
+from saltation.neurons import linear, made
+from saltation.neurons.linear import AffineStep
 from saltation.schemes import SCHEMES, Scheme, get_scheme
 
 Spike = Callable[[Tensor], Tensor]
@@ -41,88 +37,200 @@ _FEWEST, _MOST = 0.1, 1000.0
 JUMPS = ("hard", "soft", "soft_delayed", "none")
 
 
-class Neuron(ABC):
-    """Base of all models; a subclass that names itself appears in `NEURONS`.
+@dataclass_transform(frozen_default=True)
+class Neuron:
+    """Base of all models: write the ODE, and what is not as usual of threshold and jump.
 
-    A subclass is a frozen dataclass with the fields ``dt``, ``scheme``, ``v_threshold``,
-    ``v_reset``, ``jump`` and ``detach_reset`` beside its own parameters. ``linear`` says that its
-    ODE is linear: a scheme that is exact for such systems is exact between its spikes.
+    A subclass names its parameters, with their defaults, and defines `velocity`, whose arguments
+    name the state, the potential first. Everything else follows: the state, the step of every
+    scheme, rest, Jacobian, limits, the layer (``Model.layer(...)``), the compiled loop.
+
+    In place of a velocity it may define ``step(self, x, *state)``, the next state of a discrete
+    map, which has no scheme and no limit. It may also define
+
+    - ``threshold(self, *state)``: where the potential spikes, if not at ``v_threshold``;
+    - ``jump(self, *state)``: the state after a spike, if not ``v_reset`` and all else as it was;
+    - ``initial(self)``: the state before the first input, if it is not the resting state.
+
+    Parameters
+    ----------
+    dt : float, default 1
+        Length of a step, in the unit of time of the model's time constants.
+    scheme : str, default "exponential"
+        One of ``Model.schemes``.
+    v_threshold, v_reset : float, default 1, 0
+        Threshold and reset of the potential.
+    jump : str, default "hard"
+        ``hard`` (the model's own), ``soft`` (the threshold is subtracted from the potential, the
+        other variables jump as in ``hard``), ``none``, or for models of which the potential alone
+        jumps ``soft_delayed`` (subtracted in the next step, from the already integrated potential).
+    detach_reset : bool, default False
+        Whether gradients do not pass through the spike in the jump.
+
+    Raises
+    ------
+    SaltationError
+        If a parameter is out of range, or a scheme or jump unknown.
+
+    Examples
+    --------
+    >>> class QIF(st.Neuron):
+    ...     tau: float = 2.0
+    ...
+    ...     def velocity(self, x, v):
+    ...         return ((v * (v - 0.5) + x) / self.tau,)
+    >>> net = st.Sequential(st.SpikeLinear(4, 8), QIF.layer(dt=0.5, scheme="rk4"))
     """
 
+    is_base: ClassVar[bool] = True  # in its own dictionary alone
     name: ClassVar[str]
     title: ClassVar[str]
     State: ClassVar[type[Any]]
-    schemes: ClassVar[tuple[str, ...]]
+    schemes: ClassVar[Any] = made.Schemes()
     jumps: ClassVar[tuple[str, ...]]
-    linear: ClassVar[bool] = False
+    linear: ClassVar[Any] = made.Linear()
+    learns: ClassVar[tuple[str, ...]] = ()  # parameters that a layer learns unless told otherwise
+    layer: ClassVar[Any] = made.Layer()
 
-    dt: float
-    scheme: str
-    v_threshold: float
-    v_reset: float
-    jump: str
-    detach_reset: bool
+    dt: float = 1.0
+    scheme: str = "exponential"
+    v_threshold: float = 1.0
+    v_reset: float = 0.0
+    jump: Any = "hard"
+    detach_reset: bool = False
 
     def __init_subclass__(cls) -> None:
-        if "name" in cls.__dict__:
-            register("neuron", NEURONS, cls.name, cls)
+        made.complete(cls, Neuron, NEURONS)
 
     def __post_init__(self) -> None:
-        for parameter in fields(self):  # type: ignore[arg-type]  # a subclass is a dataclass
-            what, value = f"{self.title} {parameter.name}", getattr(self, parameter.name)
-            if parameter.type in (float, "float"):
-                value = number(what, value)
-                if not np.isfinite(value):
-                    raise SaltationError(f"{what} must be finite, got {value}")
-            elif parameter.type in (bool, "bool"):
-                value = flag(what, value)
-            object.__setattr__(self, parameter.name, value)
-        choose("scheme", self.scheme, SCHEMES)
-        if self.scheme not in self.schemes:
+        made.check(self)
+        if not self.schemes:
+            object.__setattr__(self, "scheme", "")
+        elif self.scheme not in self.schemes:
             raise SaltationError(
-                f"{self.title} has no scheme '{self.scheme}': {self.why_not(self.scheme)} "
-                f"(allowed: {', '.join(self.schemes)})"
+                f"{self.title} has no scheme '{choose('scheme', self.scheme, SCHEMES)}': "
+                f"{self.why_not(self.scheme)} (allowed: {', '.join(self.schemes)})"
             )
         choose(f"{self.title} jump", self.jump, self.jumps)
-        if self.jump == "hard" and self.v_reset >= self.v_threshold:
+        numbers = not isinstance(self.v_reset, Tensor) and not isinstance(self.v_threshold, Tensor)
+        if numbers and self.jump == "hard" and self.v_reset >= self.v_threshold:
             raise SaltationError(
                 f"{self.title} v_reset must be below v_threshold = {self.v_threshold}, "
                 f"got {self.v_reset}"
             )
 
+    # What a model says.
+
+    def velocity(self, x: Any, *state: Any) -> Sequence[Any]:
+        """Time derivatives of the state between spikes, the ODE's right-hand side.
+
+        Plain torch operations on input current and state: tensors of any shape, or what stands in
+        for them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is a discrete map")
+
+    def threshold(self, *state: Any) -> Any:
+        """Where the potential spikes."""
+        return self.v_threshold
+
+    def own_jump(self, *state: Any) -> Sequence[Any]:
+        """The state after a spike; in a subclass it is called ``jump``."""
+        return (self.v_reset, *state[1:])
+
+    def initial(self) -> Sequence[Any]:
+        """The state before the first input, numbers or tensors; the resting state by default."""
+        return self.fixed_point
+
+    # What follows.
+
     @classmethod
     def parameters(cls) -> list[str]:
         """Names of the model's parameters."""
-        return [f.name for f in fields(cls)]  # type: ignore[arg-type]  # a subclass is a dataclass
+        return [f.name for f in fields(cls)]  # type: ignore[arg-type]  # made.complete makes it one
+
+    @cached_property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the parameters that are tensors, one value per neuron or learned."""
+        return tuple(n for n in self.parameters() if isinstance(getattr(self, n), Tensor))
+
+    def with_values(self, values: dict[str, Tensor]) -> Any:
+        """The same model with other values of parameters, which are not looked at."""
+        other = object.__new__(type(self))
+        for name in self.parameters():
+            object.__setattr__(other, name, values.get(name, getattr(self, name)))
+        return other
 
     @classmethod
-    @abstractmethod
-    def why_not(cls, scheme: str) -> str:
-        """Why the model cannot be integrated by ``scheme``."""
+    def why_not(cls, scheme: str) -> str | None:
+        """Why the model cannot be integrated by ``scheme``, or None."""
+        return SCHEMES[scheme].refuses(len(cls.State._fields), cls.linear)
+
+    @cached_property
+    def equations(self) -> list[Affine] | None:
+        """The velocity as affine functions of current and state, or None if it is nonlinear."""
+        if "velocity" not in made.said(type(self)):
+            return None
+        return affine(self.velocity, 1 + len(self.State._fields))
+
+    @cached_property
+    def fixed_point(self) -> tuple[Any, ...]:
+        """The resting state: where nothing changes without input; numbers, or tensors of one per
+        neuron.
+
+        Raises
+        ------
+        SaltationError
+            If none is found from the reset on.
+        """
+        if self.equations is not None:
+            return linear.fixed_point(self.equations)
+        return linear.search(self)
+
+    @cached_property
+    def affine_step(self) -> AffineStep | None:
+        """The step of a linear model as one affine map, or None if it is nonlinear."""
+        if self.equations is None:
+            return None
+        return linear.affine_step(self.equations, self.stability_scheme, self.dt)
 
     @property
-    @abstractmethod
     def jacobian(self) -> NDArray[Any]:
-        """Jacobian ``[n, n]`` of the ODE at the resting state, per unit of time."""
+        """Jacobian ``[n, n]`` of the ODE at the resting state, per unit of time; ``[..., n, n]``
+        where a parameter is a tensor."""
+        point = [torch.as_tensor(part, dtype=torch.float64) for part in self.fixed_point]
+        _, rows = jacobian(lambda *y: self.velocity(0.0, *y), point)
+        return linear.matrix(rows).detach().numpy()
 
-    @abstractmethod
-    def velocity(self, x: Any, state: Any) -> Any:
-        """Time derivative of the state between spikes, the ODE's right-hand side: a State.
+    @cached_property
+    def stiffness(self) -> float:
+        """A bound on the norm of ``dt J`` where the potential usually is, J the Jacobian."""
+        return linear.stiffness(self)
 
-        Plain arithmetic, for tensors as for real or complex numbers.
-        """
+    def rates(self, x: float, state: Any) -> NDArray[np.float64]:
+        """`velocity` of states ``[n]``, or ``[n, N]`` of N points, in float64."""
+        try:
+            return np.array(np.broadcast_arrays(*self.velocity(x, *state)))
+        except TypeError:  # torch's functions take no numbers
+            point = (torch.as_tensor(part, dtype=torch.float64) for part in state)
+            found = torch.broadcast_tensors(*map(torch.as_tensor, self.velocity(x, *point)))  # type: ignore[no-untyped-call]
+            return torch.stack(found).numpy()
+
+    def linearised(self, x: float, state: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """`velocity` at one point ``[n]``, and its Jacobian there ``[n, n]``, in float64."""
+        point = [torch.tensor(float(part), dtype=torch.float64) for part in state]
+        f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
+        return np.array([float(part) for part in f]), linear.matrix(rows).detach().numpy()
 
     @property
     def limit_formula(self) -> str:
         """The limit on dt in terms of the parameters, where it has such a form; else empty."""
         return ""
 
-    @abstractmethod
     def rest(self, like: Tensor) -> Any:
         """The state before the first input: tensors of the shape, dtype and device of ``like``."""
+        return self.State(*(_full(like, part) for part in self.initial()))
 
-    @abstractmethod
-    def integrate(self, x: Tensor, state: Any, spike: Spike) -> Any:
+    def integrate(self, x: Any, state: Any, spike: Spike) -> Any:
         """The state ``h`` at the end of the step, before the jump.
 
         Parameters
@@ -132,33 +240,46 @@ class Neuron(ABC):
         state
             State after the last step's jump; every tensor ``[...]``.
         spike
-            The spike function, for models whose jump acts in the following step.
+            The spike function, for jumps that act in the following step.
         """
+        v, *others = self._advanced(x, state)
+        if self.jump == "soft_delayed":
+            s = spike(state[0] - self.v_threshold)
+            v = v - (s.detach() if self.detach_reset else s) * self.v_threshold
+        return self.State(v, *others)
 
-    @abstractmethod
-    def apply_jump(self, h: Any, s: Tensor) -> Any:
+    def _advanced(self, x: Any, state: Any) -> Sequence[Any]:
+        if not self.schemes:
+            return self.map(x, *state)  # type: ignore[attr-defined, no-any-return]
+        step = self.affine_step
+        if step is not None:
+            return step(x, state)
+        return self.stability_scheme.step(self, x, state)
+
+    def fire(self, h: Any, spike: Spike) -> tuple[Any, Any]:
+        """Spikes and the state after the jump, from the state ``h`` before it."""
+        s = spike(h[0] - self.threshold(*h))
+        return s, self.apply_jump(h, s.detach() if self.detach_reset else s)
+
+    def apply_jump(self, h: Any, s: Any) -> Any:
         """The state after the jump of neurons with ``s = 1``; unchanged where ``s = 0``."""
+        if self.jump not in ("hard", "soft"):
+            return h
+        after = [move(part, s, h) for move, part in zip(self._moves, h, strict=True)]
+        if self.jump == "soft":
+            after[0] = h[0] - s * self.threshold(*h)
+        return self.State(*after)
+
+    @cached_property
+    def _moves(self) -> list[Callable[[Any, Any, Any], Any]]:
+        """How each variable jumps, by products with s and not by choices: gradients reach s."""
+        return made.moves(self)
 
     def step(self, x: Tensor, state: Any, spike: Spike) -> tuple[Tensor, Any, Any]:
         """One step: ``(spikes, state after the jump, state h before the jump)``."""
         h = self.integrate(x, state, spike)
         s, after = self.fire(h, spike)
         return s, after, h
-
-    def fire(self, h: Any, spike: Spike) -> tuple[Tensor, Any]:
-        """Spikes and the state after the jump, from the state ``h`` before it."""
-        s = spike(h.v - self.v_threshold)
-        return s, self.apply_jump(h, s.detach() if self.detach_reset else s)
-
-    def jump_potential(self, v: Tensor, s: Tensor) -> Tensor:
-        """The jump of the potential, shared by all models."""
-        if self.jump == "hard":
-            # Products rather than a choice, so that gradients reach s.
-            kept = (1 - s) * v
-            return kept + s * self.v_reset if self.v_reset else kept
-        if self.jump == "soft":
-            return v - s * self.v_threshold
-        return v
 
     @property
     def stability_scheme(self) -> Scheme:
@@ -167,17 +288,24 @@ class Neuron(ABC):
     @cached_property
     def dt_limit(self) -> float:
         """Largest stable ``dt`` of the scheme at the resting state; ``inf`` if none."""
-        return self.stability_scheme.dt_limit(self.jacobian)
+        return min(self.stability_scheme.dt_limit(one) for one in linear.each(self.jacobian))
 
     @cached_property
     def is_stable(self) -> bool:
         """Whether a small perturbation of the resting state does not grow from step to step."""
-        return self.stability_scheme.is_stable(self.jacobian, self.dt)
+        if not self.schemes:
+            return True
+        try:
+            modes = linear.each(self.jacobian)
+        except SaltationError:  # nothing rests
+            return True
+        return all(self.stability_scheme.is_stable(one, self.dt) for one in modes)
 
     @property
     def time_constants(self) -> dict[str, float]:
-        """Those of the equations by name, in the unit of ``dt``."""
-        return {name: getattr(self, name) for name in self.parameters() if name.startswith("tau")}
+        """Those of the equations by name, in the unit of ``dt``; of a tensor its mean."""
+        names = [name for name in self.parameters() if name.startswith("tau")]
+        return {name: made.mean(getattr(self, name)) for name in names}
 
     def warn_of_units(self, stacklevel: int = 2) -> None:
         """Emit a `UnitWarning` if a time constant and dt look as if in two units of time."""
@@ -204,32 +332,32 @@ class Neuron(ABC):
 
     def stability_message(self) -> str:
         """What is unstable, up to which dt it would not be, and which schemes have no limit."""
-        modes = np.linalg.eigvals(self.jacobian)
+        scheme, every = self.stability_scheme, linear.each(self.jacobian)
+        here = max(every, key=lambda one: scheme.radius(one, self.dt))  # the least stable neuron
+        modes = np.linalg.eigvals(here)
         if modes.real.max() >= 0:
             return (
                 f"the resting state of {self.title} is itself unstable with these parameters "
                 f"(eigenvalue {_show(modes[modes.real.argmax()])}), whatever the scheme and dt."
             )
-        amplification = self.stability_scheme.amplification(self.jacobian, self.dt)
-        factors = np.linalg.eigvals(amplification)
+        factors = np.linalg.eigvals(scheme.amplification(here, self.dt))
         factor = factors[np.abs(factors).argmax()]
         oscillates = " and changes its sign" if abs(factor.imag) < 1e-12 and factor.real < 0 else ""
-        free = [s for s in self.schemes if np.isinf(SCHEMES[s].dt_limit(self.jacobian))]
+        free = [s for s in self.schemes if np.isinf(SCHEMES[s].dt_limit(here))]
         formula = f" (= {self.limit_formula})" if self.limit_formula else ""
         return (
             f"{self.title} with scheme '{self.scheme}' and dt = {self.dt:g} is outside the "
             f"scheme's stability limit dt <= {self.dt_limit:.4g}{formula}: "
-            f"{self.mode_name(factors)} decays in the equations, but every step multiplies it by "
-            f"{_show(factor)}{oscillates}, so it grows between spikes. Use dt <= "
+            f"{self.mode_name(modes, factors)} decays in the equations, but every step multiplies "
+            f"it by {_show(factor)}{oscillates}, so it grows between spikes. Use dt <= "
             f"{self.dt_limit:.4g}, or a scheme without a limit: {', '.join(free)}."
         )
 
-    def mode_name(self, factors: NDArray[Any]) -> str:
-        """The mode that grows fastest, in words."""
-        rate = np.linalg.eigvals(self.jacobian)
-        if len(factors) == 1:
-            return f"the potential's mode (rate {_show(rate[0])})"
-        slow, fast = sorted(rate, key=abs)
+    def mode_name(self, rates: NDArray[Any], factors: NDArray[Any]) -> str:
+        """The mode that grows fastest, in words, from the rates of all and their factors."""
+        if len(rates) == 1:
+            return f"the potential's mode (rate {_show(rates[0])})"
+        slow, *_, fast = sorted(rates, key=abs)
         if abs(fast.imag) > 1e-12:
             return f"the joint oscillation of {self.variables} (rate {_show(fast)})"
         return f"a joint mode of {self.variables} (rates {_show(slow)} and {_show(fast)})"
@@ -237,6 +365,12 @@ class Neuron(ABC):
     @property
     def variables(self) -> str:
         return " and ".join(self.State._fields)
+
+
+def _full(like: Tensor, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.to(like.dtype).expand_as(like)
+    return torch.full_like(like, value)
 
 
 def _show(number: complex) -> str:

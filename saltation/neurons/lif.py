@@ -1,10 +1,5 @@
 """Leaky integrate-and-fire.
 
-ODE         tau dv/dt = -(v - v_rest) + x            (decay_input=True)
-            dv/dt = -(v - v_rest) / tau + x          (decay_input=False)
-condition   v >= v_threshold
-jump        hard: v = v_reset;  soft: v = v - v_threshold;  none
-
 The ODE is linear, so one step of any scheme is the same affine map
 
     h = v_rest + A (v - v_rest) + C x,      A = R(-dt / tau),
@@ -16,27 +11,16 @@ Kistler, Naud & Paninski, "Neuronal Dynamics", 2014, chapter 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.errors import SaltationError, number, positive, shown
-from saltation.neurons.base import JUMPS, Neuron, Spike
-from saltation.schemes import SCHEMES, get_scheme
+from saltation.errors import SaltationError, number, shown
+from saltation.neurons.base import Neuron
+from saltation.neurons.linear import AffineStep
 
 
-class LIFState(NamedTuple):
-    """State of `LIFNeuron`: potential ``v``, ``[B, ...]``."""
-
-    v: Tensor
-
-
-@dataclass(frozen=True)
 class LIFNeuron(Neuron):
     """Leaky integrate-and-fire neuron, integrated by any linear scheme.
 
@@ -50,7 +34,7 @@ class LIFNeuron(Neuron):
     dt : float, default 1
         Length of a step.
     scheme : str, default "exponential"
-        ``euler``, ``exponential``, ``rk2``, ``rk4``, ``implicit_euler`` or ``trapezoid``. The
+        ``euler``, ``exponential``, ``rk2``, ``rk4``, ``implicit_euler``, ``trapezoid``, ... The
         default is exact for input that is constant over the step, and stable for every dt.
     beta : float, optional
         In place of ``tau``, ``dt`` and ``scheme``: the decay per step, in [0, 1], with A = beta
@@ -85,61 +69,45 @@ class LIFNeuron(Neuron):
 
     name = "lif"
     title = "LIF"
-    State = LIFState
-    schemes = ("euler", "exponential", "rk2", "rk4", "implicit_euler", "trapezoid")
-    jumps = JUMPS
-    linear = True
 
     def __post_init__(self) -> None:
         given = {k: getattr(self, k) for k in ("tau", "dt", "scheme")}
-        if self.beta is not None:
+        if self.beta is not None and not isinstance(self.beta, Tensor):
             beta = number("LIF beta", self.beta, "a number in [0, 1]")
-            clash = [f"{k}={shown(v)}" for k, v in given.items() if v is not None]
-            if clash:
-                raise SaltationError(
-                    f"LIF takes either beta or tau, dt and scheme, got beta={beta} and "
-                    f"{', '.join(clash)}"
-                )
             if not 0 <= beta <= 1:
                 raise SaltationError(f"LIF beta must be in [0, 1], got {beta}")
             object.__setattr__(self, "beta", beta)
+        clash = [f"{k}={shown(v)}" for k, v in given.items() if v is not None]
+        if self.beta is not None and clash:
+            raise SaltationError(
+                f"LIF takes either beta or tau, dt and scheme, got beta={shown(self.beta)} and "
+                f"{', '.join(clash)}"
+            )
         for k, default in (("tau", 2.0), ("dt", 1.0), ("scheme", "exponential")):
             if given[k] is None:
                 object.__setattr__(self, k, default)
-        positive("LIF tau", self.tau)
-        positive("LIF dt", self.dt)
         super().__post_init__()
         if self.beta is not None:
             # The time constant, in steps, whose exact decay per step is beta.
-            decay = -math.log(self.beta) if self.beta else math.inf
-            object.__setattr__(self, "tau", 1 / decay if decay else math.inf)
+            object.__setattr__(self, "tau", _in_steps(self.beta))
 
-    @classmethod
-    def why_not(cls, scheme: str) -> str:
-        return "it updates two variables in turn, and the potential is the only one"
+    def velocity(self, x: Any, v: Any) -> Any:
+        gain = self.tau if self.beta is None and not self.decay_input else 1.0
+        return ((gain * x - (v - self.v_rest)) / self.tau,)
 
     @cached_property
-    def coefficients(self) -> tuple[float, float]:
-        """``(A, C)`` of one step ``h = v_rest + A (v - v_rest) + C x``."""
-        if self.beta is not None:
-            return self.beta, 1.0
-        z = self.dt / self.tau
-        a = float(get_scheme(self.scheme).stability(-z))
-        # expm1 keeps the digits of 1 - exp(-z) that the difference would lose for small steps.
-        c = -math.expm1(-z) if SCHEMES[self.scheme].exact_if_linear else 1 - a
-        return a, c if self.decay_input else self.tau * c
+    def fixed_point(self) -> tuple[Any, ...]:
+        return (self.v_rest,)  # also of an integrator that does not leak
+
+    @cached_property
+    def affine_step(self) -> AffineStep | None:
+        if self.beta is None:
+            return super().affine_step
+        return AffineStep(((self.beta,),), (1.0,), (self.v_rest,), (0.0,))
 
     @property
     def time_constants(self) -> dict[str, float]:
         return super().time_constants if self.beta is None else {}
-
-    @property
-    def jacobian(self) -> NDArray[Any]:
-        return np.array([[-1 / self.tau]])
-
-    def velocity(self, x: Any, state: LIFState) -> LIFState:
-        gain = self.tau if self.beta is None and not self.decay_input else 1.0
-        return LIFState((gain * x - (state.v - self.v_rest)) / self.tau)
 
     @property
     def limit_formula(self) -> str:
@@ -149,19 +117,9 @@ class LIFNeuron(Neuron):
     def is_stable(self) -> bool:
         return self.beta is not None or super().is_stable
 
-    def rest(self, like: Tensor) -> LIFState:
-        return LIFState(torch.full_like(like, self.v_rest))
 
-    def integrate(self, x: Tensor, state: LIFState, spike: Spike) -> LIFState:
-        a, c = self.coefficients
-        if self.v_rest:
-            h = a * (state.v - self.v_rest) + c * x + self.v_rest
-        else:
-            h = a * state.v + c * x
-        if self.jump == "soft_delayed":
-            s = spike(state.v - self.v_threshold)
-            h = h - (s.detach() if self.detach_reset else s) * self.v_threshold
-        return LIFState(h)
-
-    def apply_jump(self, h: LIFState, s: Tensor) -> LIFState:
-        return LIFState(self.jump_potential(h.v, s))
+def _in_steps(beta: Any) -> Any:
+    if isinstance(beta, Tensor):
+        return -1 / beta.log()
+    decay = -math.log(beta) if beta else math.inf
+    return 1 / decay if decay else math.inf

@@ -55,7 +55,7 @@ class ClosedForm:
     def passage(self, u: Vector, frame: Vector, x: float, time: float) -> Passage:
         """From state ``u`` below threshold and orthonormal perturbations, with input ``x``."""
         v = float(u[0])
-        velocity = [float(part) for part in self._model.velocity(x, self._model.State(*u.tolist()))]
+        velocity = [float(part) for part in self._model.velocity(x, *u.tolist())]
         f_v, f_i = velocity[0], velocity[-1]
         kick = self._c * f_i
         check_finite(velocity)

@@ -176,8 +176,8 @@ class Run:
         above = float(self.state[0]) - self._model.v_threshold
         if above:
             return above > 0
-        velocity = self._velocity(self.state, x)
-        turn = derivative(lambda u: self._velocity(u, x), self.state)[0] @ velocity
+        velocity, jacobian = self._model.linearised(x, self.state)
+        turn = jacobian[0] @ velocity
         return bool((velocity[0] or turn) >= 0)
 
     def _count(self, before: int) -> None:
@@ -226,7 +226,7 @@ class Run:
             self.growth[t] += np.log(size)
 
     def _velocity(self, u: Any, x: float) -> Any:
-        return np.array(self._model.velocity(x, self._model.State(*u)))
+        return self._model.rates(x, u)
 
     def _reset(self, u: Any) -> Any:
-        return np.array(self._model.apply_jump(self._model.State(*u), 1.0))  # type: ignore[arg-type]
+        return np.array(self._model.apply_jump(self._model.State(*u), 1.0))

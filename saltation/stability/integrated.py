@@ -148,12 +148,11 @@ class Integrated:
         return None
 
     def _velocity(self, u: Any, x: float) -> Any:
-        return np.array(self._model.velocity(x, self._model.State(*u)))
+        return self._model.rates(x, u)
 
     def _linearised(self, u: Vector, x: float) -> tuple[Vector, Vector]:
-        """Velocity and its Jacobian; see `derivative`."""
-        columns = self._velocity(u[:, None] + 1j * _STEP * np.eye(len(u)), x)
-        return columns[:, 0].real, columns.imag / _STEP
+        """Velocity and its Jacobian."""
+        return self._model.linearised(x, u)
 
 
 def derivative(function: Callable[[Any], Any], at: Vector) -> Vector:

@@ -34,7 +34,7 @@ def without_reset(network: Stepped) -> Iterator[None]:
                     f"{type(port.module).__name__}"
                 )
             layer = port.module.layer if isinstance(port.module, Recurrent) else port.module
-            stack.callback(setattr, layer, "neuron", layer.neuron)
+            stack.callback(setattr, layer, "_replaced", layer._replaced)
             layer.neuron = _unmoved(layer.neuron)
         yield
 

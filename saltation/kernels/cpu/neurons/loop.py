@@ -15,15 +15,11 @@ from torch import Tensor
 from saltation.kernels import reference
 from saltation.kernels.cpu.runtime.support import apart, lacks
 from saltation.kernels.reference import Trace
-from saltation.neurons import IzhikevichNeuron, LIFNeuron
 from saltation.neurons.base import Neuron, Spike
 from saltation.surrogate import Surrogate
 
 # By exact type: a subclass may have equations of its own. Imported when used, for numba is slow to.
-MODELS: dict[type[Neuron], str] = {
-    LIFNeuron: "saltation.kernels.cpu.neurons.lif",
-    IzhikevichNeuron: "saltation.kernels.cpu.neurons.izhikevich",
-}
+MODELS: dict[type[Neuron], str] = {}
 
 
 class Model(Protocol):

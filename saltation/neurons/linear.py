@@ -1,0 +1,194 @@
+"""What follows from a model's equations by linear algebra: rest, affine steps, stiffness.
+
+Coefficients are numbers, or tensors of one per neuron, which may be learned: then so is what is
+made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saltation.affine import Affine
+from saltation.derivatives import jacobian
+from saltation.errors import SaltationError
+from saltation.neurons.made import said
+from saltation.schemes import Scheme
+
+# The Jacobian of a nonlinear model is looked at within so many times the range of its potentials:
+# the first at which its norm is moderate. Beyond, schemes hold it fast.
+_RANGES = (32.0, 8.0, 2.0, 1.0)
+_MODERATE = 256.0
+
+
+@dataclass(frozen=True)
+class AffineStep:
+    """``h = rest + M (state - rest) + N x`` (+ ``c`` where nothing rests).
+
+    Sources: Rotter & Diesmann, "Exact digital simulation of time-invariant linear systems with
+    applications to neuronal modeling", Biol. Cybern., 1999.
+    """
+
+    m: tuple[tuple[Any, ...], ...]
+    n: tuple[Any, ...]
+    rest: tuple[Any, ...]
+    c: tuple[Any, ...]
+
+    def __call__(self, x: Any, state: Sequence[Any]) -> list[Any]:
+        """The state before the jump."""
+        away = [
+            part - _met(r, x) if _there(r) else part
+            for part, r in zip(state, self.rest, strict=True)
+        ]
+        return [
+            _total(
+                *(_met(f, x) * part for f, part in zip(row, away, strict=True) if _there(f)),
+                *([_met(n, x) * x] if _there(n) else []),
+                *(_met(r, x) for r in (rest, c) if _there(r)),
+            )
+            for row, n, rest, c in zip(self.m, self.n, self.rest, self.c, strict=True)
+        ]
+
+
+def _total(first: Any, *others: Any) -> Any:
+    for other in others:
+        first = first + other
+    return first
+
+
+def _there(coefficient: Any) -> bool:
+    return isinstance(coefficient, Tensor) or coefficient != 0
+
+
+def _met(coefficient: Any, x: Any) -> Any:
+    """A coefficient in the type of what it meets."""
+    return coefficient.to(x.dtype) if isinstance(coefficient, Tensor) else coefficient
+
+
+def matrix(rows: Sequence[Sequence[Any]]) -> Tensor:
+    """Rows of numbers and tensors that broadcast, as ``[..., n, n]``, float64."""
+    entries = [torch.as_tensor(e, dtype=torch.float64) for row in rows for e in row]
+    stacked = torch.stack(torch.broadcast_tensors(*entries), -1)
+    return stacked.unflatten(-1, (len(rows), -1))
+
+
+def each(jacobians: NDArray[Any]) -> NDArray[Any]:
+    """One matrix after the other, equal ones once: ``[N, n, n]``."""
+    size = jacobians.shape[-1]
+    return np.unique(jacobians.reshape(-1, size * size), axis=0).reshape(-1, size, size)
+
+
+def fixed_point(equations: list[Affine]) -> tuple[Any, ...]:
+    """Where ``J y + c = 0``; zeros where nothing rests, for there an integrator starts."""
+    constants = [e.constant for e in equations]
+    if not any(map(_there, constants)):
+        return (0.0,) * len(equations)
+    j = matrix([e.factors[1:] for e in equations])
+    c = torch.stack(
+        torch.broadcast_tensors(*(torch.as_tensor(e, dtype=torch.float64) for e in constants)), -1
+    )
+    if bool((torch.linalg.det(j.detach()) == 0).any()):
+        return (0.0,) * len(equations)
+    y = -torch.linalg.solve(j, c.unsqueeze(-1)).squeeze(-1)
+    return tuple(_number(part) for part in y.unbind(-1))
+
+
+def _number(value: Tensor) -> Any:
+    return value if value.ndim or value.requires_grad else float(value)
+
+
+def affine_step(equations: list[Affine], scheme: Scheme, dt: float) -> AffineStep:
+    """The step of linear equations, of which the current is the first unknown."""
+    # With x and 1 as further variables that do not change, the propagator of the larger system
+    # holds M, N and c side by side: there is no difference M - 1 that would lose digits of small
+    # steps. The variables are in reverse, so that it is not triangular, of which exponentials lose
+    # digits where two rates are close.
+    size = len(equations)
+    back = [[*reversed(e.factors[1:]), e.factors[0], e.constant] for e in reversed(equations)]
+    driven = [*back, *([0.0] * (size + 2) for _ in range(2))]
+    found = scheme.propagator(matrix(driven), dt)
+    pattern = scheme.propagator(matrix(_pattern(driven)), 0.01)
+    entries = [
+        [
+            _number(found[..., i, k]) if pattern[i, k] != 0 else 0.0
+            for k in [*reversed(range(size)), size, size + 1]
+        ]
+        for i in reversed(range(size))
+    ]
+    rest = fixed_point(equations)
+    rests = any(map(_there, rest))
+    return AffineStep(
+        m=tuple(tuple(row[:size]) for row in entries),
+        n=tuple(row[size] for row in entries),
+        rest=rest,
+        c=(0.0,) * size if rests else tuple(row[-1] for row in entries),
+    )
+
+
+def _pattern(rows: list[list[Any]]) -> list[list[float]]:
+    """Where coefficients are, with numbers of which no sum of products is zero by chance."""
+    return [
+        [0.37 + 0.61 * ((7 * i + 3 * k) % 11) if _there(e) else 0.0 for k, e in enumerate(row)]
+        for i, row in enumerate(rows)
+    ]
+
+
+def search(neuron: Any) -> tuple[Any, ...]:
+    """The resting state of a nonlinear model by Newton's method from its reset on."""
+    start = neuron.initial() if "initial" in said(type(neuron)) else _start(neuron)
+    y = [torch.as_tensor(part, dtype=torch.float64) for part in start]
+    for _ in range(200):
+        f, rows = jacobian(lambda *z: neuron.velocity(0.0, *z), y)
+        j = matrix(rows)
+        v = torch.stack(torch.broadcast_tensors(*(torch.as_tensor(p).double() for p in f)), -1)
+        try:
+            move = torch.linalg.solve(j.detach(), v.unsqueeze(-1)).squeeze(-1)
+        except RuntimeError:
+            break
+        # Not further than the potentials' own range, so that exponentials stay finite.
+        limit = _scale(neuron)
+        y = [part - m.clamp(-limit, limit) for part, m in zip(y, move.unbind(-1), strict=True)]
+        if bool((move.detach().abs() <= 1e-13 * (1 + _largest(y))).all()):
+            return tuple(_number(part) for part in y)
+        y = [part.detach() for part in y]
+    raise SaltationError(
+        f"{neuron.title} has no resting state with these parameters: define initial(self), the "
+        "state before the first input"
+    )
+
+
+def _start(neuron: Any) -> list[Any]:
+    return [getattr(neuron, "v_rest", neuron.v_reset), *([0.0] * (len(neuron.State._fields) - 1))]
+
+
+def _largest(parts: list[Tensor]) -> float:
+    return max(float(part.detach().abs().max()) for part in parts)
+
+
+def _scale(neuron: Any) -> float:
+    """The largest of the model's potentials, by their names."""
+    known = (getattr(neuron, name) for name in neuron.parameters() if name.startswith("v_"))
+    sizes = [float(torch.as_tensor(v).detach().abs().max()) for v in known]
+    return max(sizes, default=0.0) or 1.0
+
+
+def stiffness(neuron: Any) -> float:
+    """A bound on the norm of ``dt J`` over the range of the potential."""
+    others = [torch.as_tensor(p, dtype=torch.float64).detach() for p in neuron.initial()[1:]]
+    norm = 0.0
+    for wide in _RANGES:
+        norm = 0.0
+        for v in (-wide, wide):
+            point = [torch.tensor(v * _scale(neuron), dtype=torch.float64), *others]
+            _, rows = jacobian(lambda *y: neuron.velocity(0.0, *y), point)
+            sums = (neuron.dt * matrix(rows).detach()).abs().sum(-1)
+            norm = max(norm, float(sums.nan_to_num(torch.inf).max()))
+        if norm <= _MODERATE:
+            return norm
+    return _MODERATE

@@ -1,0 +1,186 @@
+"""What a model's class is completed with, from the little that it says."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, get_origin
+
+import torch
+from torch import Tensor
+
+from saltation.affine import Affine, affine
+from saltation.errors import SaltationError, flag, number, positive, register
+from saltation.schemes import SCHEMES
+
+# What a model may call by the name of a parameter or method of the base.
+_RENAMED = {"jump": "own_jump", "step": "map"}
+_COMMON = ("dt", "scheme", "v_threshold", "v_reset", "jump", "detach_reset")
+
+# Set by the room of the layers, which is above this one.
+layer_of: Callable[[type[Any]], type[Any]] | None = None
+
+
+class Linear:
+    """Whether a class's equations are linear, found with its default parameters."""
+
+    def __get__(self, instance: Any, owner: type[Any]) -> bool:
+        if instance is not None:
+            return instance.equations is not None
+        if "_is_linear" not in owner.__dict__:
+            owner._is_linear = _template(owner).equations is not None
+        return bool(owner._is_linear)
+
+
+class Schemes:
+    """Names of the schemes that can integrate a class; none for a discrete map."""
+
+    def __get__(self, instance: Any, owner: type[Any]) -> tuple[str, ...]:
+        if "velocity" not in said(owner):
+            return ()
+        return tuple(name for name in SCHEMES if owner.why_not(name) is None)
+
+
+class Layer:
+    """The layer of a class."""
+
+    def __get__(self, instance: Any, owner: type[Any]) -> type[Any]:
+        if layer_of is None:
+            raise SaltationError("layers are made once saltation is imported as a whole")
+        return layer_of(owner)
+
+
+def _template(owner: type[Any]) -> Any:
+    """An object with the default parameters, unchecked; 1 where there is no default."""
+    it = object.__new__(owner)
+    for f in fields(owner):
+        default = getattr(owner, f.name, None)
+        missing = default is None and f.type in (float, "float")
+        object.__setattr__(it, f.name, 1.0 if missing else default)
+    return it
+
+
+def said(cls: type[Any]) -> set[str]:
+    """What a model and its parents define themselves, `Neuron` apart."""
+    own = itertools.takewhile(lambda klass: "is_base" not in klass.__dict__, cls.__mro__)
+    return {name for klass in own for name in klass.__dict__}
+
+
+def complete(cls: type[Any], base: type[Any], registry: dict[str, Any]) -> None:
+    """Make a model of the class: its fields, state and names; enter it in the registry."""
+    for name, renamed in _RENAMED.items():
+        if inspect.isfunction(cls.__dict__.get(name)) and not _is_whole_step(cls.__dict__[name]):
+            setattr(cls, renamed, cls.__dict__[name])
+            delattr(cls, name)
+    own = dict(inspect.get_annotations(cls))
+    if cls.__base__ is base:  # its own parameters come first; those it repeats are in its own order
+        own |= {n: base.__annotations__[n] for n in _COMMON if n not in own}
+        for name in _COMMON:
+            if name not in cls.__dict__:
+                setattr(cls, name, base.__dict__[name])
+    cls.__annotations__ = {n: a for n, a in own.items() if not _is_class_variable(a)}
+    document = cls.__doc__
+    dataclass(frozen=True)(cls)
+    cls.__doc__ = document
+    if "State" not in cls.__dict__ and {"velocity", "map"} & cls.__dict__.keys():
+        cls.State = _state(cls)
+    if not hasattr(cls, "State"):
+        raise SaltationError(f"{cls.__name__} must define velocity(self, x, v, ...), or step")
+    given = "name" in cls.__dict__
+    if not given:
+        cls.name = cls.__name__
+    if "title" not in cls.__dict__:
+        cls.title = cls.__name__
+    if "jumps" not in cls.__dict__:
+        late = ("soft_delayed",) if "own_jump" not in said(cls) else ()
+        cls.jumps = ("hard", "soft", *late, "none")
+    # Names that are given are taken; those made up of a class's own name are not insisted on.
+    if given or cls.name not in registry or _same(registry[cls.name], cls):
+        register("neuron", registry, cls.name, cls)
+
+
+def _same(one: type[Any], other: type[Any]) -> bool:
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    return "ClassVar" in str(annotation) or get_origin(annotation) is ClassVar
+
+
+def _is_whole_step(function: Any) -> bool:
+    """Whether it is `Neuron.step`, overridden, not a discrete map."""
+    return function.__name__ == "step" and "spike" in inspect.signature(function).parameters
+
+
+def _state(cls: type[Any]) -> type[Any]:
+    """The named tuple of the arguments behind the current."""
+    function = cls.__dict__.get("velocity") or cls.__dict__["map"]
+    names = list(inspect.signature(function).parameters)[2:]
+    if not names:
+        raise SaltationError(f"{cls.__name__}.{function.__name__} must take self, x and the state")
+    made: Any = namedtuple("State", names)  # its fields are known only now
+    made.__doc__ = f"State of `{cls.__name__}`: {', '.join(names)}, each ``[B, ...]``."
+    # Found again when unpickled.
+    made.__module__, made.__qualname__ = cls.__module__, f"{cls.__qualname__}.State"
+    return made
+
+
+def check(neuron: Any) -> None:
+    """Check the types and ranges of a model's parameters, and convert numbers."""
+    for parameter in fields(neuron):
+        what, value = f"{neuron.title} {parameter.name}", getattr(neuron, parameter.name)
+        of_time = parameter.name.startswith("tau") or parameter.name == "dt"
+        if parameter.type in (float, "float"):
+            if isinstance(value, Tensor) and parameter.name != "dt":
+                value = _checked(what, value, of_time)
+            elif of_time:
+                value = positive(what, value)
+            else:
+                value = number(what, value)
+                if not abs(value) < float("inf"):
+                    raise SaltationError(f"{what} must be finite, got {value}")
+        elif parameter.type in (bool, "bool"):
+            value = flag(what, value)
+        object.__setattr__(neuron, parameter.name, value)
+
+
+def _checked(what: str, value: Tensor, of_time: bool) -> Any:
+    if not value.is_floating_point():
+        raise SaltationError(f"{what} must be floating point, got a tensor of {value.dtype}")
+    known = value.detach()
+    if not bool(torch.isfinite(known).all()):
+        raise SaltationError(f"{what} must be finite, got a tensor with NaN or infinity")
+    if of_time and not bool((known > 0).all()):
+        raise SaltationError(f"{what} must be above 0, got a tensor with {known.min().item():g}")
+    return value if value.ndim or value.requires_grad else float(value)
+
+
+def mean(value: Any) -> float:
+    """A parameter as one number."""
+    return float(value.detach().double().mean()) if isinstance(value, Tensor) else value
+
+
+def moves(neuron: Any) -> list[Callable[[Any, Any, Any], Any]]:
+    """How each variable jumps, as functions of the variable, the spike and the whole state."""
+    count = len(neuron.State._fields)
+    found = affine(neuron.own_jump, count)
+    return [_move(neuron, i, None if found is None else found[i], count) for i in range(count)]
+
+
+def _move(neuron: Any, i: int, to: Affine | None, count: int) -> Callable[[Any, Any, Any], Any]:
+    if to is not None and not any(map(_there, to.factors)):  # a fixed value
+        if not _there(to.constant):
+            return lambda part, s, h: (1 - s) * part
+        return lambda part, s, h: (1 - s) * part + s * to.constant
+    if to is not None and to.factors == tuple(float(i == k) for k in range(count)):
+        if not _there(to.constant):
+            return lambda part, s, h: part
+        return lambda part, s, h: part + s * to.constant
+    return lambda part, s, h: (1 - s) * part + s * neuron.own_jump(*h)[i]
+
+
+def _there(coefficient: Any) -> bool:
+    return isinstance(coefficient, Tensor) or coefficient != 0
