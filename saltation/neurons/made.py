@@ -134,7 +134,8 @@ def check(neuron: Any) -> None:
         what, value = f"{neuron.title} {parameter.name}", getattr(neuron, parameter.name)
         of_time = parameter.name.startswith("tau") or parameter.name == "dt"
         if parameter.type in (float, "float"):
-            if isinstance(value, Tensor) and parameter.name != "dt":
+            varied = isinstance(value, Tensor) and (value.ndim > 0 or value.requires_grad)
+            if varied and parameter.name != "dt":
                 value = _checked(what, value, of_time)
             elif of_time:
                 value = positive(what, value)
@@ -155,7 +156,7 @@ def _checked(what: str, value: Tensor, of_time: bool) -> Any:
         raise SaltationError(f"{what} must be finite, got a tensor with NaN or infinity")
     if of_time and not bool((known > 0).all()):
         raise SaltationError(f"{what} must be above 0, got a tensor with {known.min().item():g}")
-    return value if value.ndim or value.requires_grad else float(value)
+    return value
 
 
 def mean(value: Any) -> float:
