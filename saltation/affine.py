@@ -20,7 +20,7 @@ class Affine(Operand):
     def __init__(self, constant: Any, factors: tuple[Any, ...]) -> None:
         self.constant, self.factors = constant, factors
 
-    def apply(self, op: str, *parts: Any) -> Affine:
+    def apply(self, op: str, *parts: Any) -> Any:
         if op in ("add", "sub", "neg"):
             one = _of(parts[0], len(self.factors))
             if op == "neg":
@@ -31,7 +31,7 @@ class Affine(Operand):
             one, factor = parts if isinstance(parts[0], Affine) else parts[::-1]
             return one._times(factor)
         if op == "div" and not isinstance(parts[1], Affine):
-            return parts[0]._map(lambda c: c / parts[1])  # type: ignore[no-any-return]
+            return parts[0]._map(lambda c: c / parts[1])
         raise NoRuleError(f"{op} is not affine")
 
     def _map(self, function: Callable[[Any], Any]) -> Affine:

@@ -110,7 +110,7 @@ class Scheme(ABC):
         columns = torch.eye(size, dtype=jacobian.dtype).unbind(0)
         dt = dt[..., None] if isinstance(dt, Tensor) else dt
         after = self.step(_Linear(jacobian, dt), 0.0, columns)
-        return torch.stack(torch.broadcast_tensors(*after), -2)
+        return stacked(after, -2)
 
     def amplification(self, jacobian: NDArray[Any], dt: Any) -> NDArray[Any]:
         """What one step of length ``dt`` applies to ``dy/dt = jacobian y``.
@@ -279,12 +279,13 @@ class RationalScheme(Scheme):
     def propagator(self, jacobian: Tensor, dt: Any) -> Tensor:
         q = _scaled(jacobian, dt)
         p, d = (_polynomial(c, q) for c in (self.numerator, self.denominator))
-        return torch.linalg.solve(d, p)
+        found: Tensor = torch.linalg.solve(d, p)
+        return found
 
 
 def _polynomial(coefficients: tuple[float, ...], q: Tensor) -> Tensor:
     one = torch.eye(q.shape[-1], dtype=q.dtype)
-    value = coefficients[-1] * one.expand_as(q)
+    value: Tensor = coefficients[-1] * one.expand_as(q)
     for c in reversed(coefficients[:-1]):
         value = value @ q + c * one
     return value
@@ -311,7 +312,8 @@ class ExponentialScheme(Scheme):
         return [part + moved for part, moved in zip(state, change, strict=True)]
 
     def propagator(self, jacobian: Tensor, dt: Any) -> Tensor:
-        return torch.linalg.matrix_exp(_scaled(jacobian, dt))
+        found: Tensor = torch.linalg.matrix_exp(_scaled(jacobian, dt))
+        return found
 
 
 @dataclass(frozen=True)
@@ -419,6 +421,13 @@ def get_scheme(scheme: str | Scheme) -> Scheme:
     if isinstance(scheme, Scheme):
         return scheme
     return SCHEMES[choose("scheme", scheme, SCHEMES)]
+
+
+def stacked(parts: Sequence[Any], dim: int) -> Tensor:
+    """Numbers and tensors that broadcast, in float64, along a new axis."""
+    tensors = [torch.as_tensor(p) for p in parts]
+    wide = [t if t.is_complex() else t.double() for t in tensors]
+    return torch.stack(torch.broadcast_tensors(*wide), dim)  # type: ignore[no-untyped-call]
 
 
 def _scaled(jacobian: Tensor, dt: Any) -> Tensor:

@@ -10,152 +10,71 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, dataclass_transform
 
 import torch
 from torch import Tensor
 
+from saltation.derivatives import jacobian
 from saltation.errors import SaltationError, choose, positive, register, shown
+from saltation.operands import Operand
 
 SURROGATES: dict[str, type[Surrogate]] = {}
 
 
-# The derivatives stand here once, in operators and methods of ``u`` and numbers that all come from
-# one tuple, so that the same functions serve torch tensors of any dtype and the vectors of compiled
-# loops. The type of the tuple names the function.
-
-
-class SigmoidSlope(NamedTuple):
-    """Numbers of `sigmoid_slope`."""
-
-    alpha: float
-    one: float = 1.0
-
-
-def sigmoid_slope(u: Any, n: SigmoidSlope) -> Any:
-    """``alpha s (1 - s)`` with s the logistic function of ``alpha u``."""
-    e = (-abs(n.alpha * u)).exp()
-    d = n.one / (n.one + e)
-    return n.alpha * (e * d) * d
-
-
-class FastSigmoidSlope(NamedTuple):
-    """Numbers of `fast_sigmoid_slope`."""
-
-    slope: float
-    one: float = 1.0
-
-
-def fast_sigmoid_slope(u: Any, n: FastSigmoidSlope) -> Any:
-    """``1 / (1 + slope |u|)**2``."""
-    r = n.one + n.slope * abs(u)
-    return n.one / (r * r)
-
-
-class ATanSlope(NamedTuple):
-    """Numbers of `atan_slope`."""
-
-    half_alpha: float
-    scale: float
-    one: float = 1.0
-
-
-def atan_slope(u: Any, n: ATanSlope) -> Any:
-    """``(alpha / 2) / (1 + (pi alpha u / 2)**2)``."""
-    r = n.scale * u
-    return n.half_alpha / (n.one + r * r)
-
-
-class TriangleSlope(NamedTuple):
-    """Numbers of `triangle_slope`."""
-
-    half_width: float
-    one: float = 1.0
-    half: float = 0.5
-
-
-def triangle_slope(u: Any, n: TriangleSlope) -> Any:
-    """``max(0, 1 - |u| / half_width) / half_width``."""
-    r = n.one - abs(u) / n.half_width
-    return n.half * (r + abs(r)) / n.half_width
-
-
-class RectangleSlope(NamedTuple):
-    """Numbers of `rectangle_slope`."""
-
-    half_width: float
-    height: float
-
-
-def rectangle_slope(u: Any, n: RectangleSlope) -> Any:
-    """``height`` where ``|u| < half_width``, else 0."""
-    return n.height * (abs(u) < n.half_width).to(u.dtype)
-
-
-class GaussianSlope(NamedTuple):
-    """Numbers of `gaussian_slope`."""
-
-    sigma: float
-    height: float
-    half: float = 0.5
-
-
-def gaussian_slope(u: Any, n: GaussianSlope) -> Any:
-    """``height exp(-(u / sigma)**2 / 2)``."""
-    r = u / n.sigma
-    return n.height * (-(n.half * (r * r))).exp()
-
-
-SLOPES: dict[type[Any], Callable[[Any, Any], Any]] = {
-    SigmoidSlope: sigmoid_slope,
-    FastSigmoidSlope: fast_sigmoid_slope,
-    ATanSlope: atan_slope,
-    TriangleSlope: triangle_slope,
-    RectangleSlope: rectangle_slope,
-    GaussianSlope: gaussian_slope,
-}
-
-
-@dataclass(frozen=True)
+@dataclass_transform(frozen_default=True)
 class Surrogate(ABC):
-    """Base of all spike functions; a subclass that names itself appears in `SURROGATES`.
+    """Base of all spike functions: write the primitive.
 
-    A subclass gives `numbers` for one of the functions in `SLOPES`, or overrides `derivative`, with
-    which it runs in the reference loop alone.
+    A subclass names its parameters, with their defaults, all above 0, and defines `primitive` in
+    plain torch operations. Its derivative and width follow; it may define either to have it in a
+    better form. One with a ``name`` appears in `SURROGATES`.
+
+    Raises
+    ------
+    SaltationError
+        If a parameter is not a finite number above 0, or the name is taken.
+
+    Examples
+    --------
+    >>> class Cauchy(st.surrogate.Surrogate):
+    ...     gamma: float = 0.5
+    ...
+    ...     def primitive(self, u):
+    ...         return u / (self.gamma + u.abs())
+    >>> net = st.Sequential(st.SpikeLinear(4, 8), st.LIF(surrogate=Cauchy(0.3)))
     """
 
     name: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
+        document = cls.__doc__
+        dataclass(frozen=True)(cls)
+        cls.__doc__ = document
         if "name" in cls.__dict__:
             register("surrogate", SURROGATES, cls.name, cls)
 
     def __post_init__(self) -> None:
-        for parameter in fields(self):
+        for parameter in fields(self):  # type: ignore[arg-type]  # every subclass is one
             what = f"{type(self).__name__} {parameter.name}"
             object.__setattr__(self, parameter.name, positive(what, getattr(self, parameter.name)))
-
-    @property
-    @abstractmethod
-    def width(self) -> float:
-        """Distance from threshold at which the derivative has fallen to half its peak."""
 
     @abstractmethod
     def primitive(self, u: Tensor) -> Tensor:
         """The smooth function, of ``u``'s shape, whose derivative stands in for the step's."""
 
-    @property
-    def numbers(self) -> Any:
-        """The numbers of the derivative; their type is a key of `SLOPES`."""
-        raise NotImplementedError(f"{type(self).__name__} gives neither numbers nor a derivative")
-
     def derivative(self, u: Tensor) -> Tensor:
         """d primitive / du, of ``u``'s shape."""
-        numbers = self.numbers
-        slope: Tensor = SLOPES[type(numbers)](u, numbers)
-        return slope
+        (_,), ((slope,),) = jacobian(lambda u: [self.primitive(u)], [u])
+        return slope if isinstance(slope, Tensor | Operand) else torch.full_like(u, slope)  # type: ignore[return-value]
+
+    @property
+    def width(self) -> float:
+        """Distance from threshold at which the derivative has fallen to half its peak."""
+        u = torch.linspace(0, 1, 20001, dtype=torch.float64).tan()
+        slope = self.derivative(u)
+        return float(u[int((slope < slope[0] / 2).int().argmax())])
 
     def __call__(self, u: Tensor) -> Tensor:
         """Spikes of ``u``'s shape and dtype: 1 where ``u >= 0``, else 0."""
@@ -189,7 +108,6 @@ class _Spike(torch.autograd.Function):
         return tangent * slope
 
 
-@dataclass(frozen=True)
 class Sigmoid(Surrogate):
     """Derivative ``alpha s(alpha u) (1 - s(alpha u))``, s the logistic function."""
 
@@ -203,12 +121,12 @@ class Sigmoid(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return torch.sigmoid(self.alpha * u)
 
-    @property
-    def numbers(self) -> SigmoidSlope:
-        return SigmoidSlope(self.alpha)
+    def derivative(self, u: Tensor) -> Tensor:
+        e = (-abs(self.alpha * u)).exp()  # of the side without overflow
+        d = 1.0 / (1.0 + e)
+        return self.alpha * (e * d) * d
 
 
-@dataclass(frozen=True)
 class FastSigmoid(Surrogate):
     """Derivative ``1 / (1 + slope |u|)**2`` (Zenke & Ganguli, SuperSpike, 2018)."""
 
@@ -222,12 +140,11 @@ class FastSigmoid(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return u / (1 + self.slope * u.abs())
 
-    @property
-    def numbers(self) -> FastSigmoidSlope:
-        return FastSigmoidSlope(self.slope)
+    def derivative(self, u: Tensor) -> Tensor:
+        r = 1.0 + self.slope * abs(u)
+        return 1.0 / (r * r)
 
 
-@dataclass(frozen=True)
 class ATan(Surrogate):
     """Derivative ``(alpha / 2) / (1 + (pi alpha u / 2)**2)`` (Fang et al., PLIF, 2021)."""
 
@@ -241,12 +158,11 @@ class ATan(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return torch.atan(math.pi / 2 * self.alpha * u) / math.pi + 0.5
 
-    @property
-    def numbers(self) -> ATanSlope:
-        return ATanSlope(self.alpha / 2, math.pi / 2 * self.alpha)
+    def derivative(self, u: Tensor) -> Tensor:
+        r = math.pi / 2 * self.alpha * u
+        return self.alpha / 2 / (1.0 + r * r)
 
 
-@dataclass(frozen=True)
 class Triangle(Surrogate):
     """Derivative ``max(0, 1 - |u| / half_width) / half_width`` (Bellec et al., LSNN, 2018)."""
 
@@ -261,12 +177,11 @@ class Triangle(Surrogate):
         r = (u / self.half_width).clamp(-1, 1)
         return 0.5 + r - r * r.abs() / 2
 
-    @property
-    def numbers(self) -> TriangleSlope:
-        return TriangleSlope(self.half_width)
+    def derivative(self, u: Tensor) -> Tensor:
+        r = 1.0 - abs(u) / self.half_width
+        return 0.5 * (r + abs(r)) / self.half_width
 
 
-@dataclass(frozen=True)
 class Rectangle(Surrogate):
     """Derivative ``1 / (2 half_width)`` where ``|u| < half_width``, else 0 (Wu et al., 2018)."""
 
@@ -280,12 +195,10 @@ class Rectangle(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return ((u / self.half_width).clamp(-1, 1) + 1) / 2
 
-    @property
-    def numbers(self) -> RectangleSlope:
-        return RectangleSlope(self.half_width, 1 / (2 * self.half_width))
+    def derivative(self, u: Tensor) -> Tensor:
+        return 1 / (2 * self.half_width) * (abs(u) < self.half_width).to(u.dtype)
 
 
-@dataclass(frozen=True)
 class Gaussian(Surrogate):
     """Derivative: the normal density of standard deviation ``sigma`` (Yin et al., 2020)."""
 
@@ -299,9 +212,9 @@ class Gaussian(Surrogate):
     def primitive(self, u: Tensor) -> Tensor:
         return (1 + torch.erf(u / (self.sigma * math.sqrt(2)))) / 2
 
-    @property
-    def numbers(self) -> GaussianSlope:
-        return GaussianSlope(self.sigma, 1 / (self.sigma * math.sqrt(2 * math.pi)))
+    def derivative(self, u: Tensor) -> Tensor:
+        r = u / self.sigma
+        return 1 / (self.sigma * math.sqrt(2 * math.pi)) * (-(0.5 * (r * r))).exp()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from saltation.kernels.reference import Trace
+from saltation.kernels.rounding import rounded
 from saltation.neurons.base import Neuron, Spike
 from saltation.state import stack_states
 
@@ -38,7 +39,7 @@ def step(
     """One step from currents ``x`` [B, F]: spikes, state, and potential before the jump."""
     current = x + linear(state.spikes, feedback.weight, feedback.bias)
     s, after, h = neuron.step(current, state.neuron, spike)
-    return s, RecurrentState(s, after), h.v
+    return s, RecurrentState(s, after), h[0]
 
 
 def run(
@@ -53,12 +54,13 @@ def run(
     spikes: list[Tensor] = []
     potentials: list[Tensor] = []
     states: list[Any] = []
-    for x_t in x.unbind(0):
-        s, state, h = step(neuron, spike, x_t, feedback, state)
-        spikes.append(s)
-        if record:
-            potentials.append(h)
-            states.append(state.neuron)
+    with rounded(neuron, spike, x):
+        for x_t in x.unbind(0):
+            s, state, h = step(neuron, spike, x_t, feedback, state)
+            spikes.append(s)
+            if record:
+                potentials.append(h)
+                states.append(state.neuron)
     emitted = torch.stack(spikes)
     if not record:
         return Trace(emitted, state)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from saltation.kernels.rounding import rounded
 from saltation.neurons.base import Neuron, Spike
 from saltation.state import stack_states
 
@@ -64,12 +65,13 @@ def run(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool = Fals
     spikes: list[Tensor] = []
     potentials: list[Tensor] = []
     states: list[Any] = []
-    for x_t in x.unbind(0):
-        s, state, h = neuron.step(x_t, state, spike)
-        spikes.append(s)
-        if record:
-            potentials.append(h.v)
-            states.append(state)
+    with rounded(neuron, spike, x):
+        for x_t in x.unbind(0):
+            s, state, h = neuron.step(x_t, state, spike)
+            spikes.append(s)
+            if record:
+                potentials.append(h[0])
+                states.append(state)
     if not record:
         return Trace(torch.stack(spikes), state)
     return Trace(torch.stack(spikes), state, torch.stack(potentials), stack_states(states))

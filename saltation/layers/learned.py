@@ -182,7 +182,7 @@ class Varied(nn.Module):
         names = [n for n in self._plain.tensors if n not in self._ranges]
         if not names and not self._ranges:
             return self._plain
-        values = {n: self._buffers[f"fixed_{n}"] for n in names if f"fixed_{n}" in self._buffers}
+        values: dict[str, Any] = {n: self._buffers[f"fixed_{n}"] for n in names}
         for name, range_ in self._ranges.items():
             value = range_.value(self.learned[name])
             if math.isinf(range_.low) and name.startswith("tau") and not bool((value > 0).all()):
@@ -191,7 +191,8 @@ class Varied(nn.Module):
                     f"not above 0: saltation.learn keeps it there"
                 )
             values[name] = value
-        return self._plain.with_values(values)
+        made: Neuron = self._plain.with_values(values)
+        return made
 
     @neuron.setter
     def neuron(self, neuron: Neuron) -> None:

@@ -24,7 +24,7 @@ from saltation.derivatives import jacobian
 from saltation.errors import SaltationError, StabilityWarning, UnitWarning, choose
 from saltation.neurons import linear, made
 from saltation.neurons.linear import AffineStep
-from saltation.schemes import SCHEMES, Scheme, get_scheme
+from saltation.schemes import SCHEMES, Scheme, get_scheme, stacked
 
 Spike = Callable[[Tensor], Tensor]
 
@@ -112,8 +112,7 @@ class Neuron:
                 f"{self.why_not(self.scheme)} (allowed: {', '.join(self.schemes)})"
             )
         choose(f"{self.title} jump", self.jump, self.jumps)
-        numbers = not isinstance(self.v_reset, Tensor) and not isinstance(self.v_threshold, Tensor)
-        if numbers and self.jump == "hard" and self.v_reset >= self.v_threshold:
+        if not self.tensors and self.jump == "hard" and self.v_reset >= self.v_threshold:
             raise SaltationError(
                 f"{self.title} v_reset must be below v_threshold = {self.v_threshold}, "
                 f"got {self.v_reset}"
@@ -212,8 +211,7 @@ class Neuron:
             return np.array(np.broadcast_arrays(*self.velocity(x, *state)))
         except TypeError:  # torch's functions take no numbers
             point = (torch.as_tensor(part, dtype=torch.float64) for part in state)
-            found = torch.broadcast_tensors(*map(torch.as_tensor, self.velocity(x, *point)))  # type: ignore[no-untyped-call]
-            return torch.stack(found).numpy()
+            return stacked(self.velocity(x, *point), 0).numpy()
 
     def linearised(self, x: float, state: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """`velocity` at one point ``[n]``, and its Jacobian there ``[n, n]``, in float64."""

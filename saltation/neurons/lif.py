@@ -72,7 +72,8 @@ class LIFNeuron(Neuron):
 
     def __post_init__(self) -> None:
         given = {k: getattr(self, k) for k in ("tau", "dt", "scheme")}
-        if self.beta is not None and not isinstance(self.beta, Tensor):
+        given_beta: Any = self.beta
+        if self.beta is not None and not isinstance(given_beta, Tensor):
             beta = number("LIF beta", self.beta, "a number in [0, 1]")
             if not 0 <= beta <= 1:
                 raise SaltationError(f"LIF beta must be in [0, 1], got {beta}")

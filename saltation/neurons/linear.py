@@ -19,7 +19,7 @@ from saltation.affine import Affine
 from saltation.derivatives import jacobian
 from saltation.errors import SaltationError
 from saltation.neurons.made import said
-from saltation.schemes import Scheme
+from saltation.schemes import Scheme, stacked
 
 # The Jacobian of a nonlinear model is looked at within so many times the range of its potentials:
 # the first at which its norm is moderate. Beyond, schemes hold it fast.
@@ -73,9 +73,8 @@ def _met(coefficient: Any, x: Any) -> Any:
 
 def matrix(rows: Sequence[Sequence[Any]]) -> Tensor:
     """Rows of numbers and tensors that broadcast, as ``[..., n, n]``, float64."""
-    entries = [torch.as_tensor(e, dtype=torch.float64) for row in rows for e in row]
-    stacked = torch.stack(torch.broadcast_tensors(*entries), -1)
-    return stacked.unflatten(-1, (len(rows), -1))
+    flat = stacked([entry for row in rows for entry in row], -1)
+    return flat.view(*flat.shape[:-1], len(rows), -1)
 
 
 def each(jacobians: NDArray[Any]) -> NDArray[Any]:
@@ -90,9 +89,7 @@ def fixed_point(equations: list[Affine]) -> tuple[Any, ...]:
     if not any(map(_there, constants)):
         return (0.0,) * len(equations)
     j = matrix([e.factors[1:] for e in equations])
-    c = torch.stack(
-        torch.broadcast_tensors(*(torch.as_tensor(e, dtype=torch.float64) for e in constants)), -1
-    )
+    c = stacked(constants, -1)
     if bool((torch.linalg.det(j.detach()) == 0).any()):
         return (0.0,) * len(equations)
     y = -torch.linalg.solve(j, c.unsqueeze(-1)).squeeze(-1)
@@ -146,7 +143,7 @@ def search(neuron: Any) -> tuple[Any, ...]:
     for _ in range(200):
         f, rows = jacobian(lambda *z: neuron.velocity(0.0, *z), y)
         j = matrix(rows)
-        v = torch.stack(torch.broadcast_tensors(*(torch.as_tensor(p).double() for p in f)), -1)
+        v = stacked(f, -1)
         try:
             move = torch.linalg.solve(j.detach(), v.unsqueeze(-1)).squeeze(-1)
         except RuntimeError:

@@ -104,9 +104,10 @@ def test_programs_differ_in_their_structure_alone() -> None:
     one, two = (program_of(make(tau=tau, scheme="rk4"), Sigmoid()) for tau in (2.0, 3.0))
     assert one.key == two.key
     assert (one.numbers != two.numbers).any()
-    keys = {program_of(make(scheme=scheme), Sigmoid()).key for scheme in make.schemes}
+    schemes = set(make.schemes) - {"heun"}  # the same as rk2
+    keys = {program_of(make(scheme=scheme), Sigmoid()).key for scheme in schemes}
     keys |= {program_of(make(), surrogate()).key for surrogate in SURROGATES.values()}
-    assert len(keys) == len(make.schemes) + len(SURROGATES) - 1
+    assert len(keys) == len(schemes) + len(SURROGATES) - 1
 
 
 def test_only_what_backward_reads_is_kept() -> None:

@@ -69,7 +69,7 @@ class _Tracing:
     def _trace(self) -> None:
         current, *before = (self.integrating.input(slot) for slot in range(self.variables + 1))
         state = self.neuron.State(*before)
-        h: Any = self.neuron.integrate(current, state, self._late_spike)  # type: ignore[arg-type]
+        h: Any = self.neuron.integrate(current, state, self._late_spike)
         self.h = [self.integrating.symbol(part) for part in h]
         start = self.neuron.State(*(self.firing.input(slot) for slot in range(self.variables)))
         s, after = self.neuron.fire(start, _spike)
