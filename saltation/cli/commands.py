@@ -22,7 +22,7 @@ from saltation.data.places import roots
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import KERNELS
 from saltation.models import ARCHITECTURES
-from saltation.neurons import NEURONS, Neuron
+from saltation.neurons import NEURONS, Neuron, get_neuron
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, draw_schemes, scheme_table
 from saltation.studies.bounds import possible_path
@@ -39,8 +39,8 @@ class Stability:
     """What every scheme of a neuron does to a small perturbation of rest, and up to which dt."""
 
     neuron: Annotated[str, tyro.conf.arg(help=f"Neuron model: {names(NEURONS)}.")] = "lif"
-    tau: float = 2.0
-    """Membrane time constant."""
+    tau: float | None = None
+    """Membrane time constant. Default the model's own."""
     dt: float = 1.0
     """Length of a step."""
     set: list[str] = field(default_factory=list)
@@ -49,8 +49,12 @@ class Stability:
     """Folder of the figure."""
 
     def __call__(self) -> None:
-        neuron: Any = NEURONS[choose("neuron", self.neuron, NEURONS)]
-        given = [("tau", self.tau), ("dt", self.dt), *map(_parameter, self.set)]
+        neuron: Any = get_neuron(self.neuron)
+        given = list(map(_parameter, self.set))
+        if "beta" not in dict(given):  # the decay of a step says what dt says
+            given.append(("dt", self.dt))
+        if self.tau is not None:
+            given.append(("tau", self.tau))
         parameters = {name: _checked(neuron, name, value) for name, value in given}
         check_folder("out_dir", possible_path(self.out_dir))
         table = scheme_table(self.neuron, **parameters)

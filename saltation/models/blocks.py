@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from saltation.encoding import direct
 from saltation.errors import choose
-from saltation.layers import LAYERS, SpikeConv2d, SpikingBatchNorm2d
+from saltation.layers import SpikeConv2d, SpikingBatchNorm2d
+from saltation.neurons import Neuron, get_neuron
 
 STATISTICS = ("step", "all", "tdbn")
 NORMS = (*STATISTICS, "per_step", "none")
@@ -154,7 +155,7 @@ class ConvBlock(nn.Module):
     ----------
     fan_in, fan_out : int
         Channels of the input and of the spikes.
-    neuron : str
+    neuron : str or type of Neuron
         Model of the neurons.
     batch_norm : str, default "step"
         Statistics of the normalisation, see `normalisation`; ``none`` leaves it out.
@@ -174,7 +175,7 @@ class ConvBlock(nn.Module):
         self,
         fan_in: int,
         fan_out: int,
-        neuron: str,
+        neuron: str | type[Neuron],
         batch_norm: str = "step",
         *,
         steps: int = 1,
@@ -185,7 +186,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = SpikeConv2d(fan_in, fan_out, kernel, stride, kernel // 2, bias=bias)
-        self.neurons = LAYERS[choose("neuron", neuron, LAYERS)](**parameters)
+        self.neurons = get_neuron(neuron).layer(**parameters)
         self.norm = normalisation(fan_out, batch_norm, self.neurons.neuron.v_threshold, steps)
 
     def forward(self, x: Tensor) -> Tensor:

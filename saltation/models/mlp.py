@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from saltation.encoding import direct
 from saltation.errors import SaltationError, choose, count, entries, flag, shown, tensor, whole
-from saltation.layers import LAYERS, READOUTS, Readout, Sequential, SpikeLinear, WithNumerics
+from saltation.layers import READOUTS, Readout, Sequential, SpikeLinear, WithNumerics
 from saltation.models.init import INITS, initialise
 from saltation.models.vgg import DEFAULTS
+from saltation.neurons import Neuron, get_neuron
 from saltation.surrogate import FastSigmoid
 
 
@@ -56,7 +57,7 @@ def _check_rows(x: Tensor, features: int) -> None:
 def spiking_mlp(
     sizes: Iterable[SupportsIndex],
     *,
-    neuron: str = "lif",
+    neuron: str | type[Neuron] = "lif",
     readout: str = "max",
     bias: bool = False,
     **parameters: Any,
@@ -70,7 +71,7 @@ def spiking_mlp(
     ----------
     sizes : sequence of int
         Features from the input to the classes, such as ``(784, 256, 10)``.
-    neuron : str, default "lif"
+    neuron : str or type of Neuron, default "lif"
         Model of every neuron.
     readout : str, default "max"
         ``max``, ``mean``, ``sum``, ``last`` or ``spike_count``; see `Readout`.
@@ -95,7 +96,7 @@ def spiking_mlp(
             f"sizes must be two or more positive integers, input first, got {shown(given or sizes)}"
         )
     bias = flag("bias", bias)
-    layer = LAYERS[choose("neuron", neuron, LAYERS)]
+    layer = get_neuron(neuron).layer
     choose("readout", readout, READOUTS)
     modules: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(widths):

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, count, entries, fraction, shown
-from saltation.layers import LAYERS, SpikeConv2d
+from saltation.layers import SpikeConv2d
 from saltation.models.blocks import AvgPool, at_every_step, normalisation
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS, initialise
 from saltation.models.options import completed, counts_of_options
 from saltation.models.sew_resnet import counts_of
+from saltation.neurons import Neuron, get_neuron
 from saltation.surrogate import Rectangle, Smooth, Surrogate
 
 # What the neurons are unless told otherwise. Of LIF: those of the authors' code, v = 0.25 v + x.
@@ -149,7 +150,7 @@ def ms_resnet(
     pooled: bool = False,
     width: int = 64,
     steps: int = 4,
-    neuron: str = "lif",
+    neuron: str | type[Neuron] = "lif",
     surrogate: str | Surrogate | Smooth = Rectangle(0.5),
     dropout: float = 0.0,
     batch_norm: str = "tdbn",
@@ -181,7 +182,7 @@ def ms_resnet(
         Channels of the first stage; each stage has twice those of the one before.
     steps : int, default 4
         Number of steps T for which an image is shown. The authors' is 6 on ImageNet.
-    neuron : str, default "lif"
+    neuron : str or type of Neuron, default "lif"
         Model of every neuron. LIF has ``beta=0.25`` (unless tau, dt or scheme are given),
         ``v_threshold=0.5`` and ``detach_reset=True``, as the authors' code; other models have the
         defaults of their layers.
@@ -231,11 +232,11 @@ def ms_resnet(
             "batch_norm must be step, all, tdbn or per_step, got 'none'"
         )
     choose("init", init, INITS)
-    choose("neuron", neuron, LAYERS)
+    get_neuron(neuron)
     own = {"surrogate": surrogate, **completed(neuron, parameters, DEFAULTS)}
 
     def neurons() -> Any:
-        return LAYERS[neuron](**own)
+        return get_neuron(neuron).layer(**own)
 
     v_threshold = neurons().neuron.v_threshold
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from saltation.errors import count
+from saltation.neurons import Neuron, get_neuron
 
 MOST_STAGES = 4  # of networks that are made to a depth
 
@@ -21,13 +22,13 @@ def counts_of_options(**counts: Any) -> list[int]:
 
 
 def completed(
-    neuron: str, parameters: dict[str, Any], defaults: dict[str, dict[str, Any]]
+    neuron: str | type[Neuron], parameters: dict[str, Any], defaults: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """``parameters`` of the neuron layers, completed by a network's ``defaults`` for the model.
 
     A model that has none there keeps those of its layer.
     """
-    own = dict(defaults.get(neuron, {}))
+    own = dict(defaults.get(get_neuron(neuron).name, {}))
     if any(parameters.get(name) is not None for name in ("tau", "dt", "scheme")):
         # They say what beta says.
         own.pop("beta", None)

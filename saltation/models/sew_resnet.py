@@ -25,6 +25,7 @@ from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
+from saltation.neurons import Neuron
 from saltation.surrogate import ATan, Smooth, Surrogate
 
 # What the neurons are unless told otherwise. Of LIF: integrate-and-fire, as the authors' code has.
@@ -124,7 +125,7 @@ def sew_resnet(
     stem: str = "cifar",
     width: int = 64,
     steps: int = 4,
-    neuron: str = "lif",
+    neuron: str | type[Neuron] = "lif",
     surrogate: str | Surrogate | Smooth = ATan(2.0),
     batch_norm: str = "all",
     init: str = "kaiming",
@@ -157,7 +158,7 @@ def sew_resnet(
         Channels of the first stage; each stage has twice those of the one before.
     steps : int, default 4
         Number of steps T for which an image is shown.
-    neuron : str, default "lif"
+    neuron : str or type of Neuron, default "lif"
         Model of every neuron. LIF has ``beta=1`` (unless tau, dt or scheme are given), which is the
         authors' integrate-and-fire neuron, and ``detach_reset=True``; other models have the
         defaults of their layers.

@@ -18,11 +18,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, count, flag
-from saltation.layers import LAYERS, WithNumerics
+from saltation.layers import WithNumerics
 from saltation.models.blocks import ConvBlock, MaxPool
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS, initialise
 from saltation.models.options import completed, counts_of_options
+from saltation.neurons import Neuron, get_neuron
 from saltation.surrogate import Sigmoid, Smooth, Surrogate
 
 # What the neurons are unless told otherwise. Of LIF: those of the authors' code.
@@ -69,7 +70,7 @@ class SpikingSelfAttention(WithNumerics):
         self.value = ConvBlock(dim, dim, kernel=1, **options)
         apart = ("neuron", "batch_norm", "steps", "v_threshold")
         own = {name: value for name, value in options.items() if name not in apart}
-        self.attention = LAYERS[options["neuron"]](**own, v_threshold=attention_threshold)
+        self.attention = get_neuron(options["neuron"]).layer(**own, v_threshold=attention_threshold)
         self.out = ConvBlock(dim, dim, kernel=1, bias=bias, **options)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -172,7 +173,7 @@ def spikformer(
     heads: int = 12,
     mlp_ratio: int = 4,
     steps: int = 4,
-    neuron: str = "lif",
+    neuron: str | type[Neuron] = "lif",
     surrogate: str | Surrogate | Smooth = Sigmoid(4.0),
     attention_threshold: float = 0.5,
     batch_norm: str = "all",
@@ -212,7 +213,7 @@ def spikformer(
         Channels within an MLP, as a multiple of D.
     steps : int, default 4
         Number of steps T for which an image is shown.
-    neuron : str, default "lif"
+    neuron : str or type of Neuron, default "lif"
         Model of every neuron. LIF has ``tau=2`` and ``scheme="euler"`` (unless beta is given) and
         ``detach_reset=True``, as the authors' code; other models have the defaults of their layers.
     surrogate : Surrogate or str, default Sigmoid(4)
@@ -265,7 +266,7 @@ def spikformer(
     for name, divisor in (("8", 8), (f"heads = {heads}", heads)):
         if width % divisor:
             raise SaltationError(f"width must be a multiple of {name}, got {width}")
-    choose("neuron", neuron, LAYERS)
+    get_neuron(neuron)
     choose("init", init, INITS)
     options = {
         "neuron": neuron,

@@ -17,6 +17,7 @@ from saltation.models.blocks import AvgPool, ConvBlock
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
+from saltation.neurons import Neuron
 from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 
 MOST_CHANNELS = 512
@@ -75,7 +76,7 @@ def spiking_vgg(
     blocks_per_stage: int = 2,
     base_channels: int = 64,
     steps: int = 4,
-    neuron: str = "lif",
+    neuron: str | type[Neuron] = "lif",
     surrogate: str | Surrogate | Smooth = FastSigmoid(25.0),
     dropout: float = 0.25,
     batch_norm: str = "step",
@@ -103,7 +104,7 @@ def spiking_vgg(
         Channels of the first stage, at most 512.
     steps : int, default 4
         Number of steps T for which an image is shown.
-    neuron : str, default "lif"
+    neuron : str or type of Neuron, default "lif"
         Model of every neuron. LIF has ``beta=0.9`` (unless tau, dt or scheme are given),
         ``jump="soft_delayed"`` and ``detach_reset=True``, as snnTorch's Leaky; other models have
         the defaults of their layers.

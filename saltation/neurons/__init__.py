@@ -4,6 +4,7 @@ from saltation.neurons.base import NEURONS, Neuron
 from saltation.neurons.cuba_lif import CubaLIFNeuron
 from saltation.neurons.izhikevich import IzhikevichNeuron
 from saltation.neurons.lif import LIFNeuron
+from saltation.neurons.named import get_neuron, known_parameters, model_of, whole_name
 
 LIFState = LIFNeuron.State
 CubaLIFState = CubaLIFNeuron.State
@@ -18,4 +19,8 @@ __all__ = [
     "LIFNeuron",
     "LIFState",
     "Neuron",
+    "get_neuron",
+    "known_parameters",
+    "model_of",
+    "whole_name",
 ]

@@ -121,7 +121,8 @@ def _state(cls: type[Any]) -> type[Any]:
     names = list(inspect.signature(function).parameters)[2:]
     if not names:
         raise SaltationError(f"{cls.__name__}.{function.__name__} must take self, x and the state")
-    made: Any = namedtuple("State", names)  # its fields are known only now
+    make: Any = namedtuple  # of fields that are known only now
+    made: type[Any] = make(f"{cls.__name__.removesuffix('Neuron')}State", names)
     made.__doc__ = f"State of `{cls.__name__}`: {', '.join(names)}, each ``[B, ...]``."
     # Found again when unpickled.
     made.__module__, made.__qualname__ = cls.__module__, f"{cls.__qualname__}.State"

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from saltation.neurons import NEURONS
+from saltation.neurons import get_neuron, model_of
 from saltation.schemes import SCHEMES
 from saltation.studies.store import DIVERGED, FINISHED
 
@@ -115,7 +115,7 @@ def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name:
         axes.set_xscale("log")
         _mark_dts(axes, sorted(here["dt"].unique()))
         _mark_limits(axes, here)
-        axes.set_title(NEURONS[neuron].title, loc="left", fontweight="bold")
+        axes.set_title(get_neuron(neuron).title, loc="left", fontweight="bold")
         axes.set_xlabel("time step dt (in the unit of tau)")
         # Under the panels: curves may go anywhere.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8)
@@ -158,11 +158,11 @@ def _mark_dts(axes: Axes, dts: list[float]) -> None:
 def _mark_limits(axes: Axes, rows: pd.DataFrame) -> None:
     """The stability limits that lie within reach of the axis, one line per distinct limit."""
     tau = float(rows["tau"].iloc[0])
-    model: Any = NEURONS[rows["neuron"].iloc[0]]
+    neuron = rows["neuron"].iloc[0]
     low, high = axes.get_xlim()
     limits: dict[float, list[str]] = {}
     for scheme in rows["scheme"].unique():
-        limit = model(tau=tau, scheme=scheme).dt_limit
+        limit = model_of(neuron, tau=tau, scheme=scheme).dt_limit
         if math.isfinite(limit) and low < limit < 2 * high:
             limits.setdefault(round(limit, 6), []).append(scheme)
     for limit, schemes in limits.items():
@@ -198,7 +198,7 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
             axes.fill_between(
                 mean.index, mean - spread, mean + spread, color=style["color"], alpha=0.15, lw=0
             )
-        axes.set_title(f"{NEURONS[neuron].title}, dt = {dt:g}", fontsize=8, loc="left")
+        axes.set_title(f"{get_neuron(neuron).title}, dt = {dt:g}", fontsize=8, loc="left")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from saltation.layers import LAYERS, Recurrent, SpikeLinear, SpikeStatistics, SpikingLayer
+from saltation.layers import Recurrent, SpikeLinear, SpikeStatistics, SpikingLayer
+from saltation.neurons import get_neuron, known_parameters
 from saltation.random import TEST, TRAIN
 from saltation.stability import LyapunovPenalty, lyapunov
 from saltation.studies.delayed import SYMBOLS, Delayed, Trials
@@ -31,7 +32,9 @@ def task_of(trial: Settings) -> Delayed:
 
 def neurons_of(trial: Settings) -> SpikingLayer:
     """The neurons of a trial."""
-    return LAYERS[trial["neuron"]](tau=trial["tau"], surrogate=trial["surrogate"])
+    own = known_parameters(trial["neuron"], tau=trial["tau"])
+    layer: SpikingLayer = get_neuron(trial["neuron"]).layer(surrogate=trial["surrogate"], **own)
+    return layer
 
 
 def network_of(trial: Settings) -> nn.Sequential:

@@ -24,7 +24,14 @@ from saltation.kernels.dispatch import in_words, resolve
 from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import READOUTS
 from saltation.models import spiking_mlp
-from saltation.neurons import NEURONS, Neuron
+from saltation.neurons import (
+    NEURONS,
+    Neuron,
+    get_neuron,
+    known_parameters,
+    model_of,
+    whole_name,
+)
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
 from saltation.studies import room
@@ -47,7 +54,10 @@ class IntegratorsConfig(GradientConfig, DataConfig):
 
     neurons: Annotated[
         list[str],
-        Field(min_length=1, description=f"Neuron models: {names(NEURONS)}."),
+        Field(
+            min_length=1,
+            description=f"Neuron models: {names(NEURONS)}, or of a file, as in my.py:AdEx.",
+        ),
         Several,
     ] = ["lif", "izhikevich"]
     schemes: Annotated[
@@ -69,7 +79,7 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     hidden: Annotated[list[Count], Field(min_length=1, max_length=100)] = [256]
     """Neurons of each hidden layer."""
     tau: Positive = 2.0
-    """Membrane time constant."""
+    """Membrane time constant of the models that have a ``tau``."""
     encoder: str | None = Field(
         None,
         description=f"From images to spikes: {names(ENCODERS)}. Without it: exact with steps, "
@@ -78,8 +88,9 @@ class IntegratorsConfig(GradientConfig, DataConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self.neurons = [whole_name(neuron) for neuron in self.neurons]
         for neuron in self.neurons:
-            choose("neuron", neuron, NEURONS)
+            get_neuron(neuron)
         for scheme in self.schemes:
             choose("scheme", scheme, SCHEMES)
         choose("readout", self.readout, READOUTS)
@@ -97,10 +108,10 @@ class IntegratorsConfig(GradientConfig, DataConfig):
                     f"{dt:g}"
                 )
         for neuron in self.neurons:
-            if not set(self.schemes) & set(NEURONS[neuron].schemes):
+            if not set(self.schemes) & set(get_neuron(neuron).schemes):
                 raise ConfigError(
-                    f"schemes: {NEURONS[neuron].title} has none of {', '.join(self.schemes)} "
-                    f"(allowed: {', '.join(NEURONS[neuron].schemes)})"
+                    f"schemes: {get_neuron(neuron).title} has none of {', '.join(self.schemes)} "
+                    f"(allowed: {', '.join(get_neuron(neuron).schemes)})"
                 )
         return self
 
@@ -159,7 +170,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             | c.put_aside
             for neuron in c.neurons
             for scheme in c.schemes
-            if scheme in NEURONS[neuron].schemes
+            if scheme in get_neuron(neuron).schemes
             for dt in c.dt
             for seed in c.seeds
         ]
@@ -168,9 +179,9 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         """One line on schemes that a neuron does not have; empty if there are none."""
         gaps = []
         for neuron in self.config.neurons:
-            missing = [s for s in self.config.schemes if s not in NEURONS[neuron].schemes]
+            missing = [s for s in self.config.schemes if s not in get_neuron(neuron).schemes]
             if missing:
-                gaps.append(f"{NEURONS[neuron].title} has no {', '.join(missing)}")
+                gaps.append(f"{get_neuron(neuron).title} has no {', '.join(missing)}")
         return f"left out: {'; '.join(gaps)}" if gaps else ""
 
     def label(self, trial: Settings) -> str:
@@ -248,9 +259,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
 
 def neuron_of(trial: Settings) -> Neuron:
     """The neuron of a trial."""
-    model: Any = NEURONS[trial["neuron"]]
-    neuron: Neuron = model(tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"])
-    return neuron
+    return model_of(trial["neuron"], tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"])
 
 
 def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
@@ -273,7 +282,7 @@ def network_of(trial: Settings, data: Dataset) -> nn.Sequential:
         (features, *trial["hidden"], data.classes),
         neuron=trial["neuron"],
         readout=trial["readout"],
-        tau=trial["tau"],
-        dt=trial["dt"],
-        scheme=trial["scheme"],
+        **known_parameters(
+            trial["neuron"], tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"]
+        ),
     )

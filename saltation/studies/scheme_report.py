@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from saltation.errors import choose
-from saltation.neurons import NEURONS, Neuron
+from saltation.neurons import Neuron, get_neuron
 from saltation.schemes import SCHEMES
 from saltation.studies.figures import STYLE, save, scheme_style
 
@@ -98,11 +98,11 @@ def draw_schemes(folder: Path, neuron: str, **parameters: Any) -> list[Path]:
         )
         axes.set_title(f"{models[0].title} at rest", loc="left", fontweight="bold")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-        return save(figure, folder, f"stability-{neuron}")
+        return save(figure, folder, f"stability-{models[0].name}")
 
 
 def _models(neuron: str, parameters: dict[str, Any]) -> list[Neuron]:
-    model: Any = NEURONS[choose("neuron", neuron, NEURONS)]
+    model: Any = get_neuron(neuron)
     for name in parameters:
         choose(f"{model.title} parameter", name, model.parameters())
     return [model(**parameters, scheme=scheme) for scheme in SCHEMES if scheme in model.schemes]

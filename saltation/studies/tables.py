@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from saltation.neurons import NEURONS
+from saltation.neurons import get_neuron, model_of
 
 
 def integrators_grid(results: pd.DataFrame, neuron: str) -> pd.DataFrame:
@@ -20,12 +18,11 @@ def integrators_grid(results: pd.DataFrame, neuron: str) -> pd.DataFrame:
     weights which are not finite still score.
     """
     rows = results[results["neuron"] == neuron]
-    model: Any = NEURONS[neuron]
     grid: dict[str, dict[float, str]] = {}
     for scheme, of_scheme in rows.groupby("scheme", sort=False):
         grid[str(scheme)] = {}
         for dt, cell in of_scheme.groupby("dt", sort=True):
-            stable = model(tau=cell["tau"].iloc[0], dt=dt, scheme=scheme).is_stable
+            stable = model_of(neuron, tau=cell["tau"].iloc[0], dt=dt, scheme=scheme).is_stable
             grid[str(scheme)][float(str(dt))] = accuracy_cell(cell) + ("" if stable else " !")
     return pd.DataFrame(grid).T
 
@@ -59,7 +56,7 @@ def integrators_tables(results: pd.DataFrame) -> Group:
             table.add_column(f"dt {dt:g}", justify="right")
         for scheme, row in grid.iterrows():
             table.add_row(str(scheme), *row.fillna(""))
-        parts += [Text(f"{NEURONS[neuron].title}: test accuracy in %, {over}"), table]
+        parts += [Text(f"{get_neuron(neuron).title}: test accuracy in %, {over}"), table]
         if grid.map(lambda cell: str(cell).endswith("!")).to_numpy().any():
             parts.append(Text("! outside the scheme's stability limit"))
     return Group(*parts)
