@@ -66,6 +66,10 @@ class Neuron:
         jumps ``soft_delayed`` (subtracted in the next step, from the already integrated potential).
     detach_reset : bool, default False
         Whether gradients do not pass through the spike in the jump.
+    refractory : float, default 0
+        Time after a spike for which the potential stays where the jump left it and cannot spike,
+        in whole steps, while other variables go on; the state then also says how many ``waits``
+        are left.
 
     Raises
     ------
@@ -85,7 +89,7 @@ class Neuron:
     is_base: ClassVar[bool] = True  # in its own dictionary alone
     name: ClassVar[str]
     title: ClassVar[str]
-    State: ClassVar[type[Any]]
+    State: ClassVar[Any]
     schemes: ClassVar[Any] = made.Schemes()
     jumps: ClassVar[tuple[str, ...]]
     linear: ClassVar[Any] = made.Linear()
@@ -98,6 +102,7 @@ class Neuron:
     v_reset: float = 0.0
     jump: Any = "hard"
     detach_reset: bool = False
+    refractory: float = 0.0
 
     def __init_subclass__(cls) -> None:
         made.complete(cls, Neuron, NEURONS)
@@ -116,6 +121,21 @@ class Neuron:
             raise SaltationError(
                 f"{self.title} v_reset must be below v_threshold = {self.v_threshold}, "
                 f"got {self.v_reset}"
+            )
+
+        if self.refractory:
+            self._check_refractory()
+
+    def _check_refractory(self) -> None:
+        if self.refractory < self.dt / 2:
+            raise SaltationError(
+                f"{self.title} refractory must be 0 or at least half a step of dt = {self.dt:g}, "
+                f"got {self.refractory:g}"
+            )
+        if self.jump == "soft_delayed":
+            raise SaltationError(
+                f"{self.title} cannot wait after a spike that acts in the step after its own: "
+                "with refractory the jump must be hard, soft or none"
             )
 
     # What a model says.
@@ -169,7 +189,7 @@ class Neuron:
         """The velocity as affine functions of current and state, or None if it is nonlinear."""
         if "velocity" not in made.said(type(self)):
             return None
-        return affine(self.velocity, 1 + len(self.State._fields))
+        return affine(self.velocity, 1 + len(type(self).State._fields))
 
     @cached_property
     def fixed_point(self) -> tuple[Any, ...]:
@@ -226,7 +246,8 @@ class Neuron:
 
     def rest(self, like: Tensor) -> Any:
         """The state before the first input: tensors of the shape, dtype and device of ``like``."""
-        return self.State(*(_full(like, part) for part in self.initial()))
+        parts = [_full(like, part) for part in self.initial()]
+        return self.State(*parts, *([torch.zeros_like(like)] if self.refractory else []))
 
     def integrate(self, x: Any, state: Any, spike: Spike) -> Any:
         """The state ``h`` at the end of the step, before the jump.
@@ -240,6 +261,10 @@ class Neuron:
         spike
             The spike function, for jumps that act in the following step.
         """
+        if self.refractory:
+            *parts, waits = state
+            v, *others = self._advanced(x, parts)
+            return self.State(torch.where(waits > 0.5, state[0], v), *others, waits)
         v, *others = self._advanced(x, state)
         if self.jump == "soft_delayed":
             s = spike(state[0] - self.v_threshold)
@@ -256,16 +281,23 @@ class Neuron:
 
     def fire(self, h: Any, spike: Spike) -> tuple[Any, Any]:
         """Spikes and the state after the jump, from the state ``h`` before it."""
-        s = spike(h[0] - self.threshold(*h))
+        parts = h[:-1] if self.refractory else h
+        s = spike(h[0] - self.threshold(*parts))
+        if self.refractory:
+            s = s * (h[-1] < 0.5).to(h[-1].dtype)
         return s, self.apply_jump(h, s.detach() if self.detach_reset else s)
 
     def apply_jump(self, h: Any, s: Any) -> Any:
         """The state after the jump of neurons with ``s = 1``; unchanged where ``s = 0``."""
-        if self.jump not in ("hard", "soft"):
-            return h
-        after = [move(part, s, h) for move, part in zip(self._moves, h, strict=True)]
+        parts = h[:-1] if self.refractory else h
+        after = list(parts)
+        if self.jump in ("hard", "soft"):
+            after = [move(part, s, parts) for move, part in zip(self._moves, parts, strict=True)]
         if self.jump == "soft":
-            after[0] = h[0] - s * self.threshold(*h)
+            after[0] = h[0] - s * self.threshold(*parts)
+        if self.refractory:
+            left = (h[-1] - 1).clamp(min=0)
+            after.append((1 - s) * left + s * round(self.refractory / self.dt))
         return self.State(*after)
 
     @cached_property

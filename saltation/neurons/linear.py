@@ -161,7 +161,10 @@ def search(neuron: Any) -> tuple[Any, ...]:
 
 
 def _start(neuron: Any) -> list[Any]:
-    return [getattr(neuron, "v_rest", neuron.v_reset), *([0.0] * (len(neuron.State._fields) - 1))]
+    return [
+        getattr(neuron, "v_rest", neuron.v_reset),
+        *([0.0] * (len(type(neuron).State._fields) - 1)),
+    ]
 
 
 def _largest(parts: list[Tensor]) -> float:

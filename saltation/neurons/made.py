@@ -18,7 +18,7 @@ from saltation.schemes import SCHEMES
 
 # What a model may call by the name of a parameter or method of the base.
 _RENAMED = {"jump": "own_jump", "step": "map"}
-_COMMON = ("dt", "scheme", "v_threshold", "v_reset", "jump", "detach_reset")
+_COMMON = ("dt", "scheme", "v_threshold", "v_reset", "jump", "detach_reset", "refractory")
 
 # Set by the room of the layers, which is above this one.
 layer_of: Callable[[type[Any]], type[Any]] | None = None
@@ -53,6 +53,23 @@ class Layer:
         return layer_of(owner)
 
 
+class State:
+    """The type of a model's state; neurons that wait after a spike also count the steps left."""
+
+    def __init__(self, usual: Any) -> None:
+        make: Any = namedtuple  # of fields that are known only now
+        self._usual = usual
+        self._waiting = make(usual.__name__, (*usual._fields, "waits"))
+        # Found again when unpickled.
+        self._waiting.__module__ = usual.__module__
+        self._waiting.__qualname__ = f"{usual.__qualname__}.waiting"
+        usual.waiting = self._waiting
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        waits = instance is not None and instance.refractory
+        return self._waiting if waits else self._usual
+
+
 def _template(owner: type[Any]) -> Any:
     """An object with the default parameters, unchecked; 1 where there is no default."""
     it = object.__new__(owner)
@@ -85,8 +102,8 @@ def complete(cls: type[Any], base: type[Any], registry: dict[str, Any]) -> None:
     document = cls.__doc__
     dataclass(frozen=True)(cls)
     cls.__doc__ = document
-    if "State" not in cls.__dict__ and {"velocity", "map"} & cls.__dict__.keys():
-        cls.State = _state(cls)
+    if {"velocity", "map"} & cls.__dict__.keys():
+        cls.State = State(_state(cls))
     if not hasattr(cls, "State"):
         raise SaltationError(f"{cls.__name__} must define velocity(self, x, v, ...), or step")
     given = "name" in cls.__dict__
@@ -115,14 +132,14 @@ def _is_whole_step(function: Any) -> bool:
     return function.__name__ == "step" and "spike" in inspect.signature(function).parameters
 
 
-def _state(cls: type[Any]) -> type[Any]:
+def _state(cls: type[Any]) -> Any:
     """The named tuple of the arguments behind the current."""
     function = cls.__dict__.get("velocity") or cls.__dict__["map"]
     names = list(inspect.signature(function).parameters)[2:]
     if not names:
         raise SaltationError(f"{cls.__name__}.{function.__name__} must take self, x and the state")
     make: Any = namedtuple  # of fields that are known only now
-    made: type[Any] = make(f"{cls.__name__.removesuffix('Neuron')}State", names)
+    made = make(f"{cls.__name__.removesuffix('Neuron')}State", names)
     made.__doc__ = f"State of `{cls.__name__}`: {', '.join(names)}, each ``[B, ...]``."
     # Found again when unpickled.
     made.__module__, made.__qualname__ = cls.__module__, f"{cls.__qualname__}.State"
@@ -167,7 +184,7 @@ def mean(value: Any) -> float:
 
 def moves(neuron: Any) -> list[Callable[[Any, Any, Any], Any]]:
     """How each variable jumps, as functions of the variable, the spike and the whole state."""
-    count = len(neuron.State._fields)
+    count = len(type(neuron).State._fields)
     found = affine(neuron.own_jump, count)
     return [_move(neuron, i, None if found is None else found[i], count) for i in range(count)]
 

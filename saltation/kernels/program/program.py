@@ -9,6 +9,7 @@ first.
 from __future__ import annotations
 
 import functools
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ def program_of(neuron: Neuron, spike: Any) -> Program:
     NoRuleError
         If the step has no form in a graph; the message says why.
     """
-    if any(callable(getattr(type(neuron), name, None)) for name in vars(neuron)):
+    if any(isinstance(value, FunctionType | MethodType) for value in vars(neuron).values()):
         raise NoRuleError("a method was replaced on the object itself")
-    if any(getattr(value, "ndim", 0) for value in vars(neuron).values()):
+    if neuron.tensors:
         return _Tracing(neuron, spike).program()  # its tensors may change
     found = _known(neuron, spike)
     if isinstance(found, str):
