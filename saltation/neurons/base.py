@@ -172,6 +172,10 @@ class Neuron:
         """Names of the parameters that are tensors, one value per neuron or learned."""
         return tuple(n for n in self.parameters() if isinstance(getattr(self, n), Tensor))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was made of the parameters is made again; functions cannot be pickled.
+        return {name: getattr(self, name) for name in self.parameters()}
+
     def with_values(self, values: dict[str, Tensor]) -> Any:
         """The same model with other values of parameters, which are not looked at."""
         other = object.__new__(type(self))
