@@ -425,9 +425,13 @@ def get_scheme(scheme: str | Scheme) -> Scheme:
 
 def stacked(parts: Sequence[Any], dim: int) -> Tensor:
     """Numbers and tensors that broadcast, in float64, along a new axis."""
-    tensors = [torch.as_tensor(p) for p in parts]
-    wide = [t if t.is_complex() else t.double() for t in tensors]
+    wide = [torch.as_tensor(p, dtype=_wide(p)) for p in parts]
     return torch.stack(torch.broadcast_tensors(*wide), dim)  # type: ignore[no-untyped-call]
+
+
+def _wide(part: Any) -> torch.dtype:
+    is_complex = part.is_complex() if isinstance(part, Tensor) else isinstance(part, complex)
+    return torch.complex128 if is_complex else torch.float64
 
 
 def _scaled(jacobian: Tensor, dt: Any) -> Tensor:

@@ -29,7 +29,8 @@ _MODERATE = 256.0
 
 @dataclass(frozen=True)
 class AffineStep:
-    """``h = rest + M (state - rest) + N x`` (+ ``c`` where nothing rests).
+    """``h = rest + M (state - rest) + N x`` (+ ``c`` where nothing rests); None where M and N have
+    no entry whatever the numbers are.
 
     Sources: Rotter & Diesmann, "Exact digital simulation of time-invariant linear systems with
     applications to neuronal modeling", Biol. Cybern., 1999.
@@ -48,8 +49,8 @@ class AffineStep:
         ]
         return [
             _total(
-                *(_met(f, x) * part for f, part in zip(row, away, strict=True) if _there(f)),
-                *([_met(n, x) * x] if _there(n) else []),
+                *(_met(f, x) * p for f, p in zip(row, away, strict=True) if f is not None),
+                *([] if n is None else [_met(n, x) * x]),
                 *(_met(r, x) for r in (rest, c) if _there(r)),
             )
             for row, n, rest, c in zip(self.m, self.n, self.rest, self.c, strict=True)
@@ -113,7 +114,7 @@ def affine_step(equations: list[Affine], scheme: Scheme, dt: float) -> AffineSte
     pattern = scheme.propagator(matrix(_pattern(driven)), 0.01)
     entries = [
         [
-            _number(found[..., i, k]) if pattern[i, k] != 0 else 0.0
+            _number(found[..., i, k]) if pattern[i, k] != 0 else None
             for k in [*reversed(range(size)), size, size + 1]
         ]
         for i in reversed(range(size))
@@ -124,7 +125,7 @@ def affine_step(equations: list[Affine], scheme: Scheme, dt: float) -> AffineSte
         m=tuple(tuple(row[:size]) for row in entries),
         n=tuple(row[size] for row in entries),
         rest=rest,
-        c=(0.0,) * size if rests else tuple(row[-1] for row in entries),
+        c=tuple(0.0 if rests or row[-1] is None else row[-1] for row in entries),
     )
 
 

@@ -80,6 +80,16 @@ def true_exponents(
     model = neuron.neuron if isinstance(neuron, SpikingLayer) else neuron
     if not isinstance(model, Neuron):
         raise SaltationError(f"true exponents are those of a neuron, got {type(neuron).__name__}")
+    if not model.schemes or model.refractory or type(model).threshold is not Neuron.threshold:
+        raise SaltationError(
+            "true exponents are those of a differential equation with a fixed threshold and no "
+            f"refractory time, got {model}"
+        )
+    if model.tensors:
+        raise SaltationError(
+            f"true exponents are those of one neuron, got a layer whose {model.tensors[0]} is a "
+            "tensor"
+        )
     if getattr(model, "beta", None) is not None or model.jump not in ("hard", "soft"):
         raise SaltationError(
             "true exponents are those of a differential equation with jumps 'hard' or 'soft' at "

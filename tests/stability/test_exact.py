@@ -182,7 +182,7 @@ def exact_run(model: Any, currents: list[float]) -> tuple[list[float], Any]:
         now, end = t * model.dt, (t + 1) * model.dt
 
         def velocity(_: float, y: Any, x: float = x) -> Any:
-            return np.array(model.velocity(x, model.State(*y)))
+            return np.array(model.velocity(x, *y))
 
         def reached(_: float, y: Any) -> float:
             return float(y[0]) - float(model.v_threshold)
@@ -224,7 +224,7 @@ def test_short_crossings_of_a_nonlinear_neuron(above: float) -> None:
     free = st.Izhikevich(**given, v_threshold=9.0).neuron
 
     def velocity(_: float, y: Any) -> Any:
-        return np.array(free.velocity(1.0, free.State(*y)))
+        return np.array(free.velocity(1.0, *y))
 
     def turning(_: float, y: Any) -> float:
         return float(velocity(0, y)[0])

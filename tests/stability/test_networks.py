@@ -39,7 +39,7 @@ def drive(steps: int = 12, samples: int = 3) -> Tensor:
 def test_a_layer_below_threshold(scheme: str, estimator: str) -> None:
     """Without spikes a perturbation is multiplied by A every step: the exponent is log |A|."""
     layer = st.LIF(dt=0.7, scheme=scheme, surrogate=st.surrogate.Rectangle(0.1))
-    a, _ = layer.neuron.coefficients  # type: ignore[attr-defined]
+    a = layer.neuron.affine_step.m[0][0]
     x = torch.zeros(8, 3, 20, dtype=D)
     found = st.lyapunov(layer, x, estimator=estimator, transient=int(estimator == "finite"))
     torch.testing.assert_close(found.exponents, torch.full((1, 3), math.log(abs(a)), dtype=D))

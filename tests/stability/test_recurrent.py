@@ -123,7 +123,8 @@ def test_without_resets_against_a_jacobian_by_hand(jump: str) -> None:
     """
     surrogate = st.surrogate.FastSigmoid(5.0)
     net, x = layer(st.LIF(dt=0.5, jump=jump, surrogate=surrogate), 16), drive(60, 1, 16)
-    a, c = net.layer.neuron.coefficients  # type: ignore[attr-defined]
+    step = net.layer.neuron.affine_step
+    a, c = step.m[0][0], step.n[0]
     weight, eye = net.weight.detach(), torch.eye(16, dtype=D)
     noise = torch.Generator().manual_seed(0)
     q = torch.cat([torch.randn(6, 16, generator=noise).to(D) for _ in range(2)], 1).T

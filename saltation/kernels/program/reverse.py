@@ -44,7 +44,8 @@ def sweep(
             continue
         given = [Symbol(builder, of) for of in node.inputs]
         for rule, of in zip(rules[node.op], node.inputs, strict=False):
-            if of in needs:
-                part = builder.symbol(rule(found[place], symbol, *given))
+            part = rule(found[place], symbol, *given) if of in needs else None
+            if part is not None:
+                part = builder.symbol(part)
                 found[of] = found[of] + part if of in found else part
     return {place: found[place] for place in wanted if place in found}
