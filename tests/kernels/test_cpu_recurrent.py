@@ -302,7 +302,7 @@ def test_within_a_compiled_network() -> None:
         ("state", "not torch.float64 on cpu"),
         ("autocast", "it takes no part in autocast"),
         ("record", "it keeps no traces"),
-        ("smooth", "it emits spikes of 0 and 1, not those of Smooth"),
+        ("smooth", "spikes are 0 and 1, not those of Smooth"),
     ],
 )
 def test_what_it_refuses(change: str, reason: str) -> None:

@@ -49,7 +49,7 @@ class Cell(NamedTuple):
 def cell_of(neuron: Neuron, spike: Spike, loop: str) -> Cell:
     """That loop for this neuron, from rest."""
     program = program_of(neuron, spike)
-    rest = neuron.rest(torch.zeros(LANES))
+    rest = neuron.rest(torch.zeros(LANES, dtype=torch.float32))
     start = np.stack([part.numpy() for part in rest])
     return Cell(address_of(program, loop), program.numbers, start)
 

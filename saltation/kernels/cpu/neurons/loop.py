@@ -16,25 +16,35 @@ from saltation.kernels import reference
 from saltation.kernels.cpu.runtime.support import apart, lacks
 from saltation.kernels.program.graph import Program
 from saltation.kernels.program.program import program_of
-from saltation.kernels.program.trace import UntraceableError
 from saltation.kernels.reference import Trace
 from saltation.neurons.base import Neuron, Spike
+from saltation.operands import NoRuleError
 
 
 def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
     """Why the compiled loop cannot run this, or None."""
     if record:
         return "it keeps no traces"
-    try:
-        program = program_of(neuron, spike)
-    except UntraceableError as reason:
-        return f"it cannot compile this step: {reason}"
+    reason = lacks(torch.float32, x, *(state or ()))
+    if reason:
+        return reason
+    program = _program_or_reason(neuron, spike)
+    if isinstance(program, str):
+        return program
     shape = x.shape[1:]
     for row in program.rows:
         pairs = zip(row.shape[::-1], shape[::-1], strict=False)
         if len(row.shape) > len(shape) or any(have not in (1, want) for have, want in pairs):
             return f"constants {list(row.shape)} are not those of neurons {list(shape)}"
-    return lacks(torch.float32, x, *(state or ()), *program.rows)
+    return lacks(torch.float32, *program.rows)
+
+
+@apart
+def _program_or_reason(neuron: Neuron, spike: Spike) -> Program | str:
+    try:
+        return program_of(neuron, spike)
+    except NoRuleError as reason:
+        return f"it cannot compile this step: {reason}"
 
 
 def refuses_between(neuron: Neuron, spike: Spike, weight: Tensor) -> str | None:
@@ -84,7 +94,7 @@ def _forward(program: Program, x: Tensor, state: Sequence[Tensor]) -> tuple[Tens
 
     rows = alone.flat_rows(program.rows, x.shape[1:])
     spikes, last = alone.forward(program, rows, _flat(x, len(x)), tuple(map(_flat, state)))
-    return spikes, *last.unbind()
+    return spikes, *(part.clone() for part in last)  # each with memory of its own
 
 
 class _Loop(torch.autograd.Function):
@@ -158,7 +168,7 @@ def _gradients(
         program, *numbers, _flat(g_s, len(x)), tuple(map(_flat, g_last))
     )
     g_x, g = g_x.view(x.shape), g.view(-1, *shape)
-    g_state, of_constants = list(g[: len(state)]), [None] * len(constants)
+    g_state, of_constants = [part.clone() for part in g[: len(state)]], [None] * len(constants)
     if program.late:
         g_state, of_constants = with_late_spikes(plan, x[0], state, constants, g)
     return [g_x, *g_state, *_of_rows(program, learned, shape), *of_constants]

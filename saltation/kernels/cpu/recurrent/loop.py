@@ -166,7 +166,7 @@ def _backward(
     loop = address_of(program, "backward"), program.numbers
     groups = len(pulled) // GROUP
     spread(backward_loop, groups, *given, *(part.numpy() for part in arrays), *loop, least=1)
-    g_state: list[Any] = list(g[: len(state)])
+    g_state: list[Any] = [part.clone() for part in g[: len(state)]]
     if program.late:
         g_state, _ = with_late_spikes(ctx.plan, x[0], state, [], g)
     g_weight = g_bias = None
