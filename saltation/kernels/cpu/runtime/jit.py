@@ -61,6 +61,15 @@ class _Cache(FunctionCache):
         return (*super()._index_key(sig, codegen), SOURCE)
 
 
+def folder_of(function: Any) -> str:
+    """Where what ``function`` is compiled to is kept; empty where nothing can be written."""
+    with contextlib.suppress(RuntimeError, OSError):
+        cache = _Cache(function)
+        cache._impl.locator.ensure_cache_path()
+        return str(cache.cache_path)
+    return ""
+
+
 _NO_FOLDER = "in every process; let NUMBA_CACHE_DIR name a folder that can be written"
 
 
