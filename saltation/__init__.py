@@ -39,6 +39,7 @@ from saltation.layers import (
     SpikingBatchNorm1d,
     SpikingBatchNorm2d,
     allow_other_numerics,
+    learn,
     watch,
 )
 from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
@@ -59,8 +60,8 @@ from saltation.models import (
     spiking_mlp,
     spiking_vgg,
 )
-from saltation.neurons import NEURONS
-from saltation.schemes import SCHEMES, get_scheme
+from saltation.neurons import NEURONS, Neuron
+from saltation.schemes import SCHEMES, add_scheme, get_scheme
 from saltation.stability import (
     PENALTIES,
     REMEDIES,
@@ -90,6 +91,7 @@ __all__ = [
     "REMEDIES",
     "RSTDP",
     "SCHEMES",
+    "SURROGATES",
     "ConfigError",
     "CubaLIF",
     "DataError",
@@ -98,6 +100,7 @@ __all__ = [
     "Lyapunov",
     "LyapunovPenalty",
     "MissingDataError",
+    "Neuron",
     "NotFiniteError",
     "OtherNumericsError",
     "PairSTDP",
@@ -116,6 +119,7 @@ __all__ = [
     "UnknownNumericsWarning",
     "WinnerTakeAllNetwork",
     "adapt",
+    "add_scheme",
     "allow_other_numerics",
     "common_times",
     "cure",
@@ -126,6 +130,7 @@ __all__ = [
     "get_scheme",
     "gradient_health",
     "latency",
+    "learn",
     "load",
     "lyapunov",
     "lyapunov_map",

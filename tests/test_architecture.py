@@ -13,7 +13,8 @@ import saltation
 PACKAGE = Path(saltation.__file__).parent
 
 FLOORS = {
-    **dict.fromkeys(("errors", "interrupts", "random", "state", "schemes", "surrogate"), 1),
+    **dict.fromkeys(("errors", "interrupts", "random", "state", "plugins"), 1),
+    **dict.fromkeys(("operands", "derivatives", "affine", "phi", "schemes", "surrogate"), 1),
     "neurons": 2,
     "kernels": 3,
     **dict.fromkeys(("encoding", "layers", "losses", "stepping"), 4),

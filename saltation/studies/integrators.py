@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from rich.console import RenderableType
 from torch import Tensor, nn
 
@@ -86,9 +86,13 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         "common_times (the same events for every dt) with bio_time.",
     )
 
+    @field_validator("neurons")
+    @classmethod
+    def _from_any_folder(cls, neurons: list[str]) -> list[str]:
+        return [whole_name(neuron) for neuron in neurons]
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self.neurons = [whole_name(neuron) for neuron in self.neurons]
         for neuron in self.neurons:
             get_neuron(neuron)
         for scheme in self.schemes:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from rich.console import RenderableType
 from torch import Tensor, nn
 
-from saltation.errors import ConfigError, StoreError
+from saltation.errors import ConfigError, StoreError, register
 from saltation.ranks import Ranks
 from saltation.studies import tensorboard
 from saltation.studies.attempt import Crew
@@ -89,7 +89,7 @@ class Study(ABC, Generic[Config]):
     """Whether `train` trains with the other processes of ``self.ranks``."""
 
     def __init_subclass__(cls) -> None:
-        STUDIES[cls.name] = cls
+        register("study", STUDIES, cls.name, cls)
 
     def __init__(self, config: Config | None = None, **settings: Any) -> None:
         self.config: Config = (

@@ -1,0 +1,132 @@
+"""What others add: a neuron, a scheme, a surrogate and a study, in one file each of a package."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FILES = {
+    "neuron": """
+import torch
+import saltation as st
+
+
+class AdEx(st.Neuron):
+    \"\"\"Adaptive exponential integrate-and-fire (Brette & Gerstner, 2005).\"\"\"
+
+    name = "their_adex"
+    tau: float = 2.0
+    tau_w: float = 20.0
+    delta: float = 0.2
+    v_rheo: float = 0.8
+    a: float = 0.1
+    b: float = 0.2
+
+    def velocity(self, x, v, w):
+        upstroke = self.delta * torch.exp((v - self.v_rheo) / self.delta)
+        return (upstroke - v - w + x) / self.tau, (self.a * v - w) / self.tau_w
+
+    def jump(self, v, w):
+        return self.v_reset, w + self.b
+""",
+    "scheme": """
+from saltation.schemes import Tableau, add_scheme
+
+add_scheme(Tableau("ralston", "Ralston", a=((2 / 3,),), b=(1 / 4, 3 / 4)))
+""",
+    "surrogate": """
+from saltation.surrogate import Surrogate
+
+
+class Cauchy(Surrogate):
+    name = "cauchy"
+    gamma: float = 0.5
+
+    def primitive(self, u):
+        return u / (self.gamma + u.abs())
+""",
+    "study": """
+from saltation.studies import IntegratorsConfig, IntegratorsStudy
+
+
+class TheirConfig(IntegratorsConfig):
+    \"\"\"What they ask.\"\"\"
+
+    kind: str = "theirs"
+
+
+class TheirStudy(IntegratorsStudy):
+    name = "theirs"
+    config_type = TheirConfig
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a package of a file each, installed as pip would leave it."""
+    place = tmp_path_factory.mktemp("site")
+    package = place / "their_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    for name, text in FILES.items():
+        (package / f"{name}.py").write_text(text)
+    about = place / "their_package-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    points = "\n".join(f"{name} = their_package.{name}" for name in FILES)
+    (about / "entry_points.txt").write_text(f"[saltation]\n{points}\n")
+    return place
+
+
+def run(place: Path, *words: str) -> str:
+    """What a process says in which that package is installed."""
+    path = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ran = subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "300", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        cwd=place,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_they_are_there_by_name(theirs: Path) -> None:
+    """In the command line, on compiled loops, without a line of saltation's touched."""
+    told = run(theirs, "-m", "saltation", "info")
+    for name in ("their_adex", "ralston", "cauchy", "theirs"):
+        assert name in told
+    assert "--tau" in run(theirs, "-m", "saltation", "study", "theirs", "--help")
+    code = """
+import torch, saltation as st, saltation.studies
+for neuron in ("their_adex", "lif", "izhikevich"):
+    net = st.spiking_mlp((20, 8, 3), neuron=neuron, scheme="ralston", surrogate="cauchy", dt=0.5)
+    layer = net[1]
+    layer.backend = "cpu"
+    x = torch.rand(12, 4, 8).requires_grad_()
+    layer(4 * x).sum().backward()
+    assert x.grad.abs().sum() > 0
+    print(neuron, layer.neuron.stability_scheme.order)
+"""
+    assert run(theirs, "-c", code).split("\n")[:3] == ["their_adex 2", "lif 2", "izhikevich 2"]
+
+
+def test_a_study_of_theirs_runs(theirs: Path) -> None:
+    words = "--neurons their_adex --schemes ralston --dt 0.5 --steps 6 --epochs 1 --hidden 8"
+    more = "--limit-train 64 --limit-test 64 --out-dir here"
+    told = run(theirs, "-m", "saltation", "study", "theirs", *words.split(), *more.split())
+    assert "1 of 1" in told or "AdEx" in told
+    assert (theirs / "here" / "results.csv").exists()
+
+
+def test_a_plugin_that_fails_is_left_out(theirs: Path) -> None:
+    (theirs / "their_package" / "surrogate.py").write_text("raise RuntimeError('no')\n")
+    code = "import saltation.studies, saltation as st; print('cauchy' in st.SURROGATES)"
+    assert run(theirs, "-W", "ignore", "-c", code).strip() == "False"
