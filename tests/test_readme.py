@@ -31,7 +31,7 @@ def test_python_blocks_run(
     page: str, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, page, "exec"), {"__name__": page})
+    exec(compile(code, page, "exec", dont_inherit=True), {"__name__": page})
 
 
 def commands() -> list[str]:
