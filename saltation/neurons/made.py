@@ -18,7 +18,16 @@ from saltation.schemes import SCHEMES
 
 # What a model may call by the name of a parameter or method of the base.
 _RENAMED = {"jump": "own_jump", "step": "map"}
-_COMMON = ("dt", "scheme", "v_threshold", "v_reset", "jump", "detach_reset", "refractory")
+# Parameters that every model has; their types are no text, which only a module could resolve.
+_COMMON: dict[str, Any] = {
+    "dt": float,
+    "scheme": str,
+    "v_threshold": float,
+    "v_reset": float,
+    "jump": Any,
+    "detach_reset": bool,
+    "refractory": float,
+}
 
 # Set by the room of the layers, which is above this one.
 layer_of: Callable[[type[Any]], type[Any]] | None = None
@@ -94,7 +103,7 @@ def complete(cls: type[Any], base: type[Any], registry: dict[str, Any]) -> None:
             delattr(cls, name)
     own = dict(inspect.get_annotations(cls))
     if cls.__base__ is base:  # its own parameters come first; those it repeats are in its own order
-        own |= {n: base.__annotations__[n] for n in _COMMON if n not in own}
+        own |= {name: kind for name, kind in _COMMON.items() if name not in own}
         for name in _COMMON:
             if name not in cls.__dict__:
                 setattr(cls, name, base.__dict__[name])
