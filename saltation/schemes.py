@@ -106,8 +106,7 @@ class Scheme(ABC):
 
         ``dt`` is a number, or ``[...]`` for a step each.
         """
-        size = jacobian.shape[-1]
-        columns = torch.eye(size, dtype=jacobian.dtype).unbind(0)
+        columns = _identity(jacobian).unbind(0)
         dt = dt[..., None] if isinstance(dt, Tensor) else dt
         after = self.step(_Linear(jacobian, dt), 0.0, columns)
         return stacked(after, -2)
@@ -117,8 +116,8 @@ class Scheme(ABC):
 
         A matrix ``[n, n]`` for a number, ``[..., n, n]`` for an array of steps ``[...]``.
         """
-        matrix = torch.as_tensor(np.asarray(jacobian, np.float64))
-        steps: Any = torch.as_tensor(dt, dtype=torch.float64) if np.ndim(dt) else float(dt)
+        matrix = torch.from_numpy(np.array(jacobian, np.float64))
+        steps: Any = torch.from_numpy(np.array(dt, np.float64)) if np.ndim(dt) else float(dt)
         if isinstance(steps, Tensor):
             matrix = matrix.expand(*steps.shape, *matrix.shape[-2:])
         return self.propagator(matrix, steps).numpy()
@@ -126,8 +125,8 @@ class Scheme(ABC):
     def stability(self, q: Any) -> Any:
         """The stability function ``R(q)``, ``q = lambda dt``, of a number or an array, real or
         complex."""
-        kind = torch.complex128 if np.iscomplexobj(q) else torch.float64
-        value = torch.as_tensor(q, dtype=kind)
+        kind = np.complex128 if np.iscomplexobj(q) else np.float64
+        value = torch.as_tensor(np.array(q, kind), device="cpu")
         found = self.propagator(value[..., None, None], 1.0)[..., 0, 0]
         return found.numpy() if np.ndim(q) else found.item()
 
@@ -284,7 +283,7 @@ class RationalScheme(Scheme):
 
 
 def _polynomial(coefficients: tuple[float, ...], q: Tensor) -> Tensor:
-    one = torch.eye(q.shape[-1], dtype=q.dtype)
+    one = _identity(q)
     value: Tensor = coefficients[-1] * one.expand_as(q)
     for c in reversed(coefficients[:-1]):
         value = value @ q + c * one
@@ -381,7 +380,7 @@ class PerVariableScheme(Scheme):
 
     def propagator(self, jacobian: Tensor, dt: Any) -> Tensor:
         q = _scaled(jacobian, dt)
-        total = one = torch.eye(q.shape[-1], dtype=q.dtype).expand_as(q)
+        total = one = _identity(q).expand_as(q)
         old = one
         for i in range(q.shape[-1]):
             own = q[..., i, i, None]
@@ -425,13 +424,19 @@ def get_scheme(scheme: str | Scheme) -> Scheme:
 
 def stacked(parts: Sequence[Any], dim: int) -> Tensor:
     """Numbers and tensors that broadcast, in float64, along a new axis."""
-    wide = [torch.as_tensor(p, dtype=_wide(p)) for p in parts]
+    # Numbers on the tensors' device, if there are any, whatever torch's default is.
+    device = next((p.device for p in parts if isinstance(p, Tensor)), "cpu")
+    wide = [torch.as_tensor(p, dtype=_wide(p), device=device) for p in parts]
     return torch.stack(torch.broadcast_tensors(*wide), dim)  # type: ignore[no-untyped-call]
 
 
 def _wide(part: Any) -> torch.dtype:
     is_complex = part.is_complex() if isinstance(part, Tensor) else isinstance(part, complex)
     return torch.complex128 if is_complex else torch.float64
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
 
 
 def _scaled(jacobian: Tensor, dt: Any) -> Tensor:

@@ -90,7 +90,7 @@ def range_of(neuron: Neuron, name: str, learned: Learned) -> Range:
     constraint = learned.constraint
     if constraint == "auto":
         constraint = "positive" if name.startswith("tau") else "unit" if name == "beta" else "none"
-    value = torch.as_tensor(learned.value)
+    value = torch.as_tensor(learned.value, device="cpu")
     if constraint == "stable":
         found = _stable(neuron, name, value)
     else:

@@ -220,7 +220,7 @@ class Neuron:
     def jacobian(self) -> NDArray[Any]:
         """Jacobian ``[n, n]`` of the ODE at the resting state, per unit of time; ``[..., n, n]``
         where a parameter is a tensor."""
-        point = [torch.as_tensor(part, dtype=torch.float64) for part in self.fixed_point]
+        point = [linear.number_of(part) for part in self.fixed_point]
         _, rows = jacobian(lambda *y: self.velocity(0.0, *y), point)
         return linear.matrix(rows).detach().numpy()
 
@@ -234,12 +234,12 @@ class Neuron:
         try:
             return np.array(np.broadcast_arrays(*self.velocity(x, *state)))
         except TypeError:  # torch's functions take no numbers
-            point = (torch.as_tensor(part, dtype=torch.float64) for part in state)
+            point = (linear.number_of(part) for part in state)
             return stacked(self.velocity(x, *point), 0).numpy()
 
     def linearised(self, x: float, state: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """`velocity` at one point ``[n]``, and its Jacobian there ``[n, n]``, in float64."""
-        point = [torch.tensor(float(part), dtype=torch.float64) for part in state]
+        point = [linear.number_of(float(part)) for part in state]
         f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
         return np.array([float(part) for part in f]), linear.matrix(rows).detach().numpy()
 

@@ -78,6 +78,12 @@ def matrix(rows: Sequence[Sequence[Any]]) -> Tensor:
     return flat.view(*flat.shape[:-1], len(rows), -1)
 
 
+def number_of(value: Any) -> Tensor:
+    """A number or tensor in float64; a number on the CPU, whatever torch's default is."""
+    device = value.device if isinstance(value, Tensor) else "cpu"
+    return torch.as_tensor(value, dtype=torch.float64, device=device)
+
+
 def each(jacobians: NDArray[Any]) -> NDArray[Any]:
     """One matrix after the other, equal ones once: ``[N, n, n]``."""
     size = jacobians.shape[-1]
@@ -140,7 +146,7 @@ def _pattern(rows: list[list[Any]]) -> list[list[float]]:
 def search(neuron: Any) -> tuple[Any, ...]:
     """The resting state of a nonlinear model by Newton's method from its reset on."""
     start = neuron.initial() if "initial" in said(type(neuron)) else _start(neuron)
-    y = [torch.as_tensor(part, dtype=torch.float64) for part in start]
+    y = [number_of(part) for part in start]
     for _ in range(200):
         f, rows = jacobian(lambda *z: neuron.velocity(0.0, *z), y)
         j = matrix(rows)
@@ -175,18 +181,18 @@ def _largest(parts: list[Tensor]) -> float:
 def _scale(neuron: Any) -> float:
     """The largest of the model's potentials, by their names."""
     known = (getattr(neuron, name) for name in neuron.parameters() if name.startswith("v_"))
-    sizes = [float(torch.as_tensor(v).detach().abs().max()) for v in known]
+    sizes = [float(number_of(v).detach().abs().max()) for v in known]
     return max(sizes, default=0.0) or 1.0
 
 
 def stiffness(neuron: Any) -> float:
     """A bound on the norm of ``dt J`` over the range of the potential."""
-    others = [torch.as_tensor(p, dtype=torch.float64).detach() for p in neuron.initial()[1:]]
+    others = [number_of(p).detach() for p in neuron.initial()[1:]]
     norm = 0.0
     for wide in _RANGES:
         norm = 0.0
         for v in (-wide, wide):
-            point = [torch.tensor(v * _scale(neuron), dtype=torch.float64), *others]
+            point = [number_of(v * _scale(neuron)), *others]
             _, rows = jacobian(lambda *y: neuron.velocity(0.0, *y), point)
             sums = (neuron.dt * matrix(rows).detach()).abs().sum(-1)
             norm = max(norm, float(sums.nan_to_num(torch.inf).max()))

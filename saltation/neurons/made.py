@@ -97,6 +97,8 @@ def said(cls: type[Any]) -> set[str]:
 
 def complete(cls: type[Any], base: type[Any], registry: dict[str, Any]) -> None:
     """Make a model of the class: its fields, state and names; enter it in the registry."""
+    if not hasattr(cls, "__module__"):  # made by type() outside of any module
+        cls.__module__ = "__main__"
     for name, renamed in _RENAMED.items():
         if inspect.isfunction(cls.__dict__.get(name)) and not _is_whole_step(cls.__dict__[name]):
             setattr(cls, renamed, cls.__dict__[name])
@@ -178,6 +180,8 @@ def check(neuron: Any) -> None:
 def _checked(what: str, value: Tensor, of_time: bool) -> Any:
     if not value.is_floating_point():
         raise SaltationError(f"{what} must be floating point, got a tensor of {value.dtype}")
+    if value.is_meta:  # nothing is known of it
+        return value
     known = value.detach()
     if not bool(torch.isfinite(known).all()):
         raise SaltationError(f"{what} must be finite, got a tensor with NaN or infinity")

@@ -177,7 +177,7 @@ def test_defaults_are_those_of_the_authors() -> None:
     made = st.ms_resnet((1, 1), 2, 5, width=4)
     for layer in neuron_layers(made).values():
         neuron: Any = layer.neuron  # type: ignore[union-attr]
-        assert neuron.coefficients == (0.25, 1.0)
+        assert (neuron.affine_step.m, neuron.affine_step.n) == (((0.25,),), (1.0,))
         assert (neuron.v_threshold, neuron.jump, neuron.detach_reset) == (0.5, "hard", True)
         assert layer.surrogate == st.surrogate.Rectangle(0.5)
     for name, module in made.named_modules():

@@ -56,7 +56,8 @@ def test_defaults_are_those_of_the_authors() -> None:
     layers = [m for m in made.modules() if isinstance(m, st.LIF)]
     assert len(layers) == 6
     for layer in layers:
-        assert layer.neuron.coefficients == (1.0, 1.0)
+        step = layer.neuron.affine_step
+        assert (step.m, step.n) == (((1.0,),), (1.0,))
         assert (layer.neuron.jump, layer.neuron.detach_reset) == ("hard", True)
         assert layer.surrogate == st.surrogate.ATan(2.0)
     assert made.steps == 4

@@ -67,7 +67,7 @@ def test_defaults_are_those_of_the_authors() -> None:
     assert len(layers) == 5 + 5 + 2
     for name, layer in layers.items():
         neuron = layer.neuron
-        assert neuron.coefficients == (0.5, 0.5)
+        assert (neuron.affine_step.m, neuron.affine_step.n) == (((0.5,),), (0.5,))
         assert (neuron.jump, neuron.v_reset, neuron.detach_reset) == ("hard", 0.0, True)
         assert neuron.v_threshold == (0.5 if name.endswith("attention.attention") else 1.0)
         assert layer.surrogate == st.surrogate.Sigmoid(4.0)
