@@ -32,7 +32,8 @@ def kernel(function: F) -> F:
     in the user's own cache folder. No fast-math: every operation rounds as in torch, and blocks of
     any size give the same bits.
     """
-    made: Any = njit(function, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    made: Any = njit(function, **options)
     # Without a folder that can be written it is compiled in every process.
     with contextlib.suppress(RuntimeError):
         made._cache = _Cache(function)
@@ -142,14 +143,16 @@ def _within_kernels(function: F, *, inline: bool) -> F:
 
 def part_of(typing: Any, function: Any, arguments: Any, *, inline: bool = False) -> Any:
     """``function`` for these types, to be linked into what calls it."""
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     flags.nrt, flags.error_model, flags.forceinline = True, "numpy", inline
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     with global_compiler_lock:
         target = cpu_target.target_context
         library = target.codegen().create_library(function.__name__)
         library._optimize_final_module = lambda: None  # the whole is optimised once
-        return compiler.compile_internal(typing, target, library, function, arguments, None, flags, {})
+        return compiler.compile_internal(
+            typing, target, library, function, arguments, None, flags, {}
+        )
 
 
 def source_of(*files: Path) -> int:
