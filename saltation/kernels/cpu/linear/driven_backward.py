@@ -23,7 +23,7 @@ from saltation.kernels.cpu.linear.weigh import tables, weigh, whole_groups
 from saltation.kernels.cpu.neurons.cell import Cell, back_driven, cell_of
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import NotFinite
-from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events
@@ -44,7 +44,7 @@ class Upstream(NamedTuple):
     events: Events
 
 
-@kernel
+@subroutine
 def _pull(
     b: int,
     end: int,
@@ -79,7 +79,7 @@ def _pull(
                         row[o] += g * source[first + o]
 
 
-@kernel
+@subroutine
 def _scatter_next(
     b: int,
     end: int,

@@ -21,7 +21,7 @@ from saltation.kernels.cpu.linear.source import BLOCK, OFTEN, PART, Source, gath
 from saltation.kernels.cpu.neurons.cell import Cell, cell_of, run_driven
 from saltation.kernels.cpu.runtime.buffers import Loan
 from saltation.kernels.cpu.runtime.finite import NotFinite, none_in
-from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, every_site
@@ -50,7 +50,7 @@ class Kept(NamedTuple):
     loan: Loan
 
 
-@kernel
+@subroutine
 def run(
     b: int,
     end: int,

@@ -39,20 +39,23 @@ def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -
     return lacks(torch.float32, *program.rows)
 
 
+def refuses_between(neuron: Neuron, spike: Spike, weight: Tensor) -> str | None:
+    """Why neurons cannot run in one piece with the ``weight`` that drives them, or None."""
+    reason = lacks(torch.float32, weight)
+    if reason:
+        return reason
+    program = _program_or_reason(neuron, spike)
+    if isinstance(program, str):
+        return program
+    return "neurons have constants of their own" if program.rows else None
+
+
 @apart
 def _program_or_reason(neuron: Neuron, spike: Spike) -> Program | str:
     try:
         return program_of(neuron, spike)
     except NoRuleError as reason:
         return f"it cannot compile this step: {reason}"
-
-
-def refuses_between(neuron: Neuron, spike: Spike, weight: Tensor) -> str | None:
-    """Why neurons that weights drive cannot run in one piece with them, or None."""
-    reason = refuses(neuron, spike, weight, None, False)
-    if reason is None and program_of(neuron, spike).rows:
-        return "neurons have constants of their own"
-    return reason
 
 
 class Plan(NamedTuple):

@@ -32,8 +32,8 @@ class Key(NamedTuple):
 
 def key_of(neuron: Any, spike: Any) -> Key | None:
     """Their key; None if they are not known by name."""
-    known = (NEURONS, neuron), (SURROGATES, spike)
-    if any(names.get(getattr(thing, "name", None)) is not type(thing) for names, thing in known):
+    known: Any = (NEURONS, neuron), (SURROGATES, spike)
+    if any(names.get(getattr(thing, "name", "")) is not type(thing) for names, thing in known):
         return None
     # The fields as they are, so that what was computed from others is not computed again.
     made = fields_of(neuron), fields_of(spike)

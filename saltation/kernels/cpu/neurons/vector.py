@@ -190,8 +190,8 @@ class Lanes:
         x = self._double()
         # x = m 2^n with m from sqrt(1/2) to sqrt(2).
         half = struct.unpack("q", struct.pack("d", math.sqrt(0.5)))[0]
-        above = self.builder.sub(x._bits(), self._integer(half))
-        n = self.builder.ashr(above, self._integer(52))
+        above = self.builder.sub(x._bits(), x._integer(half))
+        n = self.builder.ashr(above, x._integer(52))
         m = x._float(self.builder.sub(x._bits(), self.builder.shl(n, x._integer(52))))
         s = (m - 1.0) / (m + 1.0)
         q = s * s

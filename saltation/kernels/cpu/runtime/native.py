@@ -29,6 +29,7 @@ SIGNATURE = ir.FunctionType(ir.VoidType(), [_I64.as_pointer()])  # of every loop
 _DIGEST = 32  # bytes of a SHA-256
 
 _lock = threading.RLock()
+_loaded: dict[str, int] = {}  # addresses by key
 
 
 class _Engine:
@@ -61,13 +62,14 @@ class _Engine:
         options = binding.create_pipeline_tuning_options(speed_level=3)
         builder = binding.create_pass_builder(self._machine, options)
         builder.getModulePassManager().run(module, builder)
-        return self._machine.emit_object(module)
+        code: bytes = self._machine.emit_object(module)
+        return code
 
     def load(self, code: bytes, name: str) -> int:
         """Address of the function ``name`` in object code."""
         self._engine.add_object_file(binding.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-        return self._engine.get_function_address(name)
+        return int(self._engine.get_function_address(name))
 
 
 @functools.cache
@@ -78,19 +80,22 @@ def _engine() -> _Engine:
 def address_of(module: ir.Module) -> int:
     """Where the only function of ``module`` that can be called, ``loop``, lies once compiled."""
     with _lock:
-        engine = _engine()
         text = str(module)
-        key = engine.key(text)
-        # Its own name in this process, for the engine tells functions apart by it.
-        name = f"loop_{key}"
-        text = text.replace('@"loop"', f'@"{name}"')
-        file = _folder() and Path(_folder()) / f"{name}.obj"
-        code = _read(file) if file else None
-        if code is None:
-            code = engine.compile(text)
-            if file:
-                _write(file, code)
-        return engine.load(code, name)
+        key = _engine().key(text)
+        if key not in _loaded:
+            _loaded[key] = _made(text, f"loop_{key}")
+        return _loaded[key]
+
+
+def _made(text: str, name: str) -> int:
+    """Address of the function, which gets a name of its own: the engine tells them apart by it."""
+    file = Path(_folder()) / f"{name}.obj" if _folder() else None
+    code = _read(file) if file else None
+    if code is None:
+        code = _engine().compile(text.replace('@"loop"', f'@"{name}"'))
+        if file:
+            _write(file, code)
+    return _engine().load(code, name)
 
 
 @functools.cache

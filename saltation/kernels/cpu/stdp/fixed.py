@@ -18,14 +18,14 @@ from saltation.kernels.cpu.events.trains import WORD, emit, list_events, mark, w
 from saltation.kernels.cpu.linear.source import BLOCK, PART, Source, sourced
 from saltation.kernels.cpu.neurons.cell import Cell, cell_of, run_rested
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
-from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES, add_rows, copy_row, ones
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, SpikeTensor, every_site
 from saltation.kernels.reference import Stage
 
 
-@kernel
+@subroutine
 def _changes(
     b: int,
     steps: int,
@@ -55,7 +55,7 @@ def _changes(
     list_events(0, count, bits, rows, places)
 
 
-@kernel
+@subroutine
 def _drive(
     b: int,
     first: int,
