@@ -15,24 +15,25 @@ import torch
 from torch import Tensor
 
 from benchmarks import convolutions, deep, figures, loops, memory, networks, reward, roofline
-from benchmarks.networks import IZHIKEVICH, LIF, OURS, Task
+from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task
 from benchmarks.timing import Step, Times, race, table
 from saltation.data import load
 from saltation.errors import SaltationError
 
 BATCH, SMALL, WIDE = 128, (784, 256, 10), (784, 1024, 1024, 10)
+TRAINED, BATCHES = 900, 64  # steps of training, and batches that they go through in turn
 BEST = ("plain torch, all at once, torch.compile", "plain torch, all steps at once")
 
 
-def images(data_dir: str) -> tuple[Tensor, Tensor, str]:
-    """A batch of MNIST as rates, or of random images of its density, and which."""
+def images(data_dir: str, number: int = BATCH) -> tuple[Tensor, Tensor, str]:
+    """Images of MNIST as rates, or random ones of its density, and which."""
     try:
-        data = load("mnist", data_dir, limit_train=BATCH)
+        data = load("mnist", data_dir, limit_train=number)
     except SaltationError:
         noise = torch.Generator().manual_seed(0)
-        ink = torch.rand(BATCH, SMALL[0], generator=noise) < 0.19
-        x = ink * torch.rand(BATCH, SMALL[0], generator=noise)
-        return x, torch.randint(10, (BATCH,), generator=noise), "random images, 19 % ink"
+        ink = torch.rand(number, SMALL[0], generator=noise) < 0.19
+        x = ink * torch.rand(number, SMALL[0], generator=noise)
+        return x, torch.randint(10, (number,), generator=noise), "random images, 19 % ink"
     return data.train.images.flatten(1).float() / 255, data.train.labels, "MNIST"
 
 
@@ -84,6 +85,16 @@ def main() -> None:
         lif = {c: race(bound("lif", LIF, task(dt)), rounds, 4) for c, dt in columns.items()}
         run("(a) LIF, 784-256-10, T = 50", lif)
         figures.bars(lif, options.out / "performance.png")
+        many, of_many, _ = images(options.data_dir, BATCHES * BATCH)
+        after = {
+            column: networks.trained(Task(many, of_many, SMALL, 50, dt, BATCH), TRAINED)
+            for column, dt in columns.items()
+        }
+        names = (OURS, BY_HAND, *BEST, "SpikingJelly 2.0, multi-step, torch.compile")
+        run(
+            f"(a) LIF, 784-256-10, T = 50, after {TRAINED} steps of training",
+            {c: race(bound("lif", names, one), rounds, 4) for c, one in after.items()},
+        )
         run(
             "(a) Izhikevich, 784-256-10, T = 50",
             {

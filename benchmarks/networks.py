@@ -22,24 +22,42 @@ from benchmarks.timing import Step
 
 
 class Task(NamedTuple):
-    """A batch of images as rates ``[B, F]``, labels, layer sizes, steps, and dt."""
+    """Images as rates ``[N, F]``, labels, layer sizes, steps, and dt.
+
+    All images are one batch, or ``batch`` of them in turn are. The weights are given, or those that
+    a library begins with.
+    """
 
     x: Tensor
     labels: Tensor
     sizes: tuple[int, ...]
     steps: int
     dt: float
+    batch: int | None = None
+    weights: tuple[Tensor, ...] = ()
+
+    def of_step(self, number: int) -> tuple[Tensor, Tensor]:
+        """The images and labels of a training step."""
+        size = self.batch or len(self.x)
+        first = number % (len(self.x) // size) * size
+        return self.x[first : first + size], self.labels[first : first + size]
 
 
 Logits = Callable[[Tensor, int], Tensor]
 
 
 def trainer(network: nn.Module, logits: Logits, task: Task) -> Step:
-    """A step of training ``network`` on the task's batch."""
+    """A step of training ``network`` on the task's batches."""
+    if task.weights:
+        matrices = [m for m in network.modules() if isinstance(m, nn.Linear)]
+        with torch.no_grad():
+            for matrix, weight in zip(matrices, task.weights, strict=True):
+                matrix.weight.copy_(weight)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
 
     def step(number: int) -> None:
-        loss = cross_entropy(logits(task.x, number), task.labels)
+        x, labels = task.of_step(number)
+        loss = cross_entropy(logits(x, number), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -67,6 +85,36 @@ def ours(task: Task, neuron: str = "lif", scheme: str = "euler", **more: Any) ->
     """saltation, as in its README."""
     network = st.spiking_mlp(task.sizes, neuron=neuron, dt=task.dt, scheme=scheme, **more)
     return trainer(network, lambda x, n: network(st.poisson(x, task.steps, task.dt, epoch=n)), task)
+
+
+class _Module(nn.Module):
+    """A network as tutorials write it."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.linears = linears(task)
+        self.neurons = nn.ModuleList(st.LIF(dt=task.dt, scheme="euler") for _ in task.sizes[2:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for linear, neurons in zip(self.linears[:-1], self.neurons, strict=True):
+            x = neurons(linear(x))
+        return self.linears[-1](x).max(0).values  # type: ignore[no-any-return]
+
+
+def ours_by_hand(task: Task) -> Step:
+    """saltation in an ``nn.Module`` of ``nn.Linear`` and neuron layers."""
+    network = _Module(task)
+    return trainer(network, lambda x, n: network(st.poisson(x, task.steps, task.dt, epoch=n)), task)
+
+
+def trained(task: Task, steps: int) -> Task:
+    """The task with the weights that ``steps`` of training on its batches end with."""
+    network = st.spiking_mlp(task.sizes, dt=task.dt, scheme="euler")
+    step = trainer(network, lambda x, n: network(st.poisson(x, task.steps, task.dt, epoch=n)), task)
+    for number in range(steps):
+        step(number)
+    matrices = [m.weight.detach().clone() for m in network if isinstance(m, nn.Linear)]
+    return task._replace(weights=tuple(matrices))
 
 
 class _Spike(torch.autograd.Function):
@@ -214,11 +262,12 @@ def norse_steps(task: Task, at_once: bool) -> Step:
     return trainer(nn.ModuleList([layers, cells]), logits, task)
 
 
-OURS = "saltation"
+OURS, BY_HAND = "saltation", "saltation, nn.Module, nn.Linear"
 
 # Contenders by name: a builder of a training step of LIF networks for each.
 LIF: dict[str, Callable[[Task], Step]] = {
     OURS: ours,
+    BY_HAND: ours_by_hand,
     "plain torch, all steps at once": lambda task: plain(task, compiled=False),
     "plain torch, all at once, torch.compile": lambda task: plain(task, compiled=True),
     "SpikingJelly 2.0, step by step": spikingjelly_steps,

@@ -14,7 +14,7 @@ pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJ
 pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
 from benchmarks import convolutions, deep, reward
-from benchmarks.networks import IZHIKEVICH, LIF, Task
+from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task, trained
 from benchmarks.timing import Step, race, table
 from saltation.learning import WinnerTakeAllNetwork
 
@@ -32,6 +32,17 @@ def test_every_contender_trains(name: str, build: object) -> None:
     step = build(TASK)  # type: ignore[operator]
     step(0)
     step(1)
+
+
+def test_training_goes_on_from_weights_with_other_images() -> None:
+    """Batches take turns, and every contender begins with the weights that training ended with."""
+    task = trained(TASK._replace(batch=2), 2)
+    assert [task.of_step(n)[0].equal(TASK.x[2 * (n % 2) :][:2]) for n in range(3)] == [True] * 3
+    assert [w.shape for w in task.weights] == [(8, 12), (7, 8), (3, 7)]
+    for name in (OURS, BY_HAND, "snnTorch 1.0, products at once"):
+        LIF[name](task)(2)
+    with pytest.raises(ValueError, match="zip"):
+        LIF[BY_HAND](task._replace(weights=task.weights[:2]))
 
 
 @pytest.mark.parametrize("name", deep.DEEP)

@@ -21,8 +21,9 @@ from saltation.kernels import competition, plasticity, reference, sampling
 from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.neurons import loop as cpu_loop
 from saltation.kernels.cpu.neurons import operator
+from saltation.kernels.cpu.runtime import buffers
 from saltation.kernels.cpu.runtime.support import lacks
-from saltation.kernels.events import Events, SpikeTensor, events_of, settled
+from saltation.kernels.events import Events, SpikeTensor, dense_of, events_of, settled
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
@@ -177,16 +178,20 @@ def bernoulli_trains(
     return SpikeTensor(poisson.bernoulli_trains(sites, threshold, shape, index, **draw))
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`torch.nn.functional.linear`; on a CPU its cost follows the spikes where ``x`` is sparse."""
-    x = settled(x)
-    events = _events(x, weight, bias)
-    if events is None:
-        return functional.linear(x, weight, bias)
-    from saltation.kernels.cpu.linear import product
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, events: Events | None = None) -> Tensor:
+    """`torch.nn.functional.linear`; on a CPU its cost follows the spikes where ``x`` is sparse.
 
-    out = _unless_not_finite(product.linear, x, events, weight, bias)
-    return functional.linear(x, weight, bias) if out is None else out
+    ``events`` are those of ``x``, where they are known.
+    """
+    x = settled(x)
+    events = sparse_events(x, weight, bias) if events is None else events
+    if events is not None:
+        from saltation.kernels.cpu.linear import product
+
+        out = _unless_not_finite(product.linear, x, events, weight, bias)
+        if out is not None:
+            return out
+    return functional.linear(dense_of(x) if type(x) is SpikeTensor else x, weight, bias)
 
 
 def conv2d(
@@ -232,11 +237,42 @@ def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | Non
 def _chained(
     x: Tensor, stages: Sequence[Stage], weight: Tensor, *parts: Tensor | None
 ) -> Events | None:
-    """`_events` for stages that can run in one piece; ``weight`` is the first."""
-    refused = any(cpu_loop.refuses_between(s.neuron, s.spike, weight) for s in stages)
-    if refused or (type(x) is Tensor and x.requires_grad):
+    """`sparse_events` for stages that can run in one piece; ``weight`` is the first."""
+    if not all(map(takes, stages)) or (type(x) is Tensor and x.requires_grad):
         return None
-    return _events(x, weight, *parts)
+    return sparse_events(x, weight, *parts)
+
+
+def takes(stage: Stage) -> bool:
+    """Whether a chain in one piece can have this stage."""
+    return cpu_loop.refuses_between(stage.neuron, stage.spike, stage.weight) is None
+
+
+def usable(weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether compiled products can be used with these weights, here and now."""
+    given = (weight,) if bias is None else (weight, bias)
+    return not (_elsewhere() or lacks(torch.float32, *given))
+
+
+def copied(weight: Tensor) -> Tensor:
+    """A copy of a weight that is `usable`."""
+    return buffers.copied(weight)
+
+
+def in_one_piece(
+    events: Events, stages: Sequence[Stage], weight: Tensor | None, bias: Tensor | None
+) -> Tensor | None:
+    """Currents of ``weight`` behind stages that `takes` took, or without one, spikes of the last of
+    them as a `SpikeTensor`, which have no derivative; None where a number is not finite."""
+    from saltation.kernels.cpu.linear import chain, product
+
+    if weight is None:
+        spikes = _unless_not_finite(chain.emitted, events, stages)
+        return None if spikes is None else SpikeTensor(spikes)
+    if stages:
+        return _unless_not_finite(chain.run, events, stages, weight, bias)
+    x = SpikeTensor(events)
+    return _unless_not_finite(product.linear, x, events, weight, bias)
 
 
 def emitted(x: Tensor, stages: Sequence[Stage]) -> Tensor | None:
@@ -308,7 +344,7 @@ def _driving(x: Tensor, stage: Stage, *parts: Tensor) -> Events | None:
     return _known(settled(x), stage.weight, stage.bias, *parts)
 
 
-def _events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
+def sparse_events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     """The spikes ``x`` as events, if the compiled products with them can be used and would pay."""
     events = _known(x, weight, *parts)
     # Without bits no derivative can follow.

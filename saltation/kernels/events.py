@@ -120,12 +120,16 @@ class SpikeTensor(Tensor):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if function in _OF_THE_SHAPE and args[0]._dense is None:
+        if function in OF_THE_SHAPE and args[0]._dense is None:
             return super().__torch_function__(function, types, args, kwargs)  # type: ignore[no-untyped-call]
         if function in _SUMS and (args[1:], kwargs or {}) in _OVER_TIME:
             events = events_of(args[0])
             if events is not None:
                 return events.counts()
+        if function in ROUTES and args and type(args[0]) is cls:
+            out = ROUTES[function](*args, **(kwargs or {}))
+            if out is not None:
+                return out
         return _on_dense(function, args, kwargs or {})
 
     # What reaches the tensor below Python's functions, from C++, sees the dense tensor as well.
@@ -211,11 +215,14 @@ def settled(x: Tensor) -> Tensor:
     return dense_of(x) if type(x) is SpikeTensor and events_of(x) is None else x
 
 
+# Operations that can use events; what is registered here returns None where it cannot.
+ROUTES: dict[Callable[..., Any], Callable[..., Tensor | None]] = {}
+
 _SUMS = {Tensor.sum, torch.sum}
 _OVER_TIME: tuple[Any, ...] = (((0,), {}), ((), {"dim": 0}), ((), {"axis": 0}))
 
 # What a tensor without data can answer.
-_OF_THE_SHAPE = {
+OF_THE_SHAPE = {
     Tensor.shape.__get__,  # type: ignore[attr-defined]
     Tensor.dtype.__get__,  # type: ignore[attr-defined]
     Tensor.device.__get__,

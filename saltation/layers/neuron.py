@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saltation.errors import SaltationError, choose, register
-from saltation.kernels import dispatch
+from saltation.kernels import deferred, dispatch
 from saltation.kernels.reference import MEMORIES, Stage, Trace
 from saltation.layers.inputs import check_currents, check_finite
 from saltation.layers.learned import Varied
@@ -130,6 +130,11 @@ class SpikingLayer(Varied, WithNumerics):
         NotFiniteError
             If ``x`` holds NaN or infinity, on a CPU.
         """
+        if type(x) is deferred.DeferredTensor:
+            waits = deferred.spikes(x, self.stage, check_finite) if self._may_wait(state) else None
+            if waits is not None:
+                return waits
+            x = deferred.settle(x)
         trace = self._traced(x, state, record=False)
         return trace.spikes if state is None else (trace.spikes, trace.state)
 
@@ -152,6 +157,11 @@ class SpikingLayer(Varied, WithNumerics):
         """Whether a call of the layer is a run of its neuron and nothing else."""
         same = type(self).forward is SpikingLayer.forward and type(self)._run is SpikingLayer._run
         return same and self.backend in ("auto", "cpu")
+
+    def _may_wait(self, state: Any) -> bool:
+        """Whether a call can be put off until its spikes are read."""
+        own = "_run" in self.__dict__ or SpikingLayer._run is not _RUN
+        return state is None and self.is_plain and not own
 
     def stage(self, weight: Tensor, bias: Tensor | None) -> Stage:
         """The layer, driven by these weights."""
@@ -214,6 +224,9 @@ class SpikingLayer(Varied, WithNumerics):
                 parts.append(f"{name}={value!r}")
         parts += [f"surrogate={self.surrogate}", f"backend='{self.backend}'"]
         return ", ".join(parts if self.memory == "store" else [*parts, f"memory='{self.memory}'"])
+
+
+_RUN = SpikingLayer._run  # as it was when this was imported: somebody may put another in its place
 
 
 def _summary(value: Tensor, is_learned: bool) -> str:

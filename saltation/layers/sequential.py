@@ -21,6 +21,8 @@ class Sequential(nn.Sequential):
     what passes between its layers are events, and backward only the gradients that are not zero.
     One that ends in neurons is, too, where no derivative is wanted.
     A module with hooks is called by itself, so that its hooks see what they always see.
+    Other containers run in one piece too, of spikes that are events; this one finds those of dense
+    zeros and ones, and copies no weights.
     """
 
     def forward(self, input: Any) -> Any:  # noqa: A002  # its name in nn.Sequential

@@ -292,7 +292,9 @@ def test_what_does_not(change: str, ran: list[int]) -> None:
     elif change == "linear":
         nn.utils.parametrizations.weight_norm(net[0])
     ours = net(x)
-    assert ran == []
+    # Layers that wait for each other become one piece where a hook changes nothing, and where a
+    # weight is computed.
+    assert ran == ([1] if change in ("hook", "linear") else [])
     torch.testing.assert_close(ours.float(), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -302,10 +304,13 @@ def test_dense_spikes_are_found(ran: list[int]) -> None:
     x = (torch.rand(8, 40, 211, generator=torch.Generator().manual_seed(1)) < 0.1).float()
     ours = net(x)
     assert ran == [1]
-    expected = nn.Sequential(*net)(x)
-    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    in_another_container = nn.Sequential(*net)(x)
+    torch.testing.assert_close(in_another_container, ours)
+    assert ran == [1, 1]
     net(x * 0.5)
-    assert ran == [1]
+    assert ran == [1, 1]
+    expected = net.double()(x.double()).float()
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_black_batch_is_no_exception(ran: list[int]) -> None:
