@@ -239,9 +239,13 @@ class Neuron:
 
     def linearised(self, x: float, state: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """`velocity` at one point ``[n]``, and its Jacobian there ``[n, n]``, in float64."""
-        point = [linear.number_of(float(part)) for part in state]
-        f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
-        return np.array([float(part) for part in f]), linear.matrix(rows).detach().numpy()
+        point: list[Any] = [float(part) for part in state]
+        try:
+            f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
+        except TypeError:  # as above
+            point = list(map(linear.number_of, point))
+            f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
+        return np.array(list(map(float, f))), np.array([list(map(float, row)) for row in rows])
 
     @property
     def limit_formula(self) -> str:
