@@ -37,6 +37,10 @@ class Operand(ABC):
         The names are those of `OPERATIONS`.
         """
 
+    def call(self, function: Callable[..., Any]) -> tuple[Any, ...]:
+        """``function`` of this alone; see `of_one`."""
+        return tuple(function(self))
+
     @classmethod
     def __torch_function__(
         cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -118,6 +122,15 @@ def _apply(op: str, *parts: Any) -> Any:
     """By the part that knows most: a value with tangents may be made of symbols."""
     operands = (part for part in parts if isinstance(part, Operand))
     return max(operands, key=lambda part: part.rank).apply(op, *parts)
+
+
+def of_one(function: Callable[..., Any], value: Any) -> tuple[Any, ...]:
+    """``function(value)``, a tuple that depends on nothing else with a derivative.
+
+    Where it is long it is cheaper to take its derivative along with it than to go back through it,
+    which needs all that was computed on the way.
+    """
+    return value.call(function) if isinstance(value, Operand) else tuple(function(value))
 
 
 # Every operation, as computed on numbers, tensors and symbols.

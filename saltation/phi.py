@@ -13,6 +13,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import Tensor
+
+from saltation.operands import Operand, of_one
+
 # Degree of the Taylor polynomial of phi_1 and the norm it is used up to: 0.25**12 / 13! < 1e-17.
 _TAYLOR = tuple(1 / math.factorial(k + 1) for k in range(12))
 _NORM = 0.25
@@ -50,6 +54,10 @@ def times(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:
 
 
 def _scalar(z: Any, doublings: int) -> Any:
+    return of_one(lambda z: (_scalar_of(z, doublings),), z)[0]
+
+
+def _scalar_of(z: Any, doublings: int) -> Any:
     s = 2.0**-doublings * z
     p: Any = _TAYLOR[-1]
     for coefficient in _TAYLOR[-2::-1]:
@@ -62,9 +70,24 @@ def _scalar(z: Any, doublings: int) -> Any:
 
 
 def _two(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:
+    entries = [*m[0], *m[1]]
+    varying = [i for i, entry in enumerate(entries) if isinstance(entry, Operand)]
+    if len(varying) == 1 and not any(isinstance(entry, Tensor) for entry in entries):
+        (i,) = varying
+        before, after = entries[:i], entries[i + 1 :]
+        p, q = of_one(lambda e: _pair([*before, e, *after], doublings), entries[i])
+    else:
+        p, q = _pair(entries, doublings)
+    return [
+        p * own + q * (row[0] * vector[0] + row[1] * vector[1])
+        for row, own in zip(m, vector, strict=True)
+    ]
+
+
+def _pair(entries: list[Any], doublings: int) -> tuple[Any, Any]:
     """By Cayley and Hamilton every function of M is ``p + q M``: pairs of numbers instead of
     matrices, which need only M's trace t and determinant d."""
-    (a, b), (c, d) = m
+    a, b, c, d = entries
     scale = 2.0**-doublings
     t, d = scale * (a + d), scale * scale * (a * d - b * c)
     p0: Any = _TAYLOR[-2]
@@ -73,17 +96,14 @@ def _two(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:
         p0, p1 = coefficient - p1 * d, p0 + p1 * t
     e0, e1 = -(p1 * d), p0 + p1 * t
     for _ in range(doublings):
+        both, square, twice = p1 * e1, e1 * e1, 2.0 * e0
         p0, p1, e0, e1 = (
-            p0 + 0.5 * (p0 * e0 - p1 * e1 * d),
-            p1 + 0.5 * (p0 * e1 + p1 * e0 + p1 * e1 * t),
-            e0 * e0 - e1 * e1 * d + 2.0 * e0,
-            2.0 * (e0 * e1) + e1 * e1 * t + 2.0 * e1,
+            p0 + 0.5 * (p0 * e0 - both * d),
+            p1 + 0.5 * (p0 * e1 + p1 * e0 + both * t),
+            e0 * e0 - square * d + twice,
+            twice * e1 + square * t + 2.0 * e1,
         )
-    q = scale * p1
-    return [
-        p0 * own + q * (row[0] * vector[0] + row[1] * vector[1])
-        for row, own in zip(m, vector, strict=True)
-    ]
+    return p0, scale * p1
 
 
 def _any(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:

@@ -1,6 +1,6 @@
 """Functions whose last digit torch leaves to the machine, rounded correctly.
 
-torch's exponential of float32 differs in its last digit between libraries and processors, and a
+torch's exponential and root of float32 differ in the last digit between processors, and a
 neuron near its threshold turns that into another spike. So in every time loop such functions of
 float32 are computed in double precision and rounded once: the same bits in each of them.
 """
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from saltation.kernels.program.program import program_of
 from saltation.operands import NoRuleError
 
-INEXACT = frozenset({"exp", "expm1", "log", "tanh", "sigmoid"})
+INEXACT = frozenset({"exp", "expm1", "log", "sqrt", "tanh", "sigmoid"})
 _FUNCTIONS = {getattr(of, name) for name in INEXACT for of in (torch, Tensor)}
 
 

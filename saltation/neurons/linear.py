@@ -23,8 +23,8 @@ from saltation.schemes import Scheme, stacked
 
 # The Jacobian of a nonlinear model is looked at within so many times the range of its potentials:
 # the first at which its norm is moderate. Beyond, schemes hold it fast.
-_RANGES = (32.0, 8.0, 2.0, 1.0)
-_MODERATE = 256.0
+_RANGES = (8.0, 4.0, 2.0, 1.0)
+_MODERATE = 64.0
 
 
 @dataclass(frozen=True)

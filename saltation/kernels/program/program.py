@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from saltation.kernels.program.graph import Graph, Program, Slots
+from saltation.kernels.program.graph import Graph, Node, Program, Slots
 from saltation.kernels.program.reverse import sweep
 from saltation.kernels.program.trace import Builder, Symbol
 from saltation.neurons.base import Neuron
@@ -71,11 +71,24 @@ class _Tracing:
         current, *before = (self.integrating.input(slot) for slot in range(self.variables + 1))
         state = self.neuron.State(*before)
         h: Any = self.neuron.integrate(current, state, self._late_spike)
+        for spike in self._late:
+            self._check_late(spike)
         self.h = [self.integrating.symbol(part) for part in h]
         start = self.neuron.State(*(self.firing.input(slot) for slot in range(self.variables)))
         s, after = self.neuron.fire(start, _spike)
         self.s: Any = s
         self.after: list[Symbol] = [self.firing.symbol(part) for part in after]
+
+    def _check_late(self, spike: Symbol) -> None:
+        """Loops pass the gradient of a late spike on to that of the step before, so it must be it:
+        the potential's against the threshold."""
+        nodes = self.integrating.nodes
+        (above,) = nodes[spike.place].inputs
+        op, parts, _ = nodes[above]
+        potential, threshold = (nodes[part] for part in parts) if op == "sub" else (None, None)
+        of_state = potential == Node("input", slot=1)
+        if not of_state or threshold is None or threshold.op not in ("number", "row"):
+            raise NoRuleError("a spike within the step is not that of the step before")
 
     def _late_spike(self, u: Any) -> Any:
         self._late.append(_spike(u))
@@ -128,7 +141,8 @@ class _Tracing:
             for result, g in seeds:
                 if g is not None:
                     given[result.place] = given[result.place] + g if result.place in given else g
-            nodes = ((symbol.place, whole.nodes[symbol.place]) for symbol in made)
+            known = (symbol for symbol in made if symbol is not None)
+            nodes = ((symbol.place, whole.nodes[symbol.place]) for symbol in known)
             rows = {p: n.slot for p, n in nodes if n.op == "row" and n.slot in totals}
             stop = {symbol.place for symbol in wanted}
             found = sweep(whole, made, given, stop | rows.keys(), self.spike)
@@ -146,7 +160,8 @@ class _Tracing:
         seeds += [(fired[a.place], whole.input(slots.after[v])) for v, a in enumerate(self.after)]
         g_h = swept(fired, seeds, h)
         given = [whole.input(Slots.CURRENT), *map(whole.input, slots.before)]
-        made = whole.inline(_all(self.integrating), dict(enumerate(given)))
+        calls = self.integrating.calls
+        made = whole.inline(_all(self.integrating), dict(enumerate(given)), calls)
         late = [made[self._late[-1].place]] if self._has_late else []
         results = [(made[part.place], g) for part, g in zip(self.h, g_h, strict=True)]
         gradients = [*swept(made, results, [*given, *late]), *totals.values()]

@@ -33,7 +33,11 @@ def sweep(
     """
     rules = RULES | {"spike": (lambda g, out, u: g * spike.derivative(u),)}
     needs = set(wanted)
+    made = [symbol for symbol in made if symbol is not None]
+    along = builder.along
     for symbol in made:
+        if symbol.place in along and along[symbol.place][0] in needs:
+            needs.add(symbol.place)
         if needs & set(builder.nodes[symbol.place].inputs):
             needs.add(symbol.place)
     found = {place: g for place, g in gradients.items() if place in needs}
@@ -41,6 +45,12 @@ def sweep(
         place = symbol.place
         node = builder.nodes[place]
         if place not in found or place in wanted or not node.inputs:
+            continue
+        if place in along:
+            of, derivative = along[place]
+            if of in needs:
+                part = found[place] * derivative
+                found[of] = found[of] + part if of in found else part
             continue
         given = [Symbol(builder, of) for of in node.inputs]
         for rule, of in zip(rules[node.op], node.inputs, strict=False):
