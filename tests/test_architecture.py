@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,23 @@ def test_the_check_sees_what_it_should(place: str, source: str) -> None:
 def test_the_check_allows_what_it_should(place: str, source: str) -> None:
     """Ordinary imports downward and within a room are not reported."""
     assert violations(tuple(place.split("/")), source) == []
+
+
+def code(path: Path) -> str:
+    """A file's text without its comments and docstrings, in lower case."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            body[0] = ast.Expr(ast.Constant(None))
+    return ast.unparse(tree).lower()
+
+
+def test_kernels_know_no_model() -> None:
+    """No file of kernels/ names one: a model reaches the loops as a program."""
+    names = {*saltation.NEURONS, *(model.__name__ for model in saltation.NEURONS.values())}
+    pattern = re.compile("|".join(rf"\b{re.escape(name.lower())}\b" for name in names))
+    files = sorted((PACKAGE / "kernels").rglob("*.py"))
+    found = {path.name: pattern.findall(code(path)) for path in files}
+    assert {name: models for name, models in found.items() if models} == {}
+    assert pattern.findall(code(PACKAGE / "layers" / "neuron.py"))

@@ -233,7 +233,7 @@ def _chained(
     x: Tensor, stages: Sequence[Stage], weight: Tensor, *parts: Tensor | None
 ) -> Events | None:
     """`_events` for stages that can run in one piece; ``weight`` is the first."""
-    refused = any(cpu_loop.refuses(s.neuron, s.spike, weight, None, False) for s in stages)
+    refused = any(cpu_loop.refuses_between(s.neuron, s.spike, weight) for s in stages)
     if refused or (type(x) is Tensor and x.requires_grad):
         return None
     return _events(x, weight, *parts)
@@ -303,7 +303,7 @@ def _unless_not_finite(kernel: Callable[..., R], *arguments: Any) -> R | None:
 
 def _driving(x: Tensor, stage: Stage, *parts: Tensor) -> Events | None:
     """The spikes ``x`` as events, if compiled loops without a derivative can run ``stage``."""
-    if cpu_loop.refuses(stage.neuron, stage.spike, stage.weight, None, False):
+    if cpu_loop.refuses_between(stage.neuron, stage.spike, stage.weight):
         return None
     return _known(settled(x), stage.weight, stage.bias, *parts)
 

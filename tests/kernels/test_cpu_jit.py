@@ -21,7 +21,8 @@ from numba.core.caching import CompileResultCacheImpl
 from torch import Tensor
 
 import saltation as st
-from saltation.kernels.cpu.runtime import jit
+from saltation.kernels.cpu.neurons.generated import Loop
+from saltation.kernels.cpu.runtime import jit, native
 from saltation.kernels.cpu.runtime.jit import kernel, source_of
 from saltation.kernels.cpu.runtime.threads import spread
 
@@ -226,3 +227,49 @@ def test_called_in_a_forked_child(threads: None) -> None:
         assert here.recv() == expected
     finally:
         child.kill()
+
+
+LOOP = """
+import torch, saltation as st
+from saltation.kernels.cpu.neurons import cell
+layer = st.LIF(dt=0.3)
+layer(torch.rand(3, 2, 5))
+print(layer(3 * torch.ones(9, 1, 1)).sum().item())
+"""
+
+
+def test_damaged_object_code_is_compiled_anew(tmp_path: Path) -> None:
+    """Where a file was cut, changed or emptied; the numbers are the same."""
+
+    def run() -> float:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", LOOP]
+        return float(subprocess.check_output(command, env=environment, text=True))
+
+    expected = run()
+    assert expected > 0
+    (file,) = tmp_path.rglob("loop_*.obj")
+    whole = file.read_bytes()
+    for damaged in (whole[:-100], whole[:200] + b"\xcc" + whole[201:], b""):
+        file.write_bytes(damaged)
+        assert run() == expected
+        assert file.read_bytes() == whole
+    assert not list(tmp_path.rglob("tmp*"))
+
+
+def test_machine_code_without_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops are compiled in every process."""
+    monkeypatch.setattr(native, "_folder", lambda: "")
+    loop = Loop(("numbers",))
+    loop.builder.ret_void()
+    assert native.address_of(loop.module) > 0
+
+
+def test_equal_loops_are_loaded_once() -> None:
+    """A second one of the same text would define its function again."""
+    modules = []
+    for _ in range(2):
+        loop = Loop(("numbers", "width"))
+        loop.builder.ret_void()
+        modules.append(loop.module)
+    assert native.address_of(modules[0]) == native.address_of(modules[1])

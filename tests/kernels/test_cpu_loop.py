@@ -12,7 +12,6 @@ from torch import Tensor
 
 import saltation as st
 from saltation.kernels import reference
-from saltation.kernels.cpu.neurons.loop import MODELS
 from saltation.layers import SpikingLayer
 from saltation.surrogate import SURROGATES
 from tests.contracts.conftest import Case, cases
@@ -20,7 +19,7 @@ from tests.contracts.conftest import Case, cases
 F32, F64 = torch.float32, torch.float64
 ROUNDING = 1e-5
 
-compiled = [case for case in cases() if st.NEURONS[case.model] in MODELS]
+compiled = cases()
 every_case = pytest.mark.parametrize("case", compiled, ids=str)
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 import saltation as st
 from saltation.kernels import dispatch
-from saltation.kernels.cpu.neurons.loop import MODELS
 from saltation.kernels.dispatch import KERNELS, in_words, resolve
 from saltation.neurons import LIFNeuron
 from saltation.neurons.base import Spike
@@ -37,20 +36,31 @@ class Twice(LIFNeuron):
         return super().integrate(2 * x, state, spike)
 
 
+class Branching(LIFNeuron):
+    """A step that has no form in a graph."""
+
+    def integrate(self, x: Tensor, state: Any, spike: Spike) -> Any:
+        return super().integrate(x if (x > 0).any() else 0 * x, state, spike)
+
+
 @pytest.mark.parametrize("model", st.NEURONS)
 def test_the_compiled_loop_is_the_default_on_a_cpu(model: str) -> None:
-    """For every model that has one; the others run in the reference loop, which says why."""
+    """For every model."""
     kernel, reason = resolve("auto", st.NEURONS[model](), Sigmoid(), X)
-    if st.NEURONS[model] in MODELS:
-        assert (kernel.name, reason) == ("cpu", "first choice")
-    else:
-        missing = f"cpu: it has no loop for {st.NEURONS[model].__name__}"
-        assert (kernel.name, reason) == ("reference", missing)
+    assert (kernel.name, reason) == ("cpu", "first choice")
 
 
-def test_which_models_are_compiled() -> None:
-    """So that a loop cannot go missing unnoticed."""
-    assert {model.name for model in MODELS} == {"lif", "izhikevich"}
+def test_a_model_of_ones_own_is_compiled() -> None:
+    """With the equations that it changes."""
+    x = 3 * torch.rand(20, 2, 5, generator=torch.Generator().manual_seed(0))
+    assert resolve("auto", Twice(), Sigmoid(), x)[0].name == "cpu"
+    ours, same = (
+        KERNELS[name].run(Twice(), Sigmoid(), x, Twice().rest(x[0]), False)
+        for name in ("cpu", "reference")
+    )
+    assert ours.spikes.sum() > 0
+    assert torch.equal(ours.spikes, same.spikes)
+    assert torch.equal(ours.state.v, same.state.v)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +69,13 @@ def test_which_models_are_compiled() -> None:
         ({"x": X.double()}, "it takes torch.float32 on cpu, not torch.float64 on cpu"),
         ({"x": X.to("meta")}, "not torch.float32 on meta"),
         ({"x": X[:, :0]}, "there is nothing to compute"),
-        ({"spike": Smooth(Sigmoid())}, "it emits spikes of 0 and 1, not those of Smooth"),
-        ({"neuron": Twice()}, "it has no loop for Twice"),
-        ({"spike": Graded()}, "it emits spikes of 0 and 1, not those of Graded"),
+        ({"spike": Smooth(Sigmoid())}, "spikes are 0 and 1, not those of Smooth"),
+        ({"neuron": Branching()}, "cannot compile this step: Tensor.any has no rule"),
+        ({"spike": Graded()}, "spikes are 0 and 1, not those of Graded"),
         ({"record": True}, "it keeps no traces"),
         ({"state": LIF.State(X[0].double())}, "not torch.float64 on cpu"),
     ],
-    ids=["dtype", "device", "empty", "smooth", "subclass", "graded", "record", "state"],
+    ids=["dtype", "device", "empty", "smooth", "branching", "graded", "record", "state"],
 )
 def test_what_it_refuses(change: dict[str, Any], reason: str) -> None:
     """``auto`` falls back and knows why; by name it is an error that says so."""
@@ -123,8 +133,8 @@ def test_in_words() -> None:
     """A name where nothing needs explaining."""
     assert in_words(resolve("auto", LIF, Sigmoid(), X)) == "cpu"
     assert in_words(resolve("reference", LIF, Sigmoid(), X)) == "reference"
-    assert in_words(resolve("auto", Twice(), Sigmoid(), X)) == (
-        "reference (cpu: it has no loop for Twice)"
+    assert in_words(resolve("auto", Branching(), Sigmoid(), X)) == (
+        "reference (cpu: it cannot compile this step: Tensor.any has no rule)"
     )
 
 

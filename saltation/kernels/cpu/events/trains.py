@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.events.octets import EIGHT, octet_of, put_octet, turn_octets
-from saltation.kernels.cpu.runtime.jit import compiled, kernel
+from saltation.kernels.cpu.runtime.jit import compiled, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES, lowest, mask, ones
 
 WORD = 64  # steps per word of bits
@@ -19,7 +19,7 @@ def words(steps: int) -> int:
     return -(-steps // WORD)
 
 
-@kernel
+@subroutine
 def list_events(
     lo: int, hi: int, bits: NDArray[Any], rows: NDArray[Any], places: NDArray[Any]
 ) -> None:
@@ -49,7 +49,7 @@ def list_events(
             rows[WORD * k + t + 1] = found
 
 
-@kernel
+@subroutine
 def emit(
     b: int,
     width: int,

@@ -25,7 +25,7 @@ from saltation.kernels.cpu.linear.subsets import (
     fill_table,
 )
 from saltation.kernels.cpu.runtime.buffers import Loan
-from saltation.kernels.cpu.runtime.jit import compiled, kernel
+from saltation.kernels.cpu.runtime.jit import compiled, subroutine
 from saltation.kernels.cpu.runtime.simd import add_rows, fetch
 
 _TOGETHER = FOURS * GROUP  # sites whose tables are made at a time, which stay in the first cache
@@ -66,7 +66,7 @@ def crowded(b: int, source: Source) -> bool:
     return bool(5 * (rows[steps] - rows[0]) > sites * (2 * steps + 20))
 
 
-@kernel
+@subroutine
 def turn(b: int, source: Source, by_step: NDArray[Any]) -> None:
     """The spikes of sample ``b``, in ``by_step`` [F / 64, T]: bit i % 64 of word i // 64 is 1 where
     its i-th site spikes."""
@@ -98,7 +98,7 @@ def ready(b: int, source: Source, worker: int, scratch: Scratch) -> None:
         turn(b, source, scratch.by_step[worker])
 
 
-@kernel
+@subroutine
 def sum_tables(
     b: int,
     end: int,
@@ -127,7 +127,7 @@ def sum_tables(
                 add_fours(x, t, column + part, table, spikes[t] >> shift, size)
 
 
-@kernel
+@subroutine
 def drive(
     b: int,
     end: int,

@@ -20,13 +20,14 @@ from saltation.kernels.cpu.linear.driven_forward import Kept, Stored, bias_of, r
 from saltation.kernels.cpu.linear.source import BLOCK, Source, sourced, without_weights
 from saltation.kernels.cpu.linear.transpose import transposed
 from saltation.kernels.cpu.linear.weigh import tables, weigh, whole_groups
-from saltation.kernels.cpu.neurons.tile import backward_tile, cell_of
+from saltation.kernels.cpu.neurons.cell import Cell, back_driven, cell_of
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import NotFinite
-from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events
+from saltation.kernels.program.program import program_of
 from saltation.kernels.reference import Stage
 
 
@@ -43,7 +44,7 @@ class Upstream(NamedTuple):
     events: Events
 
 
-@kernel
+@subroutine
 def _pull(
     b: int,
     end: int,
@@ -78,7 +79,7 @@ def _pull(
                         row[o] += g * source[first + o]
 
 
-@kernel
+@subroutine
 def _scatter_next(
     b: int,
     end: int,
@@ -131,8 +132,8 @@ def _backward(
     g_bias: NDArray[Any],
     g_next: NDArray[Any],
     finite: NDArray[Any],
-    cell: Any,
-    back: Any,
+    cell: Cell,
+    back: Cell,
 ) -> None:
     """Workers ``start ... stop``, each with its share of the blocks of neurons.
 
@@ -180,7 +181,7 @@ def _backward(
                         *(b, end, first, width, alive, next_rows[b], next_places),
                         *(gradient, g_next),
                     )
-                backward_tile(width, end, currents, h, upstream, origins[worker], g_here, back)
+                back_driven(width, end, currents, h, upstream, origins[worker], g_here, back)
                 if g_out.size:
                     for t in range(end):
                         for o in range(width):
@@ -229,7 +230,7 @@ def backward(
     """
     steps, batch, sites = kept.events.shape
     width = len(stage.weight)
-    cell = cell_of(stage.neuron, stage.spike)
+    kept_states = len(program_of(stage.neuron, stage.spike).kept)
     again = not kept.stored.states
     if again:
         source = sourced(kept.events, stage.weight, stage.bias)
@@ -264,7 +265,7 @@ def backward(
         bias_of(source),
         scratch_of(scratch, workers, steps, sites if again else 0),
         kept.x if kept.stored.x else scratch.array(workers, 1, steps, BLOCK),
-        scratch.array(workers, 1, cell.states, steps, BLOCK) if again else kept.states,
+        scratch.array(workers, 1, kept_states, steps, BLOCK) if again else kept.states,
         scratch.array(workers, steps, -(-size // BLOCK) * BLOCK // LANES, dtype=torch.uint16),
         ends,
         alive,
@@ -282,8 +283,8 @@ def backward(
         g_bias.numpy(),
         g_next.numpy(),
         finite,
-        cell.forward,
-        cell.backward,
+        cell_of(stage.neuron, stage.spike, "forward driven"),
+        cell_of(stage.neuron, stage.spike, "backward driven"),
         least=1,
     )
     if not finite.all():

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from saltation.kernels.cpu.events.trains import emit, words
 from saltation.kernels.cpu.linear.currents import Scratch, crowded, ready, scratch_of, sum_tables
 from saltation.kernels.cpu.linear.source import BLOCK, OFTEN, PART, Source, gather, sourced
-from saltation.kernels.cpu.neurons.tile import cell_of, run_tile
+from saltation.kernels.cpu.neurons.cell import Cell, cell_of, run_driven
 from saltation.kernels.cpu.runtime.buffers import Loan
 from saltation.kernels.cpu.runtime.finite import NotFinite, none_in
-from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, every_site
+from saltation.kernels.program.program import program_of
 from saltation.kernels.reference import Stage
 
 
@@ -49,7 +50,7 @@ class Kept(NamedTuple):
     loan: Loan
 
 
-@kernel
+@subroutine
 def run(
     b: int,
     end: int,
@@ -61,7 +62,7 @@ def run(
     x: NDArray[Any],
     states: NDArray[Any],
     marks: NDArray[Any],
-    cell: Any,
+    cell: Cell,
 ) -> None:
     """``states`` [., T, BLOCK] and spikes ``marks`` [T, .] of a block of neurons in sample ``b`` up
     to step ``end``; ``x`` [T, BLOCK] gets the currents, if backward reads them, or is scratch."""
@@ -89,7 +90,7 @@ def run(
             gather(lo, hi, at, width, source, local)
         if often:
             at = 0
-        run_tile(
+        run_driven(
             *(summed, weight, at, found, rows, end, x, bias, first, part, width),
             *(states, marks, cell),
         )
@@ -113,7 +114,7 @@ def _forward(
     bits: NDArray[Any],
     finite: NDArray[Any],
     width: int,
-    cell: Any,
+    cell: Cell,
 ) -> None:
     """Workers ``start ... stop``, each with its share of the samples.
 
@@ -134,7 +135,8 @@ def _forward(
                 )
                 # NaN lasts, and an infinity, in every model: the last step tells of all.
                 known = min(BLOCK, width - BLOCK * block)
-                finite[worker] &= none_in(h[0, steps - 1].view(np.int32)[:known])
+                for n in range(len(h)):
+                    finite[worker] &= none_in(h[n, steps - 1].view(np.int32)[:known])
             emit(b, width, spikes[worker], rows[b], places, bits)
 
 
@@ -165,12 +167,12 @@ def forward(
     """
     steps, batch, sites = events.shape
     width = len(stage.weight)
-    cell = cell_of(stage.neuron, stage.spike)
+    program = program_of(stage.neuron, stage.spike)
     source = sourced(events, stage.weight, stage.bias)
     blocks = -(-source.weight.shape[1] // BLOCK)
     workers = max(1, min(torch.get_num_threads(), batch // 2))
     store = keep and stage.memory == "store"
-    stored = Stored(x=store and cell.currents, states=store)
+    stored = Stored(x=store and program.reads_current, states=store)
     kept, scratch, emitted = Loan(), Loan(), Loan()
     x = (
         kept.array(batch, blocks, steps, BLOCK)
@@ -178,9 +180,9 @@ def forward(
         else scratch.array(workers, 1, steps, BLOCK)
     )
     states = (
-        kept.array(batch, blocks, cell.states, steps, BLOCK)
+        kept.array(batch, blocks, len(program.kept), steps, BLOCK)
         if store
-        else scratch.array(workers, 1, cell.states, steps, BLOCK)
+        else scratch.array(workers, 1, len(program.kept), steps, BLOCK)
     )
     marks = scratch.array(workers, steps, blocks * BLOCK // LANES, dtype=torch.uint16)
     rows = np.empty((batch, steps + 1), np.int64)
@@ -205,7 +207,7 @@ def forward(
         bits,
         finite,
         width,
-        cell.forward,
+        cell_of(stage.neuron, stage.spike, "forward driven"),
         least=1,
     )
     if keep and not finite.all():

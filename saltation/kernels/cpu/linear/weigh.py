@@ -19,7 +19,7 @@ from saltation.kernels.cpu.linear.subsets import (
 )
 from saltation.kernels.cpu.runtime.buffers import Loan
 from saltation.kernels.cpu.runtime.finite import none_in
-from saltation.kernels.cpu.runtime.jit import compiled, kernel
+from saltation.kernels.cpu.runtime.jit import compiled, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES, mask
 
 # Measured: a sum from a table costs as much as 5 / 4 rows, because its part of a weight's row is
@@ -53,7 +53,7 @@ def _reached(g_x: NDArray[Any], end: int, width: int) -> tuple[int, int, bool]:
     return low, high, finite
 
 
-@kernel
+@subroutine
 def weigh(
     b: int,
     end: int,

@@ -1,4 +1,4 @@
-"""The compiled time loop as a differentiable function of currents and state.
+"""The compiled time loop as a differentiable function of currents, state and constants.
 
 Derivatives beyond one backward pass are left to the reference loop: a backward pass that builds a
 graph runs the reference again, and forward mode and functorch transforms are refused.
@@ -6,77 +6,84 @@ graph runs the reference again, and forward mode and functorch transforms are re
 
 from __future__ import annotations
 
-import importlib
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saltation.kernels import reference
 from saltation.kernels.cpu.runtime.support import apart, lacks
+from saltation.kernels.program.graph import Program
+from saltation.kernels.program.program import program_of
 from saltation.kernels.reference import Trace
-from saltation.neurons import IzhikevichNeuron, LIFNeuron
 from saltation.neurons.base import Neuron, Spike
-from saltation.surrogate import Surrogate
-
-# By exact type: a subclass may have equations of its own. Imported when used, for numba is slow to.
-MODELS: dict[type[Neuron], str] = {
-    LIFNeuron: "saltation.kernels.cpu.neurons.lif",
-    IzhikevichNeuron: "saltation.kernels.cpu.neurons.izhikevich",
-}
-
-
-class Model(Protocol):
-    """What the module of a model offers. ``[T, N]`` and states of ``[N]`` are contiguous."""
-
-    def forward(
-        self, neuron: Any, x: Tensor, state: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Spikes ``[T, N]`` and the last state."""
-
-    def backward(
-        self,
-        neuron: Any,
-        surrogate: Surrogate,
-        x: Tensor,
-        state: tuple[Tensor, ...],
-        g_s: Tensor,
-        g_last: tuple[Tensor, ...],
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Gradients of ``x`` and ``state`` from those of the spikes and the last state.
-
-        Nothing but the inputs is kept for it: it runs forward again, block by block in cache.
-        """
-
-
-def _model(neuron: Neuron) -> Model:
-    return cast(Model, importlib.import_module(MODELS[type(neuron)]))
+from saltation.operands import NoRuleError
 
 
 def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
     """Why the compiled loop cannot run this, or None."""
-    if type(neuron) not in MODELS:
-        return f"it has no loop for {type(neuron).__name__}"
-    if not isinstance(spike, Surrogate) or type(spike).__call__ is not Surrogate.__call__:
-        return f"it emits spikes of 0 and 1, not those of {type(spike).__name__}"
-    if type(spike).derivative is not Surrogate.derivative:
-        return f"it has no compiled derivative of {type(spike).__name__}"
     if record:
         return "it keeps no traces"
-    return lacks(torch.float32, x, *(state or ()))
+    reason = lacks(torch.float32, x, *(state or ()))
+    if reason:
+        return reason
+    program = _program_or_reason(neuron, spike)
+    if isinstance(program, str):
+        return program
+    shape = x.shape[1:]
+    for row in program.rows:
+        pairs = zip(row.shape[::-1], shape[::-1], strict=False)
+        if len(row.shape) > len(shape) or any(have not in (1, want) for have, want in pairs):
+            return f"constants {list(row.shape)} are not those of neurons {list(shape)}"
+    return lacks(torch.float32, *program.rows)
+
+
+def refuses_between(neuron: Neuron, spike: Spike, weight: Tensor) -> str | None:
+    """Why neurons cannot run in one piece with the ``weight`` that drives them, or None."""
+    reason = lacks(torch.float32, weight)
+    if reason:
+        return reason
+    program = _program_or_reason(neuron, spike)
+    if isinstance(program, str):
+        return program
+    return "neurons have constants of their own" if program.rows else None
 
 
 @apart
-def run(neuron: Neuron, spike: Surrogate, x: Tensor, state: Any, record: bool) -> Trace:
+def _program_or_reason(neuron: Neuron, spike: Spike) -> Program | str:
+    try:
+        return program_of(neuron, spike)
+    except NoRuleError as reason:
+        return f"it cannot compile this step: {reason}"
+
+
+class Plan(NamedTuple):
+    """What a run is made of beside tensors."""
+
+    neuron: Neuron
+    spike: Any
+    program: Program
+
+
+@apart
+def run(neuron: Neuron, spike: Any, x: Tensor, state: Any, record: bool) -> Trace:
     """The loop, with the signature of `reference.run`; torch.compile calls it as it is."""
-    needed = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *state))
-    if needed:
-        spikes, *last = _Loop.apply(neuron, spike, x, *state)
+    plan = Plan(neuron, spike, program_of(neuron, spike))
+    rows, constants = plan.program.rows, constants_of(neuron)
+    parts = x, *state, *rows, *constants
+    if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
+        spikes, *last = _Loop.apply(plan, *parts)
     else:
-        start = tuple(map(_flat, state))
-        spikes, last = _model(neuron).forward(neuron, _flat(x, len(x)), start)
+        spikes, *last = _forward(plan.program, x, state)
     shape = x.shape[1:]
     return Trace(spikes.view(x.shape), neuron.State(*(part.view(shape) for part in last)))
+
+
+def constants_of(neuron: Neuron) -> list[Tensor]:
+    """The neuron's constants that are learned."""
+    values = (getattr(neuron, name) for name in neuron.parameters())
+    return [value for value in values if isinstance(value, Tensor) and value.requires_grad]
 
 
 def _flat(tensor: Tensor, *leading: int) -> Tensor:
@@ -84,17 +91,27 @@ def _flat(tensor: Tensor, *leading: int) -> Tensor:
     return tensor.detach().reshape(*leading, -1).contiguous()
 
 
+def _forward(program: Program, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Spikes ``[T, N]`` and the last state ``[N]``."""
+    from saltation.kernels.cpu.neurons import alone  # imports numba
+
+    rows = alone.flat_rows(program.rows, x.shape[1:])
+    spikes, last = alone.forward(program, rows, _flat(x, len(x)), tuple(map(_flat, state)))
+    return spikes, *(part.clone() for part in last)  # each with memory of its own
+
+
 class _Loop(torch.autograd.Function):
-    """``(neuron, spike, x, *state) -> (spikes [T, N], *last state [N])``."""
+    """``(plan, x, *state, *rows, *constants) -> (spikes [T, N], *last state [N])``.
+
+    The rows are made of the constants. Backward gives the gradients of the rows; where the
+    reference runs, which makes rows of its own, it gives those of the constants.
+    """
 
     @staticmethod
-    def forward(
-        ctx: Any, neuron: Neuron, spike: Surrogate, x: Tensor, *state: Tensor
-    ) -> tuple[Tensor, ...]:
-        ctx.neuron, ctx.spike = neuron, spike
-        start = tuple(map(_flat, state))
-        spikes, last = _model(neuron).forward(neuron, _flat(x, len(x)), start)
-        ctx.save_for_backward(x, *state)
+    def forward(ctx: Any, plan: Plan, x: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        ctx.plan = plan
+        spikes, *last = _forward(plan.program, x, parts[: plan.program.variables])
+        ctx.save_for_backward(x, *parts)
         # NaN lasts, and an infinity, in every model: the last state tells of all steps.
         ctx.finite = all(map(_finite, last))
         ctx.set_materialize_grads(False)
@@ -102,17 +119,23 @@ class _Loop(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, *state = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return None, None, *_again(ctx, (x, *state), given)
-        if not ctx.finite:  # what is NaN then and what is not, is the reference's to say
+        program = ctx.plan.program
+        x, *parts = ctx.saved_tensors
+        ends = program.variables, program.variables + len(program.rows)
+        state, rows, constants = parts[: ends[0]], parts[ends[0] : ends[1]], parts[ends[1] :]
+        if torch.is_grad_enabled() or not ctx.finite:
+            # What is NaN then and what is not, is the reference's to say.
+            inputs = x, *state, *constants
+            wanted = *ctx.needs_input_grad[1 : 2 + len(state)], *(True for _ in constants)
+            create_graph = torch.is_grad_enabled()
             with torch.enable_grad():
-                return None, None, *_again(ctx, (x, *state), given, create_graph=False)
+                g = _again(ctx.plan, inputs, wanted, given, create_graph)
+            return None, *g[: 1 + len(state)], *(None for _ in rows), *g[1 + len(state) :]
         shapes = (len(x), x[0].numel()), *((x[0].numel(),) for _ in state)
         g_s, *g_last = (
             x.new_zeros(shape) if g is None else g for g, shape in zip(given, shapes, strict=True)
         )
-        return None, None, *gradients(ctx.neuron, ctx.spike, x, tuple(state), g_s, tuple(g_last))
+        return None, *_gradients(ctx.plan, x, state, rows, constants, g_s, g_last)
 
 
 def _finite(tensor: Tensor) -> bool:
@@ -122,47 +145,102 @@ def _finite(tensor: Tensor) -> bool:
 
 
 def gradients(
-    neuron: Neuron,
-    spike: Surrogate,
-    x: Tensor,
-    state: tuple[Tensor, ...],
-    g_s: Tensor,
-    g_last: tuple[Tensor, ...],
+    neuron: Neuron, spike: Any, x: Tensor, state: Sequence[Tensor], g: Sequence[Tensor]
 ) -> list[Tensor]:
     """Gradients of ``x`` and ``state`` from those of the spikes and the last state, any shape."""
-    g_x, g_state = _model(neuron).backward(
-        neuron,
-        spike,
-        _flat(x, len(x)),
-        tuple(map(_flat, state)),
-        _flat(g_s, len(x)),
-        tuple(map(_flat, g_last)),
+    plan = Plan(neuron, spike, program_of(neuron, spike))
+    g_x, *found = _gradients(plan, x, state, plan.program.rows, [], g[0], g[1:])
+    return [g_x, *found[: len(state)]]
+
+
+def _gradients(
+    plan: Plan,
+    x: Tensor,
+    state: Sequence[Tensor],
+    rows: Sequence[Tensor],
+    constants: Sequence[Tensor],
+    g_s: Tensor,
+    g_last: Sequence[Tensor],
+) -> list[Any]:
+    """Gradients of ``x``, ``state``, ``rows`` and ``constants``."""
+    from saltation.kernels.cpu.neurons import alone  # imports numba
+
+    program, shape = plan.program, x.shape[1:]
+    numbers = alone.flat_rows(rows, shape), _flat(x, len(x)), tuple(map(_flat, state))
+    g_x, g, learned = alone.backward(
+        program, *numbers, _flat(g_s, len(x)), tuple(map(_flat, g_last))
     )
-    return [g_x.view(x.shape), *(g.view(x.shape[1:]) for g in g_state)]
+    g_x, g = g_x.view(x.shape), g.view(-1, *shape)
+    g_state, of_constants = [part.clone() for part in g[: len(state)]], [None] * len(constants)
+    if program.late:
+        g_state, of_constants = with_late_spikes(plan, x[0], state, constants, g)
+    return [g_x, *g_state, *_of_rows(program, learned, shape), *of_constants]
+
+
+def with_late_spikes(
+    plan: Plan, x: Tensor, state: Sequence[Tensor], constants: Sequence[Tensor], g: Tensor
+) -> tuple[list[Tensor], list[Any]]:
+    """Gradients of the first ``state``, and of ``constants``, where a spike also acts in the step
+    after its own, from currents ``x`` of the first step: the spike before it is that of the state.
+
+    Behind the gradients of the state, ``g`` [V + 1, ...] has that of this spike.
+    """
+    spikes: list[Tensor] = []
+
+    def spike(u: Tensor) -> Tensor:
+        spikes.append(plan.spike(u))
+        return spikes[-1].detach()
+
+    with torch.enable_grad():
+        first = [part.detach().requires_grad_() for part in state]
+        plan.neuron.integrate(x.detach(), plan.neuron.State(*first), spike)
+        found = torch.autograd.grad(
+            spikes[-1], [*first, *constants], g[-1], allow_unused=True, materialize_grads=True
+        )
+    return list(map(torch.add, g, found[: len(state)])), list(found[len(state) :])
+
+
+def _of_rows(program: Program, learned: Tensor, shape: torch.Size) -> list[Tensor | None]:
+    """Gradients of the rows from those of each neuron, ``[learned, N]``.
+
+    Summed by numpy, which knows of no threads, in double precision.
+    """
+    found: list[Tensor | None] = [None] * len(program.rows)
+    for slot, g in zip(program.learned, learned, strict=True):
+        row = program.rows[slot].shape
+        wide = g.view(shape).numpy()
+        ones = (1,) * (len(shape) - len(row)) + tuple(row)
+        axes = tuple(axis for axis, size in enumerate(ones) if size == 1)
+        total = wide.sum(axes, dtype="float64", keepdims=True)
+        found[slot] = torch.from_numpy(total.astype("float32")).view(row)
+    return found
 
 
 def _again(
-    ctx: Any,
-    inputs: tuple[Tensor, ...],
-    gradients: tuple[Tensor | None, ...],
-    create_graph: bool = True,
+    plan: Plan,
+    inputs: Sequence[Tensor],
+    wanted: Sequence[bool],
+    gradients: Sequence[Tensor | None],
+    create_graph: bool,
 ) -> list[Tensor | None]:
-    """Gradients of ``inputs`` from the reference loop run again, by default differentiable."""
+    """Gradients of ``inputs``, as far as they are ``wanted``, from the reference loop run again."""
+    count = 1 + plan.program.variables
     # Fresh views, so that the state's own history, which may reach back to x, is not counted twice.
-    x, *state = views = [part.view_as(part) for part in inputs]
-    trace = reference.run(ctx.neuron, ctx.spike, x, ctx.neuron.State(*state))
+    x, *state = (part.view_as(part) for part in inputs[:count])
+    views = [x, *state, *inputs[count:]]
+    trace = reference.run(plan.neuron, plan.spike, x, plan.neuron.State(*state))
     outputs = [trace.spikes.flatten(1), *(part.flatten() for part in trace.state)]
-    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[2:]) if needed]
+    places = [i for i, needed in enumerate(wanted) if needed]
     # Where there is no gradient it must not become a zero, which times an infinity is NaN.
     some = [(out, g) for out, g in zip(outputs, gradients, strict=True) if g is not None]
     found = torch.autograd.grad(
         [out for out, _ in some],
-        [views[i] for i in wanted],
+        [views[i] for i in places],
         [g for _, g in some],
         create_graph=create_graph,
         allow_unused=True,
     )
     result: list[Tensor | None] = [None] * len(views)
-    for i, gradient in zip(wanted, found, strict=True):
+    for i, gradient in zip(places, found, strict=True):
         result[i] = gradient
     return result

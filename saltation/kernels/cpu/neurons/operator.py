@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from saltation.kernels import reference
 from saltation.kernels.cpu.neurons import loop
 from saltation.neurons import NEURONS
 from saltation.neurons.base import Neuron
@@ -30,9 +31,9 @@ class Key(NamedTuple):
 
 
 def key_of(neuron: Any, spike: Any) -> Key | None:
-    """Their key; None if they are not ours."""
-    ours = type(neuron) in loop.MODELS and type(spike) in SURROGATES.values()
-    if not ours or not isinstance(spike, Surrogate):
+    """Their key; None if they are not known by name."""
+    known: Any = (NEURONS, neuron), (SURROGATES, spike)
+    if any(names.get(getattr(thing, "name", "")) is not type(thing) for names, thing in known):
         return None
     # The fields as they are, so that what was computed from others is not computed again.
     made = fields_of(neuron), fields_of(spike)
@@ -71,7 +72,8 @@ def _parts(key: str) -> tuple[Neuron, Surrogate]:
 def neuron_loop(x: Tensor, state: list[Tensor], key: str) -> list[Tensor]:
     """Spikes ``[T, B, ...]`` and the last state, from currents ``x`` and the first state."""
     neuron, spike = _parts(key)
-    trace = loop.run(neuron, spike, x.detach(), neuron.State(*state), record=False)
+    run = reference.run if loop.refuses(neuron, spike, x, state, False) else loop.run
+    trace = run(neuron, spike, x.detach(), neuron.State(*state), record=False)
     return [trace.spikes, *trace.state]
 
 
@@ -86,7 +88,13 @@ def neuron_loop_backward(
 ) -> list[Tensor]:
     """Gradients of currents and first state from those of spikes and last state."""
     neuron, spike = _parts(key)
-    return loop.gradients(neuron, spike, x, tuple(state), gradients[0], tuple(gradients[1:]))
+    if not loop.refuses(neuron, spike, x, state, False):
+        return loop.gradients(neuron, spike, x, state, gradients)
+    parts = [part.detach().requires_grad_() for part in (x, *state)]
+    with torch.enable_grad():
+        trace = reference.run(neuron, spike, parts[0], neuron.State(*parts[1:]))
+        outputs = trace.spikes, *trace.state
+        return list(torch.autograd.grad(outputs, parts, gradients, materialize_grads=True))
 
 
 @neuron_loop_backward.register_fake

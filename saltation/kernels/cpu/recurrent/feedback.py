@@ -7,17 +7,15 @@ and the same bits. Backward, the gradients of every step go through the dense pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import overload
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.events.trains import WORD, list_events
 from saltation.kernels.cpu.linear.dense import GROUP, multiply
-from saltation.kernels.cpu.neurons import izhikevich, lif
-from saltation.kernels.cpu.runtime.jit import INLINE, compiled, kernel
+from saltation.kernels.cpu.runtime.jit import compiled, kernel
+from saltation.kernels.cpu.runtime.native import call, floats_at
 from saltation.kernels.cpu.runtime.simd import LANES, add_rows, lowest, mask
 
 # Spikes per neuron from which the dense product costs less than the sums of rows: measured on one
@@ -26,70 +24,12 @@ _MANY = 0.4
 
 
 class Kept(NamedTuple):
-    """What is stored of every step, ``[T * B, F]``, as far as backward will ask for it; what it
-    will not has one row per sample, used again and again.
-
-    ``total`` currents, where the model's derivative reads them; potentials ``h`` before the jump;
-    and where the currents are kept the states ``before`` the step, ``[variables, T * B, F]``.
-    """
+    """What is stored of every step for backward: ``total`` currents ``[T * B, F]``, where it reads
+    them, else a row per sample that is used again and again; and states ``h`` before the jump, as
+    far as it reads them, ``[kept, T * B, F]``."""
 
     total: NDArray[np.float32]
     h: NDArray[np.float32]
-    before: NDArray[np.float32]
-
-
-def _advance(b: int, row: int, kept: Any, state: Any, spikes: Any, spare: Any, n: Any) -> None:
-    """One step of sample ``b``, which is row ``row`` of all steps; for compiled code only.
-
-    ``state`` [variables, B, F] and ``spikes`` [., F] go to the next; ``spare`` is [B, F].
-    """
-    raise NotImplementedError
-
-
-@overload(_advance, strict=False, jit_options=INLINE)  # not strict: the annotations differ
-def _advance_one(
-    b: Any, row: Any, kept: Any, state: Any, spikes: Any, spare: Any, n: Any
-) -> Callable[..., None]:
-    def of_lif(b: int, row: int, kept: Any, state: Any, spikes: Any, spare: Any, n: Any) -> None:
-        one, other = row % len(kept.total), row % len(kept.h)
-        x, s, h = kept.total[one : one + 1], spikes[b : b + 1], kept.h[other : other + 1]
-        lif.forward_loop(0, x.shape[1], x, state[0, b], s, h, n)
-
-    def of_izhikevich(
-        b: int, row: int, kept: Any, state: Any, spikes: Any, spare: Any, n: Any
-    ) -> None:
-        one, other = row % len(kept.total), row % len(kept.h)
-        x, s, h = kept.total[one : one + 1], spikes[b : b + 1], kept.h[other : other + 1]
-        v, w = state[0, b], state[1, b]
-        if kept.before.size:
-            kept.before[0, row] = v
-            kept.before[1, row] = w
-        izhikevich.forward_loop(0, x.shape[1], x, v, w, s, h, spare[b : b + 1], n)
-
-    return of_lif if n.instance_class is lif.Step else of_izhikevich
-
-
-def _return(b: int, row: int, g_s: Any, kept: Any, g: Any, g_x: Any, n: Any) -> None:
-    """One step of sample ``b`` back, from ``g_s`` to ``g_x``, each [., F] in row ``b``; ``g`` holds
-    the gradients of the state, and for LIF of the spike that acts late. For compiled code only."""
-    raise NotImplementedError
-
-
-@overload(_return, strict=False, jit_options=INLINE)
-def _return_one(
-    b: Any, row: Any, g_s: Any, kept: Any, g: Any, g_x: Any, n: Any
-) -> Callable[..., None]:
-    def of_lif(b: int, row: int, g_s: Any, kept: Any, g: Any, g_x: Any, n: Any) -> None:
-        given, into, h = g_s[b : b + 1], g_x[b : b + 1], kept.h[row : row + 1]
-        lif.backward_loop(0, h.shape[1], given, h, g[0, b], g[1, b], into, n)
-
-    def of_izhikevich(b: int, row: int, g_s: Any, kept: Any, g: Any, g_x: Any, n: Any) -> None:
-        given, into, h = g_s[b : b + 1], g_x[b : b + 1], kept.h[row : row + 1]
-        x, first = kept.total[row : row + 1], (kept.before[0, row], kept.before[1, row])
-        g_v, g_w = g[0, b], g[1, b]
-        izhikevich.backward_loop(0, h.shape[1], x, first, h, h, given, g_v, g_w, into, n)
-
-    return of_lif if n.instance_class is lif.Back else of_izhikevich
 
 
 @compiled
@@ -112,7 +52,6 @@ def forward_loop(
     bias: NDArray[Any],
     spikes: NDArray[Any],
     currents: NDArray[Any],
-    spare: NDArray[Any],
     state: NDArray[Any],
     s: NDArray[Any],
     kept: Kept,
@@ -122,7 +61,8 @@ def forward_loop(
     places: NDArray[Any],
     rows: NDArray[Any],
     dense: bool,
-    n: Any,
+    loop: int,
+    numbers: NDArray[Any],
 ) -> None:
     """Groups ``start ... stop`` of samples, with ``V.T`` in rows and in panels.
 
@@ -150,7 +90,16 @@ def forward_loop(
                 into = kept.total[row % len(kept.total)]
                 for i in range(width):
                     into[i] = given[i] + (added[i] + bias[i])
-                _advance(b, row, kept, state, spikes, spare, n)
+                call(
+                    loop,
+                    (
+                        *(floats_at(numbers, 0), 0, 0),
+                        *(floats_at(kept.total, row % len(kept.total) * width), 0),
+                        *(floats_at(state, b * width), batch * width),
+                        *(floats_at(spikes, b * spikes.shape[1]), 0),
+                        *(floats_at(kept.h, row * width), 0, kept.h.shape[1] * width, 1, width),
+                    ),
+                )
                 count = 0
                 for first in range(0, width, LANES):
                     those = mask(spikes, b, first)
@@ -181,14 +130,17 @@ def backward_loop(
     g_s: NDArray[Any],
     g: NDArray[Any],
     g_x: NDArray[Any],
-    n: Any,
+    first: NDArray[Any],
+    loop: int,
+    numbers: NDArray[Any],
 ) -> None:
     """Groups ``start ... stop`` of samples, with V in panels.
 
     Gradients ``given`` [T * B, F] of the spikes lead to ``g_x`` [(T + 1) * B, F] of the currents,
     0 in the step after the last. ``pulled`` and ``now`` are ``[groups * GROUP, F]`` up to full
     vectors, with zeros; the first ends as the gradient of the spikes before the first step.
-    ``g_s`` [B, F] is scratch.
+    ``g`` holds the gradients of the state, and where spikes act late that of the spike; ``first``
+    [V, B, F] is the state before the first step. ``g_s`` [B, F] is scratch.
     """
     batch, width = g_s.shape
     for group in range(start, stop):
@@ -202,7 +154,17 @@ def backward_loop(
                 into, one, other = g_s[b], given[row], pulled[b]
                 for i in range(width):
                     into[i] = one[i] + other[i]
-                _return(b, row, g_s, kept, g, now, n)
+                here, step = b * width, batch * width
+                call(
+                    loop,
+                    (
+                        *(floats_at(numbers, 0), 0, 0, floats_at(kept.total, here), step),
+                        *(floats_at(first, here), step),
+                        *(floats_at(kept.h, here), step, kept.h.shape[1] * width),
+                        *(floats_at(g_s, here), 0, floats_at(g, here), step),
+                        *(floats_at(now, b * now.shape[1]), 0, 0, 0, t, t + 1, width),
+                    ),
+                )
                 for i in range(width):
                     g_x[row, i] = now[b, i]
             if _any(now, low):

@@ -17,27 +17,20 @@ from saltation.kernels.cpu.events.trains import words
 from saltation.kernels.cpu.linear import product, source
 from saltation.kernels.cpu.linear.dense import GROUP, panels
 from saltation.kernels.cpu.linear.transpose import transposed
-from saltation.kernels.cpu.neurons import izhikevich, lif
-from saltation.kernels.cpu.neurons.slope import slope_numbers
+from saltation.kernels.cpu.neurons.cell import address_of
+from saltation.kernels.cpu.neurons.loop import Plan, with_late_spikes
 from saltation.kernels.cpu.recurrent.feedback import Kept, backward_loop, forward_loop
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.cpu.runtime.support import apart
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, every_site
+from saltation.kernels.program.graph import Program
+from saltation.kernels.program.program import program_of
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.reference import Trace
-from saltation.neurons import LIFNeuron
 from saltation.neurons.base import Neuron
 from saltation.surrogate import Surrogate
-
-
-class Plan(NamedTuple):
-    """What a run is made of beside tensors; ``memory`` is that of `SpikingLayer`."""
-
-    neuron: Any
-    spike: Surrogate
-    memory: str
 
 
 @apart
@@ -50,23 +43,24 @@ def run(
     memory: str = "store",
 ) -> Trace:
     """As `recurrent.run`; torch.compile calls it as it is."""
-    plan, parts = Plan(neuron, spike, memory), (x, *feedback, state.spikes, *state.neuron)
+    plan = Plan(neuron, spike, program_of(neuron, spike))
+    parts = x, *feedback, state.spikes, *state.neuron
     if torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parts):
-        s, *last = _Loop.apply(plan, *parts)
+        s, *last = _Loop.apply(plan, memory, *parts)
     else:
-        s, last, _ = _forward(neuron, parts, keep=False, trains=False)
+        s, last, _ = _forward(plan.program, parts, keep=False, trains=False)
     # A copy, so that who keeps the state does not keep the spikes of all steps.
     return Trace(s, RecurrentState(s[-1].clone(), neuron.State(*last)))
 
 
 class _Loop(torch.autograd.Function):
-    """``(plan, x, weight, bias, spikes, *state) -> (spikes [T, B, F], *last state)``."""
+    """``(plan, memory, x, weight, bias, spikes, *state) -> (spikes [T, B, F], *last state)``."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, *parts: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.plan, ctx.trains = plan, ctx.needs_input_grad[2]
-        keep = plan.memory == "store"
-        s, last, stored = _forward(plan.neuron, parts, keep=keep, trains=keep and ctx.trains)
+    def forward(ctx: Any, plan: Plan, memory: str, *parts: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.plan, ctx.trains = plan, ctx.needs_input_grad[3]
+        keep = memory == "store"
+        s, last, stored = _forward(plan.program, parts, keep=keep, trains=keep and ctx.trains)
         # As in `loop`.
         ctx.finite = all(map(finite, last))
         ctx.set_materialize_grads(False)
@@ -78,18 +72,18 @@ class _Loop(torch.autograd.Function):
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         parts = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, *_again(ctx, parts, given)
+            return None, None, *_again(ctx, parts, given)
         if not ctx.finite:
             with torch.enable_grad():
-                return None, *_again(ctx, parts, given, create_graph=False)
+                return None, None, *_again(ctx, parts, given, create_graph=False)
         shapes = parts[0].shape, *(part.shape for part in parts[4:])
         g_s, *g_last = (
             _zeros(*shape) if g is None else g for g, shape in zip(given, shapes, strict=True)
         )
         stored = ctx.stored
         if stored is None:
-            stored = _forward(ctx.plan.neuron, parts, keep=True, trains=ctx.trains)[2]
-        return None, *_backward(ctx, parts, stored, g_s, tuple(g_last))
+            stored = _forward(ctx.plan.program, parts, keep=True, trains=ctx.trains)[2]
+        return None, None, *_backward(ctx, parts, stored, g_s, tuple(g_last))
 
 
 class _Stored(NamedTuple):
@@ -98,11 +92,6 @@ class _Stored(NamedTuple):
     kept: Kept
     events: Events
     loan: Loan
-
-
-def _numbers(neuron: Any) -> Any:
-    """The numbers of a step, whose type chooses the loop when a caller is compiled."""
-    return (lif if isinstance(neuron, LIFNeuron) else izhikevich).step_of(neuron)
 
 
 def _zeros(*shape: int) -> Tensor:
@@ -131,7 +120,7 @@ def _room(steps: int, batch: int, width: int, wanted: bool) -> Events:
 
 
 def _forward(
-    neuron: Neuron, parts: Any, keep: bool, trains: bool
+    program: Program, parts: Any, keep: bool, trains: bool
 ) -> tuple[Tensor, list[Tensor], _Stored]:
     """Spikes ``[T, B, F]``, the neurons' last state, and with ``keep`` what backward needs; the
     events only if ``trains``."""
@@ -142,22 +131,21 @@ def _forward(
     turned, spikes = torch.from_numpy(columns), _padded(first)
     added = _zeros(width) if bias is None else bias.contiguous()
     running = torch.stack(state)
-    whole, currents = steps * batch, keep and not isinstance(neuron, LIFNeuron)
-    loan = Loan()
+    whole, loan = steps * batch, Loan()
     kept = Kept(
-        loan.array(whole if currents else batch, width),
-        loan.array(whole if keep else batch, width),
-        loan.array(len(running), whole if currents else 0, width),
+        loan.array(whole if keep and program.reads_current else batch, width),
+        loan.array(len(program.kept) if keep else 0, whole, width),
     )
-    s, spare = fresh(steps, batch, width), fresh(batch, width)
+    s = fresh(steps, batch, width)
     read = x.contiguous().view(-1, width), turned, panels(turned), added
-    written = spikes, torch.empty_like(spikes), spare, running, s.view(-1, width)
+    written = spikes, torch.empty_like(spikes), running, s.view(-1, width)
     here, found = np.empty((batch, width), np.int32), np.zeros(batch, np.int64)
     e = _room(steps, batch, width, trains)
     arrays = *(part.numpy() for part in (*read, *written)), kept, here, found
     events = e.bits, e.places, e.rows
     groups = len(spikes) // GROUP
-    spread(forward_loop, groups, *arrays, *events, not finite, _numbers(neuron), least=1)
+    loop = address_of(program, "forward kept" if keep else "forward"), program.numbers
+    spread(forward_loop, groups, *arrays, *events, not finite, *loop, least=1)
     return s, [part.clone() for part in running], _Stored(kept, e, loan)
 
 
@@ -166,28 +154,27 @@ def _backward(
 ) -> list[Tensor | None]:
     """The gradients of ``parts``."""
     x, weight, _, first, *state = parts
-    neuron, spike, _ = ctx.plan
+    program = ctx.plan.program
     steps, batch, width = x.shape
-    kind: Any = lif.Back if isinstance(neuron, LIFNeuron) else izhikevich.Back
-    # Of the state; behind that of LIF's one variable, of the spike that acts late.
-    g = torch.stack([*g_last, _zeros(batch, width)][:2])
+    late = [_zeros(batch, width)] if program.late else []
+    g, start = torch.stack([*g_last, *late]), torch.stack(state)
     pulled = _padded(_zeros(batch, width))
     g_x = fresh(steps + 1, batch, width)
     scratch = torch.zeros_like(pulled), fresh(batch, width)
-    arrays = (panels(weight), pulled, *scratch, g, g_x.view(-1, width))
+    arrays = (panels(weight), pulled, *scratch, g, g_x.view(-1, width), start)
     given = g_s.contiguous().view(-1, width).numpy(), stored.kept
-    numbers = kind(*_numbers(neuron), slope_numbers(spike))
+    loop = address_of(program, "backward"), program.numbers
     groups = len(pulled) // GROUP
-    spread(backward_loop, groups, *given, *(part.numpy() for part in arrays), numbers, least=1)
-    g_state: list[Tensor | None] = list(g[: len(state)])
-    if neuron.jump == "soft_delayed":
-        g[0] += g[1] * spike.derivative(state[0] - neuron.v_threshold)
+    spread(backward_loop, groups, *given, *(part.numpy() for part in arrays), *loop, least=1)
+    g_state: list[Any] = [part.clone() for part in g[: len(state)]]
+    if program.late:
+        g_state, _ = with_late_spikes(ctx.plan, x[0], state, [], g)
     g_weight = g_bias = None
-    if ctx.needs_input_grad[2]:
+    if ctx.needs_input_grad[3]:
         g_weight = product.backward(stored.events, g_x[1:])
         if first.any():
             g_weight += g_x[0].T @ first
-    if ctx.needs_input_grad[3]:
+    if ctx.needs_input_grad[4]:
         g_bias = g_x[:steps].flatten(0, 1).sum(0)
     return [g_x[:steps], g_weight, g_bias, pulled[:batch, :width], *g_state]
 
@@ -201,7 +188,7 @@ def _again(
     neuron, spike, _ = ctx.plan
     start = RecurrentState(spikes, neuron.State(*state))
     trace = recurrent.run(neuron, spike, x, Feedback(weight, bias), start)
-    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[2:]) if needed]
     outputs = (trace.spikes, *trace.state.neuron)
     some = [(out, g) for out, g in zip(outputs, gradients, strict=True) if g is not None]
     found = torch.autograd.grad(

@@ -14,10 +14,9 @@ from typing import Any
 
 from llvmlite import binding, ir
 from numba.core import cgutils, types
-from numba.core.targetconfig import ConfigStack
 from numba.extending import intrinsic
 
-from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.jit import kernel, part_of
 from saltation.kernels.cpu.runtime.simd import constant
 
 _I32, _I64, _POINTER = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
@@ -74,9 +73,8 @@ def _generate_region(typing: Any, loop: Any, size: Any, pieces: Any, arguments: 
     signature = types.void(loop, i64, i64, arguments)
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        flags = ConfigStack().top().copy()
-        source = loop.dispatcher.py_func
-        compiled = context.compile_subroutine(builder, source, inner, flags=flags, caching=False)
+        compiled = part_of(typing, loop.dispatcher.py_func, inner.args)
+        context.active_code_library.add_linking_library(compiled.library)
         module = builder.module
 
         def call(builder: Any, name: str, arguments: Any) -> Any:

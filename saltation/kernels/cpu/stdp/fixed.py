@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.events.trains import WORD, emit, list_events, mark, words
 from saltation.kernels.cpu.linear.source import BLOCK, PART, Source, sourced
-from saltation.kernels.cpu.neurons.tile import cell_of, forward_tile
+from saltation.kernels.cpu.neurons.cell import Cell, cell_of, run_rested
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
-from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES, add_rows, copy_row, ones
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, SpikeTensor, every_site
 from saltation.kernels.reference import Stage
 
 
-@kernel
+@subroutine
 def _changes(
     b: int,
     steps: int,
@@ -55,7 +55,7 @@ def _changes(
     list_events(0, count, bits, rows, places)
 
 
-@kernel
+@subroutine
 def _drive(
     b: int,
     first: int,
@@ -107,7 +107,6 @@ def _forward(
     local: NDArray[Any],
     base: NDArray[Any],
     x: NDArray[Any],
-    states: NDArray[Any],
     running: NDArray[Any],
     s: NDArray[Any],
     marks: NDArray[Any],
@@ -116,7 +115,7 @@ def _forward(
     out_places: NDArray[Any],
     no_bits: NDArray[Any],
     counts: NDArray[Any],
-    cell: Any,
+    cell: Cell,
 ) -> None:
     """Workers ``start ... stop``, each with its share of the samples and with scratch of its own;
     ``marks`` [workers, T, .] is the same memory as ``spikes``, which go to ``out_rows`` and
@@ -134,7 +133,7 @@ def _forward(
                     *(local[w], base[w], x[w]),
                 )
                 here = s[w]
-                forward_tile(part, steps, x[w], running[w], here, states[w], cell)
+                run_rested(part, steps, x[w], running[w], here, cell)
                 mark(here, part, marks[w], first)
                 known = min(part, width - first)
                 total = counts[b, first : first + known]
@@ -150,7 +149,6 @@ def forward(events: Events, stage: Stage) -> Emitted:
     no bits."""
     steps, batch, sites = events.shape
     width = len(stage.weight)
-    cell = cell_of(stage.neuron, stage.spike)
     source = sourced(events, stage.weight, stage.bias)
     blocks = -(-source.weight.shape[1] // BLOCK)
     variables = len(stage.neuron.State._fields)
@@ -174,7 +172,6 @@ def forward(events: Events, stage: Stage) -> Emitted:
         scratch.array(workers, sites, PART),
         scratch.array(workers, 1, PART),
         scratch.array(workers, steps, BLOCK),
-        scratch.array(workers, variables, steps, BLOCK),
         scratch.array(workers, variables, BLOCK),
         scratch.array(workers, steps, BLOCK),
         marks,
@@ -183,7 +180,7 @@ def forward(events: Events, stage: Stage) -> Emitted:
         places,
         bits,
         counts.numpy(),
-        cell.forward,
+        cell_of(stage.neuron, stage.spike, "forward"),
         least=1,
     )
     spikes = Events((steps, batch, width), *every_site(batch, width), rows, places, bits, kept)

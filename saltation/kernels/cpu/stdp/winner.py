@@ -13,7 +13,7 @@ from torch import Tensor
 from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.linear.currents import Scratch, drive, ready, scratch_of
 from saltation.kernels.cpu.linear.source import BLOCK, Source, sourced
-from saltation.kernels.cpu.neurons.tile import cell_of, forward_tile
+from saltation.kernels.cpu.neurons.cell import Cell, cell_of, run_rested
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import NotFinite, finite
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
@@ -44,12 +44,11 @@ def _compete(
     teach: NDArray[Any],
     scratch: Scratch,
     x: NDArray[Any],
-    states: NDArray[Any],
     running: NDArray[Any],
     s: NDArray[Any],
     out: NDArray[Any],
     counts: NDArray[Any],
-    cell: Any,
+    cell: Cell,
 ) -> None:
     """Workers ``start ... stop``, each with its share of the samples and with scratch of its own;
     spikes go to ``out`` [T, B, O], their number to ``counts`` [B, O]."""
@@ -63,7 +62,7 @@ def _compete(
             for t in range(steps):
                 for o in range(width):
                     currents[t, o] += teach[b, o]
-            forward_tile(size, steps, currents, running[w], spikes, states[w], cell)
+            run_rested(size, steps, currents, running[w], spikes, cell)
             counts[b] = 0
             for t in range(steps):
                 out[t, b] = 0
@@ -80,7 +79,6 @@ def forward(events: Events, stage: Stage, teach: Tensor) -> Emitted:
         raise NotFinite("a current is not finite")
     steps, batch, sites = events.shape
     width = len(stage.weight)
-    cell = cell_of(stage.neuron, stage.spike)
     source = sourced(events, stage.weight, stage.bias)
     variables = len(stage.neuron.State._fields)
     workers = max(1, min(torch.get_num_threads(), batch))
@@ -94,12 +92,11 @@ def forward(events: Events, stage: Stage, teach: Tensor) -> Emitted:
         np.ascontiguousarray(teach.detach().numpy()),
         scratch_of(loan, workers, steps, sites),
         loan.array(workers, steps, BLOCK),
-        loan.array(workers, variables, steps, BLOCK),
         loan.array(workers, variables, BLOCK),
         loan.array(workers, steps, BLOCK),
         out.numpy(),
         counts.numpy(),
-        cell.forward,
+        cell_of(stage.neuron, stage.spike, "forward"),
         least=1,
     )
     return Emitted(out, counts)

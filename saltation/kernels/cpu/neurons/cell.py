@@ -1,0 +1,120 @@
+"""The loops of a program, compiled, in the form in which other compiled code calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numpy.typing import NDArray
+
+from saltation.kernels.cpu.neurons import backward, forward
+from saltation.kernels.cpu.runtime.jit import compiled
+from saltation.kernels.cpu.runtime.native import address_of as compiled_to
+from saltation.kernels.cpu.runtime.native import bits_at, call, floats_at, ints_at, longs_at
+from saltation.kernels.cpu.runtime.simd import LANES
+from saltation.kernels.program.graph import Program
+from saltation.kernels.program.program import program_of
+from saltation.neurons.base import Neuron, Spike
+
+_MADE: dict[str, Callable[[Program], ir.Module]] = {
+    "forward driven": forward.driven,
+    "forward": lambda program: forward.alone(program, keep=False),
+    "forward kept": lambda program: forward.alone(program, keep=True),
+    "backward driven": backward.driven,
+    "backward": backward.alone,
+}
+_addresses: dict[tuple[str, str], int] = {}
+
+
+def address_of(program: Program, loop: str) -> int:
+    """Where that loop of the program lies; compiled at the first call."""
+    key = program.key, loop
+    if key not in _addresses:
+        _addresses[key] = compiled_to(_MADE[loop](program))
+    return _addresses[key]
+
+
+class Cell(NamedTuple):
+    """A loop at ``address``, and neurons that are at rest before the first step: their program's
+    ``numbers``, and ``start`` [V, 16], their state."""
+
+    address: int
+    numbers: NDArray[np.float32]
+    start: NDArray[np.float32]
+
+
+def cell_of(neuron: Neuron, spike: Spike, loop: str) -> Cell:
+    """That loop for this neuron, from rest."""
+    program = program_of(neuron, spike)
+    rest = neuron.rest(torch.zeros(LANES, dtype=torch.float32))
+    start = np.stack([part.numpy() for part in rest])
+    return Cell(address_of(program, loop), program.numbers, start)
+
+
+@compiled
+def run_driven(
+    summed: bool,
+    weight: Any,
+    from_: int,
+    places: Any,
+    rows: Any,
+    end: int,
+    x: Any,
+    bias: Any,
+    first: int,
+    column: int,
+    width: int,
+    kept: Any,
+    marks: Any,
+    cell: Any,
+) -> None:
+    """`forward.driven` for ``width`` neurons from ``first + column`` on.
+
+    Their weights are in ``weight`` [P, .] from column ``from_`` on, and their currents ``x``
+    [T, .] and states ``kept`` [kept, T, .] go to columns from ``column`` on.
+    """
+    call(
+        cell.address,
+        (
+            *(floats_at(cell.numbers, 0), floats_at(cell.start, 0), int(summed)),
+            *(floats_at(weight, from_), weight.shape[1], ints_at(places, 0), longs_at(rows, 0)),
+            *(floats_at(x, column), x.shape[1], floats_at(bias, first + column)),
+            *(floats_at(kept, column), kept.shape[2], kept.shape[1] * kept.shape[2]),
+            *(bits_at(marks, (first + column) // LANES), marks.shape[1], end, width),
+        ),
+    )
+
+
+@compiled
+def back_driven(
+    width: int, end: int, x: Any, kept: Any, g_s: Any, origins: Any, g_x: Any, cell: Any
+) -> None:
+    """`backward.driven` for ``width`` neurons, whose arrays these are."""
+    call(
+        cell.address,
+        (
+            *(floats_at(cell.numbers, 0), floats_at(cell.start, 0), floats_at(x, 0), x.shape[1]),
+            *(floats_at(kept, 0), kept.shape[2], kept.shape[1] * kept.shape[2]),
+            *(floats_at(g_s, 0), longs_at(origins, 0), floats_at(g_x, 0), g_x.shape[1]),
+            *(end, width),
+        ),
+    )
+
+
+@compiled
+def run_rested(width: int, end: int, x: Any, running: Any, s: Any, cell: Any) -> None:
+    """`forward.alone` for ``width`` neurons at rest, from currents ``x`` [T, N] to spikes ``s``
+    [T, N]; ``running`` [variables, N] is scratch."""
+    for n in range(len(running)):
+        running[n, :width] = cell.start[n, 0]
+    call(
+        cell.address,
+        (
+            *(floats_at(cell.numbers, 0), 0, 0, floats_at(x, 0), x.shape[1]),
+            *(floats_at(running, 0), running.shape[1], floats_at(s, 0), s.shape[1]),
+            *(0, 0, 0, end, width),
+        ),
+    )
