@@ -389,6 +389,7 @@ def recurrent(
     if kernel.name == "cpu":
         parts = (feedback.weight, state.spikes, feedback.bias)
         reason = lacks(torch.float32, *(part for part in parts if part is not None))
+        reason = reason or cpu_loop.refuses_between(neuron, spike, feedback.weight)
         if torch.is_autocast_enabled("cpu"):
             reason = "it takes no part in autocast"
         if reason is None:

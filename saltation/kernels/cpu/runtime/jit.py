@@ -113,11 +113,10 @@ def subroutine(function: F) -> F:
 
 
 def _within_kernels(function: F, *, inline: bool) -> F:
-    """As numba's `register_jitable`, at a third of the time.
+    """As numba's `register_jitable`, in less time.
 
     numba would make machine code and two wrappers for each function that it compiles, also for
-    those that nobody calls but other kernels; and it would optimise each by itself before it does
-    so with the whole.
+    those that nobody calls but other kernels.
     """
     known: dict[Any, Any] = {}
 
@@ -149,7 +148,6 @@ def part_of(typing: Any, function: Any, arguments: Any, *, inline: bool = False)
     with global_compiler_lock:
         target = cpu_target.target_context
         library = target.codegen().create_library(function.__name__)
-        library._optimize_final_module = lambda: None  # the whole is optimised once
         return compiler.compile_internal(
             typing, target, library, function, arguments, None, flags, {}
         )
