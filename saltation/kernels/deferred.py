@@ -20,7 +20,6 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from saltation.errors import SaltationError
 from saltation.kernels import dispatch
-from saltation.kernels.cpu.runtime.support import apart
 from saltation.kernels.events import OF_THE_SHAPE, ROUTES, Events, SpikeTensor, dense_of, settled
 from saltation.kernels.origin import Check, Origin
 from saltation.kernels.reference import Stage
@@ -118,7 +117,7 @@ class _Attached(torch.autograd.Function):
         return gradient, None
 
 
-@apart
+@dispatch.apart
 def _read(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """``function``, with ordinary tensors where it cannot wait."""
     if function in _ROUTES and args and type(args[0]) is DeferredTensor:

@@ -22,6 +22,7 @@ from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.neurons import loop as cpu_loop
 from saltation.kernels.cpu.neurons import operator
 from saltation.kernels.cpu.runtime import buffers
+from saltation.kernels.cpu.runtime.support import apart as apart
 from saltation.kernels.cpu.runtime.support import lacks
 from saltation.kernels.events import Events, SpikeTensor, dense_of, events_of, settled
 from saltation.kernels.plasticity import Pair

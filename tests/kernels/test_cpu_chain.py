@@ -101,7 +101,7 @@ CASES = [
     *(("lif", "exponential", name) for name in sorted(SURROGATES)),
     *(
         ("izhikevich", scheme, name)
-        for scheme, name in zip(NEURONS["izhikevich"].schemes, sorted(SURROGATES), strict=True)
+        for scheme, name in zip(NEURONS["izhikevich"].schemes, 2 * sorted(SURROGATES), strict=False)
     ),
 ]
 

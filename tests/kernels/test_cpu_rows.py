@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,12 +15,11 @@ from saltation.neurons.base import Spike
 from saltation.surrogate import Sigmoid
 
 
-@dataclass(frozen=True, eq=False)
 class Gained(LIFNeuron):
     """LIF with a gain and a decay for each neuron, from constants of any shape that fits."""
 
-    gain: Any = 1.0
-    rate: Any = 0.0
+    gain: float = 1.0
+    rate: float = 0.0
 
     def integrate(self, x: Tensor, state: Any, spike: Spike) -> Any:
         decay = torch.exp(-torch.as_tensor(self.rate))
