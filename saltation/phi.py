@@ -21,6 +21,8 @@ from saltation.operands import Operand, of_one
 _TAYLOR = tuple(1 / math.factorial(k + 1) for k in range(12))
 _NORM = 0.25
 _MOST = 12
+# exp(32) is 8e13: nothing that grows so in a step is followed by it, and float32 holds its square.
+_GROWTH = 32.0
 
 Matrix = list[list[Any]]
 
@@ -37,11 +39,15 @@ def bound(times: int) -> float:
     return float(_NORM * 2.0**times)
 
 
-def within(entry: Any, limit: float) -> Any:
-    """An entry of a Jacobian held within a limit: any Jacobian leaves the method consistent."""
+def within(entry: Any, limit: float, is_own: bool = True) -> Any:
+    """An entry of a Jacobian held within a limit: any Jacobian leaves the method consistent.
+
+    On the diagonal (``is_own``) it is held below `_GROWTH` too.
+    """
+    high = min(limit, _GROWTH) if is_own else limit
     if isinstance(entry, float | int):
-        return max(-limit, min(limit, entry))
-    return entry.clamp(-limit, limit)
+        return max(-limit, min(high, entry))
+    return entry.clamp(-limit, high)
 
 
 def times(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:

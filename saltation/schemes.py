@@ -306,7 +306,10 @@ class ExponentialScheme(Scheme):
         dt, squarings = system.dt, phi.squarings(system.stiffness)
         f, j = derivatives(lambda *y: system.velocity(x, *y), state)
         bound = phi.bound(squarings) / len(state)
-        matrix = [[phi.within(dt * entry, bound) for entry in row] for row in j]
+        matrix = [
+            [phi.within(dt * entry, bound, i == k) for k, entry in enumerate(row)]
+            for i, row in enumerate(j)
+        ]
         change = phi.times(matrix, [dt * part for part in f], squarings)
         return [part + moved for part, moved in zip(state, change, strict=True)]
 

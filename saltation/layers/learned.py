@@ -38,8 +38,8 @@ def learn(value: Number | Tensor, constraint: str = "auto") -> Learned:
     constraint : str, default "auto"
         ``positive``: above 0; ``unit``: in (0, 1); ``stable``: above 0 and where the scheme is
         stable with the layer's dt; ``none``; ``auto``: positive for time constants, unit for
-        ``beta``, else none. What is learned is a number that any value of which is allowed: its
-        softplus above the lower bound, or its logistic function between two bounds.
+        the ``beta`` of LIF, else none. What is learned is a number that any value of which is
+        allowed: its softplus above the lower bound, or its logistic function between two bounds.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def range_of(neuron: Neuron, name: str, learned: Learned) -> Range:
     """
     constraint = learned.constraint
     if constraint == "auto":
-        constraint = "positive" if name.startswith("tau") else "unit" if name == "beta" else "none"
+        constraint = "positive" if name.startswith("tau") else neuron.ranges.get(name, "none")
     value = torch.as_tensor(learned.value, device="cpu")
     if constraint == "stable":
         found = _stable(neuron, name, value)
@@ -107,9 +107,7 @@ def _stable(neuron: Neuron, name: str, value: Tensor) -> Range:
     """Where the scheme is stable, around ``value``, with the other parameters as they are."""
 
     def is_stable(at: float) -> bool:
-        model: Any = type(neuron)
-        fields = {n: getattr(neuron, n) for n in neuron.parameters() if n != "beta"}
-        return bool(model(**{**fields, name: at}).is_stable)
+        return bool(neuron.with_values({name: at}).is_stable)
 
     if neuron.tensors and set(neuron.tensors) != {name}:
         others = ", ".join(n for n in neuron.tensors if n != name)

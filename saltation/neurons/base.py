@@ -94,6 +94,7 @@ class Neuron:
     jumps: ClassVar[tuple[str, ...]]
     linear: ClassVar[Any] = made.Linear()
     learns: ClassVar[tuple[str, ...]] = ()  # parameters that a layer learns unless told otherwise
+    ranges: ClassVar[dict[str, str]] = {}  # what learned ones are kept in, times aside
     layer: ClassVar[Any] = made.Layer()
 
     dt: float = 1.0
@@ -176,7 +177,7 @@ class Neuron:
         # What was made of the parameters is made again; functions cannot be pickled.
         return {name: getattr(self, name) for name in self.parameters()}
 
-    def with_values(self, values: dict[str, Tensor]) -> Any:
+    def with_values(self, values: dict[str, Any]) -> Any:
         """The same model with other values of parameters, which are not looked at."""
         other = object.__new__(type(self))
         for name in self.parameters():

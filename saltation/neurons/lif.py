@@ -14,6 +14,7 @@ import math
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from saltation.errors import SaltationError, number, shown
@@ -69,6 +70,7 @@ class LIFNeuron(Neuron):
 
     name = "lif"
     title = "LIF"
+    ranges = {"beta": "unit"}  # noqa: RUF012  # as its type in the base says
 
     def __post_init__(self) -> None:
         given = {k: getattr(self, k) for k in ("tau", "dt", "scheme")}
@@ -106,6 +108,11 @@ class LIFNeuron(Neuron):
             return super().affine_step
         return AffineStep(((self.beta,),), (1.0,), (self.v_rest,), (0.0,))
 
+    def with_values(self, values: dict[str, Any]) -> Any:
+        if "beta" in values:
+            values = {**values, "tau": _in_steps(values["beta"])}
+        return super().with_values(values)
+
     @property
     def time_constants(self) -> dict[str, float]:
         return super().time_constants if self.beta is None else {}
@@ -116,7 +123,9 @@ class LIFNeuron(Neuron):
 
     @cached_property
     def is_stable(self) -> bool:
-        return self.beta is not None or super().is_stable
+        if self.beta is None:
+            return super().is_stable
+        return bool((torch.as_tensor(self.beta) <= 1).all())
 
 
 def _in_steps(beta: Any) -> Any:

@@ -187,15 +187,19 @@ def _scale(neuron: Any) -> float:
 
 def stiffness(neuron: Any) -> float:
     """A bound on the norm of ``dt J`` over the range of the potential."""
-    others = [number_of(p).detach() for p in neuron.initial()[1:]]
-    norm = 0.0
+    start = [number_of(p).detach() for p in neuron.initial()]
+
+    def norm(v: Any) -> float:
+        _, rows = jacobian(lambda *y: neuron.velocity(0.0, *y), [v, *start[1:]])
+        sums = (neuron.dt * matrix(rows).detach()).abs().sum(-1)
+        return float(sums.nan_to_num(torch.inf).max())
+
+    # An upstroke is steepest at the threshold, where it may end.
+    threshold = number_of(neuron.v_threshold).detach()
+    usual = max(norm(start[0]), norm(threshold))
     for wide in _RANGES:
-        norm = 0.0
-        for v in (-wide, wide):
-            point = [number_of(v * _scale(neuron)), *others]
-            _, rows = jacobian(lambda *y: neuron.velocity(0.0, *y), point)
-            sums = (neuron.dt * matrix(rows).detach()).abs().sum(-1)
-            norm = max(norm, float(sums.nan_to_num(torch.inf).max()))
-        if norm <= _MODERATE:
-            return norm
+        ends = (number_of(v * _scale(neuron)) for v in (-wide, wide))
+        found = max(usual, *map(norm, ends))
+        if found <= _MODERATE:
+            return found
     return _MODERATE
