@@ -314,8 +314,7 @@ class ExponentialScheme(Scheme):
         return [part + moved for part, moved in zip(state, change, strict=True)]
 
     def propagator(self, jacobian: Tensor, dt: Any) -> Tensor:
-        found: Tensor = torch.linalg.matrix_exp(_scaled(jacobian, dt))
-        return found
+        return phi.exponential(_scaled(jacobian, dt))
 
 
 @dataclass(frozen=True)

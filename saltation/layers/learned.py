@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saltation.errors import Number, SaltationError, choose, number, shown
+from saltation.neurons import made
 from saltation.neurons.base import Neuron
 
 CONSTRAINTS = ("auto", "none", "positive", "unit", "stable")
@@ -156,7 +157,11 @@ class Varied(nn.Module):
         for name in model.learns:
             if _is_plain(given.get(name)):
                 given[name] = learn(given.get(name, getattr(model, name)))
-        tensors = {n: v for n, v in given.items() if isinstance(v, Learned | Tensor)}
+        tensors = {
+            n: v
+            for n, v in given.items()
+            if isinstance(v, Learned | Tensor) and made.may_vary(model, n)
+        }
         values = {n: _value(v) for n, v in tensors.items()}
         self._plain = model(**{**given, **values})
         self._ranges, raw = {}, {}
@@ -189,8 +194,8 @@ class Varied(nn.Module):
                     f"not above 0: saltation.learn keeps it there"
                 )
             values[name] = value
-        made: Neuron = self._plain.with_values(values)
-        return made
+        neuron: Neuron = self._plain.with_values(values)
+        return neuron
 
     @neuron.setter
     def neuron(self, neuron: Neuron) -> None:

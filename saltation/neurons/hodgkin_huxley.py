@@ -95,7 +95,7 @@ class HodgkinHuxleyNeuron(Neuron):
         return v, m, h, n, 1.0
 
     def initial(self) -> Any:
-        v = torch.as_tensor(self.v_reset, dtype=torch.float64)
+        v = torch.as_tensor(self.v_reset, dtype=torch.float64, device="cpu")
         gates = (opening / (opening + closing) for opening, closing in _rates(v))
         return self.v_reset, *(g if g.ndim or g.requires_grad else g.item() for g in gates), 0.0
 
