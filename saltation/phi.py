@@ -24,6 +24,7 @@ _NORM = 0.25
 _MOST = 12
 # exp(32) is 8e13: nothing that grows so in a step is followed by it, and float32 holds its square.
 _GROWTH = 32.0
+_EXPLODES = 3.0
 
 Matrix = list[list[Any]]
 
@@ -68,6 +69,17 @@ def within(entry: Any, limit: float, is_own: bool = True) -> Any:
     if isinstance(entry, float | int):
         return max(-limit, min(high, entry))
     return entry.clamp(-limit, high)
+
+
+def seen(entry: Any, own: Any) -> Any:
+    """What others see of a variable that grows by ``exp(own)`` in a step: ``entry``, or nothing
+    where it explodes. It is about to spike, and its exponential is not the way it goes."""
+    if isinstance(own, float | int):
+        return entry if own <= _EXPLODES else 0.0
+    if isinstance(entry, float | int) and entry == 0:
+        return entry
+    nothing = 0.0 * own
+    return torch.where(own > _EXPLODES, nothing, entry + nothing)
 
 
 def times(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from saltation.neurons.base import Neuron
 from saltation.neurons.eif import check_upstroke, upstroke
 
@@ -76,7 +78,9 @@ class AdExNeuron(Neuron):
 
     def velocity(self, x: Any, v: Any, w: Any) -> Any:
         dv = (upstroke(self, v) - (v - self.v_rest) - w + x) / self.tau
-        return dv, (self.a * (v - self.v_rest) - w) / self.tau_w
+        # Stages of a step lie far above the threshold, where w does not follow.
+        below = torch.clamp(v, max=self.v_threshold)
+        return dv, (self.a * (below - self.v_rest) - w) / self.tau_w
 
     def own_jump(self, v: Any, w: Any) -> Any:
         return self.v_reset, w + self.b
