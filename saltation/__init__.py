@@ -88,6 +88,7 @@ from saltation.stability import (
     set_lyapunov,
     true_exponents,
 )
+from saltation.surrogate import SURROGATES
 
 if TYPE_CHECKING:
     from saltation.studies.networks import load

@@ -337,7 +337,8 @@ class Neuron:
     @on_cpu
     def dt_limit(self) -> float:
         """Largest stable ``dt`` of the scheme at the resting state; ``inf`` if none."""
-        return min(self.stability_scheme.dt_limit(one) for one in linear.each(self.jacobian))
+        scheme = self.stability_scheme
+        return min(scheme.dt_limit(one) for one in linear.each(self.jacobian))
 
     @cached_property
     @on_cpu
