@@ -67,7 +67,8 @@ class Range:
         if math.isinf(self.low):
             return raw
         if math.isinf(self.high):
-            return self.low + functional.softplus(raw)
+            # Its linear part from where float64 sees no difference.
+            return self.low + functional.softplus(raw, threshold=40.0)
         return self.low + (self.high - self.low) * torch.sigmoid(raw)
 
     def raw(self, value: Tensor) -> Tensor:
