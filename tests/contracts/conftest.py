@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from saltation.layers import LAYERS, SpikingLayer
+from saltation.surrogate import Sigmoid
 
 
 class Case(NamedTuple):
@@ -23,7 +24,9 @@ class Case(NamedTuple):
 
     def layer(self, **more: Any) -> SpikingLayer:
         """The layer in the reference loop, with further parameters."""
-        return LAYERS[self.model](**{"backend": "reference", **self.parameters, **more})
+        # A surrogate as wide as potentials are.
+        own: dict[str, Any] = {"surrogate": Sigmoid(0.1)} if self.model in MILLIVOLTS else {}
+        return LAYERS[self.model](**{"backend": "reference", **own, **self.parameters, **more})
 
     def currents(self, *shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
         """Random currents ``[T, B, ...]``."""
@@ -33,6 +36,8 @@ class Case(NamedTuple):
     def __str__(self) -> str:
         return "-".join([self.model, *map(str, self.parameters.values())])
 
+
+MILLIVOLTS = ("izhikevich_2003", "hodgkin_huxley")
 
 # Without a jump neurons stay above threshold, and the quadratic model runs away: less drive.
 RANGES = {
@@ -45,15 +50,15 @@ RANGES = {
     "adlif": (-1.0, 5.0),
     "izhikevich": (-1.0, 3.0),
     "izhikevich-none": (-1.0, 1.55),
-    "adlif-none": (-1.0, 2.0),
-    "qif-none": (-1.0, 1.2),
+    "adlif-none": (-1.0, 3.2),
+    "qif-none": (-1.0, 1.5),
     "qif-soft_delayed": (-1.0, 1.8),
     "adex": (-1.0, 4.0),
     "adex-none": (-1.0, 2.0),
     "resonate_and_fire-none": (-1.0, 1.6),
     "balanced_resonate_and_fire-none": (-1.5, 1.5),
     "izhikevich_2003": (0.0, 60.0),
-    "izhikevich_2003-none": (60.0, 140.0),
+    "izhikevich_2003-none": (55.0, 110.0),
     "hodgkin_huxley": (100.0, 400.0),
     "hodgkin_huxley-none": (50.0, 250.0),
 }

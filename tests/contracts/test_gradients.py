@@ -40,7 +40,7 @@ def inputs(case: Case, steps: int, batch: int = 2) -> tuple[Tensor, ...]:
 def test_gradients_of_smooth_spikes(case: Case) -> None:
     """Reverse and forward mode against finite differences."""
     function = run(case, surrogate=Smooth(Sigmoid(4.0)))
-    assert torch.autograd.gradcheck(function, inputs(case, 3), check_forward_ad=True)
+    assert torch.autograd.gradcheck(function, inputs(case, 3, 1), check_forward_ad=True)
 
 
 def test_second_derivatives_of_smooth_spikes(model: Case) -> None:
@@ -84,7 +84,8 @@ def test_every_surrogate_reaches_the_input(model: Case, name: str) -> None:
     """In one step d s / d x is the surrogate's slope times d h / d x."""
     layer = model.layer(surrogate=name)
     x = model.currents(1, 40, 5).requires_grad_()
-    near = layer.neuron.v_threshold - 0.2 * abs(layer.neuron.v_threshold - layer.neuron.v_reset)
+    below = 0.53 if model.model == "izhikevich_2003" else 0.2  # an upstroke is fast
+    near = layer.neuron.v_threshold - below * abs(layer.neuron.v_threshold - layer.neuron.v_reset)
     state = layer.rest(x[0])._replace(v=torch.full(x.shape[1:], near, dtype=F64))
     trace = layer.record(x, state)
     assert trace.h is not None
