@@ -27,11 +27,21 @@ from saltation.errors import (
 )
 from saltation.interop import adapt
 from saltation.layers import (
+    ALIF,
+    EIF,
     LIF,
+    PLIF,
+    QIF,
+    AdEx,
+    AdLIF,
+    BalancedResonateAndFire,
     CubaLIF,
+    HodgkinHuxley,
     Izhikevich,
+    Izhikevich2003,
     Readout,
     Recurrent,
+    ResonateAndFire,
     Sequential,
     SpikeConv2d,
     SpikeLinear,
@@ -78,6 +88,7 @@ from saltation.stability import (
     set_lyapunov,
     true_exponents,
 )
+from saltation.surrogate import SURROGATES
 
 if TYPE_CHECKING:
     from saltation.studies.networks import load
@@ -85,17 +96,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALIF",
+    "EIF",
     "LIF",
     "NEURONS",
     "PENALTIES",
+    "PLIF",
+    "QIF",
     "REMEDIES",
     "RSTDP",
     "SCHEMES",
     "SURROGATES",
+    "AdEx",
+    "AdLIF",
+    "BalancedResonateAndFire",
     "ConfigError",
     "CubaLIF",
     "DataError",
+    "HodgkinHuxley",
     "Izhikevich",
+    "Izhikevich2003",
     "LayoutWarning",
     "Lyapunov",
     "LyapunovPenalty",
@@ -106,6 +126,7 @@ __all__ = [
     "PairSTDP",
     "Readout",
     "Recurrent",
+    "ResonateAndFire",
     "SaltationError",
     "Sequential",
     "SpikeConv2d",

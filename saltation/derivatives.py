@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from saltation.operands import MASKS, OPERATIONS, Operand
 
@@ -29,7 +30,12 @@ def _times(t: Any, factor: Any) -> Any:
     return t * factor
 
 
-def _chosen(mask: Any, one: Any, other: Any) -> Any:
+def _chosen(mask: Any, one: Any, other: Any, like: Any) -> Any:
+    """One or the other; torch makes float32 of two numbers, whatever else is float64."""
+    if isinstance(like, Tensor):
+        one, other = (
+            torch.as_tensor(p, dtype=like.dtype, device=like.device) for p in (one, other)
+        )
     return torch.where(mask, one, other)
 
 
@@ -38,7 +44,7 @@ def _shared(wins: str) -> tuple[Rule, Rule]:
     compare = OPERATIONS[wins]
 
     def first(t: Any, out: Any, a: Any, b: Any) -> Any:
-        return _chosen(compare(a, b), t, _chosen(compare(b, a), _zero(t), 0.5 * t))
+        return _chosen(compare(a, b), t, _chosen(compare(b, a), _zero(t), 0.5 * t, out), out)
 
     return first, lambda t, out, a, b: first(t, out, b, a)
 
@@ -49,7 +55,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "mul": (lambda t, out, a, b: _times(t, b), lambda t, out, a, b: _times(t, a)),
     "div": (lambda t, out, a, b: t / b, lambda t, out, a, b: -_times(t, out / b)),
     "neg": (lambda t, out, a: -t,),
-    "abs": (lambda t, out, a: _chosen(a > 0.0, t, _chosen(a < 0.0, -t, _zero(t))),),
+    "abs": (lambda t, out, a: _chosen(a > 0.0, t, _chosen(a < 0.0, -t, _zero(t), out), out),),
     "sqrt": (lambda t, out, a: 0.5 * t / out,),
     "exp": (lambda t, out, a: _times(t, out),),
     "expm1": (lambda t, out, a: _times(t, out + 1.0),),
@@ -58,12 +64,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "sigmoid": (lambda t, out, a: _times(t, out * (1.0 - out)),),
     "max": _shared("gt"),
     "min": _shared("lt"),
-    "clamp_min": (lambda t, out, a, b: _chosen(a >= b, t, _zero(t)),),
-    "clamp_max": (lambda t, out, a, b: _chosen(a <= b, t, _zero(t)),),
+    "clamp_min": (lambda t, out, a, b: _chosen(a >= b, t, _zero(t), out),),
+    "clamp_max": (lambda t, out, a, b: _chosen(a <= b, t, _zero(t), out),),
     "where": (
         lambda t, out, mask, a, b: None,
-        lambda t, out, mask, a, b: _chosen(mask, t, _zero(t)),
-        lambda t, out, mask, a, b: _chosen(mask, _zero(t), t),
+        lambda t, out, mask, a, b: _chosen(mask, t, _zero(t), out),
+        lambda t, out, mask, a, b: _chosen(mask, _zero(t), t, out),
     ),
     # Steps: their derivative is zero, or a surrogate's.
     **dict.fromkeys((*MASKS, "to", "detach"), ()),

@@ -189,7 +189,7 @@ def tensor(what: str, given: Any) -> Tensor:
 def shown(given: Any) -> str:
     """``given`` for a message: in one line, and short."""
     if isinstance(given, nn.Parameter):
-        return f"a Parameter of shape {list(given.shape)}: parameters of neurons are not learned"
+        return f"a Parameter of shape {list(given.shape)}, which is not learned here"
     if isinstance(given, Tensor) and given.requires_grad:
         return f"a tensor of shape {list(given.shape)} that wants a gradient, which it has none of"
     if isinstance(given, Tensor | np.ndarray) and given.ndim:

@@ -180,9 +180,12 @@ def _power(base: Operand, exponent: Any) -> Any:
 
 
 def _clamp(value: Operand, min: Any = None, max: Any = None) -> Any:  # noqa: A002  # torch's names
+    # A bound that is no number has a derivative of its own.
     if min is not None:
-        value = _apply("clamp_min", value, min)
-    return value if max is None else _apply("clamp_max", value, max)
+        value = _apply("max" if isinstance(min, Tensor | Operand) else "clamp_min", value, min)
+    if max is not None:
+        value = _apply("min" if isinstance(max, Tensor | Operand) else "clamp_max", value, max)
+    return value
 
 
 _NAMES = {

@@ -306,13 +306,19 @@ class ExponentialScheme(Scheme):
         dt, squarings = system.dt, phi.squarings(system.stiffness)
         f, j = derivatives(lambda *y: system.velocity(x, *y), state)
         bound = phi.bound(squarings) / len(state)
-        matrix = [[phi.within(dt * entry, bound) for entry in row] for row in j]
+        held = [
+            [phi.within(dt * entry, bound, i == k) for k, entry in enumerate(row)]
+            for i, row in enumerate(j)
+        ]
+        matrix = [
+            [e if i == k else phi.seen(e, held[k][k]) for k, e in enumerate(row)]
+            for i, row in enumerate(held)
+        ]
         change = phi.times(matrix, [dt * part for part in f], squarings)
         return [part + moved for part, moved in zip(state, change, strict=True)]
 
     def propagator(self, jacobian: Tensor, dt: Any) -> Tensor:
-        found: Tensor = torch.linalg.matrix_exp(_scaled(jacobian, dt))
-        return found
+        return phi.exponential(_scaled(jacobian, dt))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,12 @@ ORDERS = {
     "symplectic": 1,
     "symplectic_v": 1,
     "rk2": 2,
+    "heun": 2,
+    "rk3": 3,
+    "ssprk3": 3,
     "rk4": 4,
+    "exponential_split": 1,
+    "exponential_symplectic": 1,
     "implicit_euler": 1,
     "trapezoid": 2,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,22 +11,38 @@ import scipy.linalg
 import torch
 
 import saltation as st
-from saltation.schemes import SCHEMES, PartitionedScheme, RationalScheme, get_scheme
+from saltation.schemes import (
+    SCHEMES,
+    PartitionedScheme,
+    PerVariableScheme,
+    RationalScheme,
+    Tableau,
+    add_scheme,
+    get_scheme,
+)
 from tests.facts import ORDERS, lif_relaxation
 
 LINEAR = st.LIF.neuron_type.schemes
 
 
-def rk4_limit() -> float:
-    """Where 1 - z + z^2/2 - z^3/6 + z^4/24 is 1 again: a cubic's real root."""
-    roots = np.roots([1 / 24, -1 / 6, 1 / 2, -1])
+def root(*coefficients: float) -> float:
+    """The real one of a cubic."""
+    roots = np.roots(coefficients)
     return float(roots[np.abs(roots.imag) < 1e-9].real[0])
 
+
+# Where 1 - z + z^2/2 - z^3/6 is -1, and with z^4/24 is 1 again.
+RK3, RK4 = root(-1 / 6, 1 / 2, -1, 2), root(1 / 24, -1 / 6, 1 / 2, -1)
 
 LIMITS = {
     "euler": 2.0,
     "rk2": 2.0,
-    "rk4": rk4_limit(),
+    "heun": 2.0,
+    "rk3": RK3,
+    "ssprk3": RK3,
+    "rk4": RK4,
+    "exponential_split": math.inf,
+    "exponential_symplectic": math.inf,
     "symplectic": 2.0,
     "symplectic_v": 2.0,
     "exponential": math.inf,
@@ -137,7 +154,8 @@ def test_partitioned_amplification_by_hand(name: str, expected: list[list[float]
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in SCHEMES if not isinstance(SCHEMES[n], PartitionedScheme)]
+    "name",
+    [n for n in SCHEMES if not isinstance(SCHEMES[n], PartitionedScheme | PerVariableScheme)],
 )
 def test_amplification_acts_on_each_mode_by_the_stability_function(name: str) -> None:
     """The matrix of a step is R applied to the eigenvalues, for a general 3 x 3 Jacobian."""
@@ -174,6 +192,88 @@ def test_a_wrong_weight_lowers_the_derived_order() -> None:
     """The order is derived, not declared: RK4 with a wrong last weight has order 3."""
     assert RationalScheme("x", "x", numerator=(1, 1, 1 / 2, 1 / 6, 1 / 25)).order == 3
     assert RationalScheme("x", "x", numerator=(1, 1, 1 / 2, 1 / 6)).order == 3
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (((1.0,),), (0.5, 0.6), "'wrong' is not consistent: its weights must add up to 1"),
+        (((1.0, 0.0),), (0.5, 0.5), "2 weights need rows of 1 ... 1"),
+        ((), (0.5, 0.5), "2 weights need rows of 1 ... 1"),
+    ],
+)
+def test_a_wrong_tableau_is_refused(a: Any, b: Any, message: str) -> None:
+    """When it is made."""
+    with pytest.raises(ValueError, match=message):
+        Tableau("wrong", "wrong", a=a, b=b)
+
+
+def test_the_order_of_a_tableau_is_derived() -> None:
+    """From the conditions on its coefficients, those too that linear systems do not see."""
+    # As RK4 on linear systems; b a c^2 is 1/12 + 1/48.
+    wrong = Tableau("x", "x", a=((1 / 4,), (0, 1 / 2), (1, -2, 2)), b=(1 / 6, 0, 2 / 3, 1 / 6))
+    assert wrong.order == 4
+    assert Tableau("x", "x", a=((1 / 2,), (0, 1 / 2), (0, 0, 1)), b=(0, 1, 0, 0)).order == 2
+    assert Tableau("x", "x", a=((1 / 3,), (0, 2 / 3)), b=(1 / 4, 0, 3 / 4)).order == 3
+    # Of order 3 on linear systems; b c^2 is 3/8, not 1/3.
+    linear = Tableau("x", "x", a=((1 / 3,), (0, 3 / 4)), b=(1 / 3, 0, 2 / 3))
+    assert linear.order == 2
+    assert linear.stability(-0.5) == pytest.approx(SCHEMES["rk3"].stability(-0.5), rel=1e-14)
+
+
+def test_a_scheme_of_ones_own_is_one_entry() -> None:
+    """It integrates every model; its name is taken from then on, but may be given again to it."""
+
+    def ralston() -> Tableau:
+        return Tableau("ralston", "Ralston", a=((2 / 3,),), b=(1 / 4, 3 / 4))
+
+    add_scheme(ralston())
+    try:
+        add_scheme(ralston())
+        assert all("ralston" in model.schemes for model in st.NEURONS.values() if model.schemes)
+        layer = st.QIF(dt=0.5, scheme="ralston", a0=2.0, v_c=1.0)
+        (_, after) = layer.step(torch.tensor([2.0]), (torch.tensor([0.5]),))
+        # k1 = 0.25 (2 v (v - 1) + 2) = 0.375, at v + 0.25 = 0.75: k2 = 0.40625
+        assert after.v.item() == 0.5 + 0.375 / 4 + 0.75 * 0.40625
+        with pytest.raises(st.SaltationError, match="scheme 'ralston' is taken by Ralston: give"):
+            add_scheme(Tableau("ralston", "another"))
+    finally:
+        del SCHEMES["ralston"]
+    with pytest.raises(st.SaltationError, match="scheme 'euler' is taken by explicit Euler: give"):
+        add_scheme(Tableau("euler", "midpoint", a=((0.5,),), b=(0.0, 1.0)))
+
+
+def test_per_variable_by_hand() -> None:
+    """Each variable by the exponential of its own equation: all from old values, or in turn."""
+    jacobian = np.array([[-1.0, 2.0], [3.0, -4.0]])
+    a, b = math.exp(-0.5), math.exp(-2.0)
+    # v' = a v + (1 - a) 2 w;  w' = b w + (1 - b) 3/4 v, from the old v or the new.
+    split = [[a, 2 * (1 - a)], [0.75 * (1 - b), b]]
+    turn = [split[0], [0.75 * (1 - b) * a, b + 0.75 * (1 - b) * 2 * (1 - a)]]
+    for name, expected in (("exponential_split", split), ("exponential_symplectic", turn)):
+        found = SCHEMES[name].amplification(jacobian, 0.5)
+        np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["exponential_split", "exponential_symplectic"])
+@pytest.mark.parametrize("dt", [0.01, 1.0, 30.0])
+def test_per_variable_is_exact_for_a_gate(name: str, dt: float) -> None:
+    """An opening and closing at rates that the potential sets, which here stands still."""
+
+    class Gate(st.Neuron):
+        def velocity(self, x: Any, v: Any, m: Any) -> Any:
+            return 0.0 * v, torch.exp(v) * (1.0 - m) - 0.5 * m
+
+        def initial(self) -> Any:
+            return 0.0, 0.0
+
+    neuron = Gate(dt=dt, scheme=name)  # type: ignore[call-arg]
+    v, m = torch.tensor([-0.7, 0.0, 0.9], dtype=torch.float64), torch.full((3,), 0.2).double()
+    h = neuron.integrate(torch.zeros(3).double(), Gate.State(v, m), torch.sign)
+    rate = v.exp() + 0.5
+    end = v.exp() / rate
+    torch.testing.assert_close(h.m, end + (m - end) * (-rate * dt).exp(), rtol=1e-13, atol=0)
+    assert torch.equal(h.v, v)
 
 
 def test_get_scheme_takes_a_name_or_an_object() -> None:

@@ -11,16 +11,40 @@ from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
 from saltation.layers.statistics import SpikeStatistics, merged, watch, watch_potentials
-from saltation.layers.zoo import LIF, CubaLIF, Izhikevich
+from saltation.layers.zoo import (
+    ALIF,
+    EIF,
+    LIF,
+    PLIF,
+    QIF,
+    AdEx,
+    AdLIF,
+    BalancedResonateAndFire,
+    CubaLIF,
+    HodgkinHuxley,
+    Izhikevich,
+    Izhikevich2003,
+    ResonateAndFire,
+)
 
 __all__ = [
+    "ALIF",
+    "EIF",
     "LAYERS",
     "LIF",
+    "PLIF",
+    "QIF",
     "READOUTS",
+    "AdEx",
+    "AdLIF",
+    "BalancedResonateAndFire",
     "CubaLIF",
+    "HodgkinHuxley",
     "Izhikevich",
+    "Izhikevich2003",
     "Readout",
     "Recurrent",
+    "ResonateAndFire",
     "Sequential",
     "SpikeConv2d",
     "SpikeLinear",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saltation.errors import Number, SaltationError, choose, number, shown
+from saltation.neurons import made
 from saltation.neurons.base import Neuron
 
 CONSTRAINTS = ("auto", "none", "positive", "unit", "stable")
@@ -38,8 +39,8 @@ def learn(value: Number | Tensor, constraint: str = "auto") -> Learned:
     constraint : str, default "auto"
         ``positive``: above 0; ``unit``: in (0, 1); ``stable``: above 0 and where the scheme is
         stable with the layer's dt; ``none``; ``auto``: positive for time constants, unit for
-        ``beta``, else none. What is learned is a number that any value of which is allowed: its
-        softplus above the lower bound, or its logistic function between two bounds.
+        the ``beta`` of LIF, else none. What is learned is a number that any value of which is
+        allowed: its softplus above the lower bound, or its logistic function between two bounds.
 
     Raises
     ------
@@ -66,7 +67,8 @@ class Range:
         if math.isinf(self.low):
             return raw
         if math.isinf(self.high):
-            return self.low + functional.softplus(raw)
+            # Its linear part from where float64 sees no difference.
+            return self.low + functional.softplus(raw, threshold=40.0)
         return self.low + (self.high - self.low) * torch.sigmoid(raw)
 
     def raw(self, value: Tensor) -> Tensor:
@@ -89,7 +91,7 @@ def range_of(neuron: Neuron, name: str, learned: Learned) -> Range:
     """
     constraint = learned.constraint
     if constraint == "auto":
-        constraint = "positive" if name.startswith("tau") else "unit" if name == "beta" else "none"
+        constraint = "positive" if name.startswith("tau") else neuron.ranges.get(name, "none")
     value = torch.as_tensor(learned.value, device="cpu")
     if constraint == "stable":
         found = _stable(neuron, name, value)
@@ -107,9 +109,7 @@ def _stable(neuron: Neuron, name: str, value: Tensor) -> Range:
     """Where the scheme is stable, around ``value``, with the other parameters as they are."""
 
     def is_stable(at: float) -> bool:
-        model: Any = type(neuron)
-        fields = {n: getattr(neuron, n) for n in neuron.parameters() if n != "beta"}
-        return bool(model(**{**fields, name: at}).is_stable)
+        return bool(neuron.with_values({name: at}).is_stable)
 
     if neuron.tensors and set(neuron.tensors) != {name}:
         others = ", ".join(n for n in neuron.tensors if n != name)
@@ -158,7 +158,11 @@ class Varied(nn.Module):
         for name in model.learns:
             if _is_plain(given.get(name)):
                 given[name] = learn(given.get(name, getattr(model, name)))
-        tensors = {n: v for n, v in given.items() if isinstance(v, Learned | Tensor)}
+        tensors = {
+            n: v
+            for n, v in given.items()
+            if isinstance(v, Learned | Tensor) and made.may_vary(model, n)
+        }
         values = {n: _value(v) for n, v in tensors.items()}
         self._plain = model(**{**given, **values})
         self._ranges, raw = {}, {}
@@ -191,8 +195,8 @@ class Varied(nn.Module):
                     f"not above 0: saltation.learn keeps it there"
                 )
             values[name] = value
-        made: Neuron = self._plain.with_values(values)
-        return made
+        neuron: Neuron = self._plain.with_values(values)
+        return neuron
 
     @neuron.setter
     def neuron(self, neuron: Neuron) -> None:

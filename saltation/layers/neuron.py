@@ -102,7 +102,7 @@ class SpikingLayer(Varied, WithNumerics):
         if name in ("_plain", "neuron", "surrogate"):  # replaced, as in slope annealing
             spike = self.__dict__.get("surrogate")
             self._key = None
-            if spike is not None and not self._plain.tensors:
+            if spike is not None and not self._plain.tensors and not self._ranges:
                 self._key = dispatch.operator_key(self.neuron, spike)
 
     @overload

@@ -23,7 +23,7 @@ from saltation.affine import Affine, affine
 from saltation.derivatives import jacobian
 from saltation.errors import SaltationError, StabilityWarning, UnitWarning, choose
 from saltation.neurons import linear, made
-from saltation.neurons.linear import AffineStep
+from saltation.neurons.linear import AffineStep, on_cpu
 from saltation.schemes import SCHEMES, Scheme, get_scheme, stacked
 
 Spike = Callable[[Tensor], Tensor]
@@ -94,6 +94,7 @@ class Neuron:
     jumps: ClassVar[tuple[str, ...]]
     linear: ClassVar[Any] = made.Linear()
     learns: ClassVar[tuple[str, ...]] = ()  # parameters that a layer learns unless told otherwise
+    ranges: ClassVar[dict[str, str]] = {}  # what learned ones are kept in, times aside
     layer: ClassVar[Any] = made.Layer()
 
     dt: float = 1.0
@@ -110,6 +111,8 @@ class Neuron:
     def __post_init__(self) -> None:
         made.check(self)
         if not self.schemes:
+            if self.scheme not in ("", Neuron.scheme):
+                raise SaltationError(f"{_no_scheme(self)}, got scheme='{self.scheme}'")
             object.__setattr__(self, "scheme", "")
         elif self.scheme not in self.schemes:
             raise SaltationError(
@@ -146,7 +149,7 @@ class Neuron:
         Plain torch operations on input current and state: tensors of any shape, or what stands in
         for them.
         """
-        raise NotImplementedError(f"{type(self).__name__} is a discrete map")
+        raise SaltationError(f"{type(self).__name__} is a discrete map: it has no velocity")
 
     def threshold(self, *state: Any) -> Any:
         """Where the potential spikes."""
@@ -157,8 +160,9 @@ class Neuron:
         return (self.v_reset, *state[1:])
 
     def initial(self) -> Sequence[Any]:
-        """The state before the first input, numbers or tensors; the resting state by default."""
-        return self.fixed_point
+        """The state before the first input, numbers or tensors; by default the resting state, of a
+        discrete map zeros."""
+        return self.fixed_point if self.schemes else (0.0,) * len(type(self).State._fields)
 
     # What follows.
 
@@ -176,7 +180,7 @@ class Neuron:
         # What was made of the parameters is made again; functions cannot be pickled.
         return {name: getattr(self, name) for name in self.parameters()}
 
-    def with_values(self, values: dict[str, Tensor]) -> Any:
+    def with_values(self, values: dict[str, Any]) -> Any:
         """The same model with other values of parameters, which are not looked at."""
         other = object.__new__(type(self))
         for name in self.parameters():
@@ -196,6 +200,7 @@ class Neuron:
         return affine(self.velocity, 1 + len(type(self).State._fields))
 
     @cached_property
+    @on_cpu
     def fixed_point(self) -> tuple[Any, ...]:
         """The resting state: where nothing changes without input; numbers, or tensors of one per
         neuron.
@@ -210,6 +215,7 @@ class Neuron:
         return linear.search(self)
 
     @cached_property
+    @on_cpu
     def affine_step(self) -> AffineStep | None:
         """The step of a linear model as one affine map, or None if it is nonlinear."""
         if self.equations is None:
@@ -217,6 +223,7 @@ class Neuron:
         return linear.affine_step(self.equations, self.stability_scheme, self.dt)
 
     @property
+    @on_cpu
     def jacobian(self) -> NDArray[Any]:
         """Jacobian ``[n, n]`` of the ODE at the resting state, per unit of time; ``[..., n, n]``
         where a parameter is a tensor."""
@@ -225,6 +232,7 @@ class Neuron:
         return linear.matrix(rows).detach().numpy()
 
     @cached_property
+    @on_cpu
     def stiffness(self) -> float:
         """A bound on the norm of ``dt J`` where the potential usually is, J the Jacobian."""
         return linear.stiffness(self)
@@ -321,14 +329,19 @@ class Neuron:
 
     @property
     def stability_scheme(self) -> Scheme:
+        if not self.schemes:
+            raise SaltationError(_no_scheme(self))
         return get_scheme(self.scheme)
 
     @cached_property
+    @on_cpu
     def dt_limit(self) -> float:
         """Largest stable ``dt`` of the scheme at the resting state; ``inf`` if none."""
-        return min(self.stability_scheme.dt_limit(one) for one in linear.each(self.jacobian))
+        scheme = self.stability_scheme
+        return min(scheme.dt_limit(one) for one in linear.each(self.jacobian))
 
     @cached_property
+    @on_cpu
     def is_stable(self) -> bool:
         """Whether a small perturbation of the resting state does not grow from step to step."""
         if not self.schemes:
@@ -403,6 +416,10 @@ class Neuron:
     @property
     def variables(self) -> str:
         return " and ".join(self.State._fields)
+
+
+def _no_scheme(neuron: Neuron) -> str:
+    return f"{neuron.title} is a discrete map: it has no scheme and no stability limit"
 
 
 def _full(like: Tensor, value: Any) -> Tensor:

@@ -14,9 +14,11 @@ import math
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from saltation.errors import SaltationError, number, shown
+from saltation.neurons import made
 from saltation.neurons.base import Neuron
 from saltation.neurons.linear import AffineStep
 
@@ -69,15 +71,12 @@ class LIFNeuron(Neuron):
 
     name = "lif"
     title = "LIF"
+    ranges = {"beta": "unit"}  # noqa: RUF012  # as its type in the base says
 
     def __post_init__(self) -> None:
         given = {k: getattr(self, k) for k in ("tau", "dt", "scheme")}
-        given_beta: Any = self.beta
-        if self.beta is not None and not isinstance(given_beta, Tensor):
-            beta = number("LIF beta", self.beta, "a number in [0, 1]")
-            if not 0 <= beta <= 1:
-                raise SaltationError(f"LIF beta must be in [0, 1], got {beta}")
-            object.__setattr__(self, "beta", beta)
+        if self.beta is not None:
+            object.__setattr__(self, "beta", _decay(self.beta))
         clash = [f"{k}={shown(v)}" for k, v in given.items() if v is not None]
         if self.beta is not None and clash:
             raise SaltationError(
@@ -106,6 +105,11 @@ class LIFNeuron(Neuron):
             return super().affine_step
         return AffineStep(((self.beta,),), (1.0,), (self.v_rest,), (0.0,))
 
+    def with_values(self, values: dict[str, Any]) -> Any:
+        if "beta" in values:
+            values = {**values, "tau": _in_steps(values["beta"])}
+        return super().with_values(values)
+
     @property
     def time_constants(self) -> dict[str, float]:
         return super().time_constants if self.beta is None else {}
@@ -116,7 +120,23 @@ class LIFNeuron(Neuron):
 
     @cached_property
     def is_stable(self) -> bool:
-        return self.beta is not None or super().is_stable
+        if self.beta is None:
+            return super().is_stable
+        return bool((torch.as_tensor(self.beta) <= 1).all())
+
+
+def _decay(beta: Any) -> Any:
+    """``beta``, checked: a number, or a tensor of one per neuron or that is learned."""
+    if made.is_varied(beta):
+        known = made.varied("LIF beta", beta).detach()
+        wrong = known[(known < 0) | (known > 1)]
+        if wrong.numel():
+            raise SaltationError(f"LIF beta must be in [0, 1], got a tensor with {wrong[0]:g}")
+        return beta
+    value = number("LIF beta", beta, "a number in [0, 1]")
+    if not 0 <= value <= 1:
+        raise SaltationError(f"LIF beta must be in [0, 1], got {value}")
+    return value
 
 
 def _in_steps(beta: Any) -> Any:

@@ -6,9 +6,10 @@ made of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from saltation.derivatives import jacobian
 from saltation.errors import SaltationError
 from saltation.neurons.made import said
 from saltation.schemes import Scheme, stacked
+
+R = TypeVar("R")
 
 # The Jacobian of a nonlinear model is looked at within so many times the range of its potentials:
 # the first at which its norm is moderate. Beyond, schemes hold it fast.
@@ -72,6 +75,17 @@ def _met(coefficient: Any, x: Any) -> Any:
     return coefficient.to(x.dtype) if isinstance(coefficient, Tensor) else coefficient
 
 
+def on_cpu(function: Callable[[Any], R]) -> Callable[[Any], R]:
+    """What is found of a neuron's numbers, whatever device torch is told to make tensors on."""
+
+    @wraps(function)
+    def found(neuron: Any) -> R:
+        with torch.device("cpu"):
+            return function(neuron)
+
+    return found
+
+
 def matrix(rows: Sequence[Sequence[Any]]) -> Tensor:
     """Rows of numbers and tensors that broadcast, as ``[..., n, n]``, float64."""
     flat = stacked([entry for row in rows for entry in row], -1)
@@ -111,19 +125,15 @@ def affine_step(equations: list[Affine], scheme: Scheme, dt: float) -> AffineSte
     """The step of linear equations, of which the current is the first unknown."""
     # With x and 1 as further variables that do not change, the propagator of the larger system
     # holds M, N and c side by side: there is no difference M - 1 that would lose digits of small
-    # steps. The variables are in reverse, so that it is not triangular, of which exponentials lose
-    # digits where two rates are close.
+    # steps. The order of the variables counts, for schemes that update one after the other.
     size = len(equations)
-    back = [[*reversed(e.factors[1:]), e.factors[0], e.constant] for e in reversed(equations)]
-    driven = [*back, *([0.0] * (size + 2) for _ in range(2))]
+    own = [[*e.factors[1:], e.factors[0], e.constant] for e in equations]
+    driven = [*own, *([0.0] * (size + 2) for _ in range(2))]
     found = scheme.propagator(matrix(driven), dt)
     pattern = scheme.propagator(matrix(_pattern(driven)), 0.01)
     entries = [
-        [
-            _number(found[..., i, k]) if pattern[i, k] != 0 else None
-            for k in [*reversed(range(size)), size, size + 1]
-        ]
-        for i in reversed(range(size))
+        [_number(found[..., i, k]) if pattern[i, k] != 0 else None for k in range(size + 2)]
+        for i in range(size)
     ]
     rest = fixed_point(equations)
     rests = any(map(_there, rest))
@@ -187,15 +197,19 @@ def _scale(neuron: Any) -> float:
 
 def stiffness(neuron: Any) -> float:
     """A bound on the norm of ``dt J`` over the range of the potential."""
-    others = [number_of(p).detach() for p in neuron.initial()[1:]]
-    norm = 0.0
+    start = [number_of(p).detach() for p in neuron.initial()]
+
+    def norm(v: Any) -> float:
+        _, rows = jacobian(lambda *y: neuron.velocity(0.0, *y), [v, *start[1:]])
+        sums = (neuron.dt * matrix(rows).detach()).abs().sum(-1)
+        return float(sums.nan_to_num(torch.inf).max())
+
+    # An upstroke is steepest at the threshold, where it may end.
+    threshold = number_of(neuron.v_threshold).detach()
+    usual = max(norm(start[0]), norm(threshold))
     for wide in _RANGES:
-        norm = 0.0
-        for v in (-wide, wide):
-            point = [number_of(v * _scale(neuron)), *others]
-            _, rows = jacobian(lambda *y: neuron.velocity(0.0, *y), point)
-            sums = (neuron.dt * matrix(rows).detach()).abs().sum(-1)
-            norm = max(norm, float(sums.nan_to_num(torch.inf).max()))
-        if norm <= _MODERATE:
-            return norm
+        ends = (number_of(v * _scale(neuron)) for v in (-wide, wide))
+        found = max(usual, *map(norm, ends))
+        if found <= _MODERATE:
+            return found
     return _MODERATE

@@ -123,7 +123,8 @@ def complete(cls: type[Any], base: type[Any], registry: dict[str, Any]) -> None:
     if "title" not in cls.__dict__:
         cls.title = cls.__name__
     if "jumps" not in cls.__dict__:
-        late = ("soft_delayed",) if "own_jump" not in said(cls) else ()
+        # What jumps late is the potential alone, by a threshold that does not move.
+        late = () if {"own_jump", "threshold"} & said(cls) else ("soft_delayed",)
         cls.jumps = ("hard", "soft", *late, "none")
     # Names that are given are taken; those made up of a class's own name are not insisted on.
     if given or cls.name not in registry or _same(registry[cls.name], cls):
@@ -163,9 +164,8 @@ def check(neuron: Any) -> None:
         what, value = f"{neuron.title} {parameter.name}", getattr(neuron, parameter.name)
         of_time = parameter.name.startswith("tau") or parameter.name == "dt"
         if parameter.type in (float, "float"):
-            varied = isinstance(value, Tensor) and (value.ndim > 0 or value.requires_grad)
-            if varied and parameter.name != "dt":
-                value = _checked(what, value, of_time)
+            if is_varied(value) and may_vary(neuron, parameter.name):
+                value = varied(what, value, of_time)
             elif of_time:
                 value = positive(what, value)
             else:
@@ -177,7 +177,19 @@ def check(neuron: Any) -> None:
         object.__setattr__(neuron, parameter.name, value)
 
 
-def _checked(what: str, value: Tensor, of_time: bool) -> Any:
+def may_vary(model: Any, name: str) -> bool:
+    """Whether a parameter may be a tensor or learned: a number that is no length of steps."""
+    types = {parameter.name: str(parameter.type) for parameter in fields(model)}
+    return "float" in types.get(name, "") and name not in ("dt", "refractory")
+
+
+def is_varied(value: Any) -> bool:
+    """Whether a parameter is no single number: a tensor of one per neuron, or learned."""
+    return isinstance(value, Tensor) and (value.ndim > 0 or value.requires_grad)
+
+
+def varied(what: str, value: Tensor, of_time: bool = False) -> Tensor:
+    """The tensor of a parameter, checked."""
     if not value.is_floating_point():
         raise SaltationError(f"{what} must be floating point, got a tensor of {value.dtype}")
     if value.is_meta:  # nothing is known of it

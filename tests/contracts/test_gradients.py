@@ -40,20 +40,20 @@ def inputs(case: Case, steps: int, batch: int = 2) -> tuple[Tensor, ...]:
 def test_gradients_of_smooth_spikes(case: Case) -> None:
     """Reverse and forward mode against finite differences."""
     function = run(case, surrogate=Smooth(Sigmoid(4.0)))
-    assert torch.autograd.gradcheck(function, inputs(case, 3), check_forward_ad=True)
+    assert torch.autograd.gradcheck(function, inputs(case, 3, 1), check_forward_ad=True)
 
 
-def test_second_derivatives_of_smooth_spikes(case: Case) -> None:
+def test_second_derivatives_of_smooth_spikes(model: Case) -> None:
     """Double backward against finite differences of the gradient."""
-    function = run(case, surrogate=Smooth(Sigmoid(2.0)))
-    assert torch.autograd.gradgradcheck(function, inputs(case, 2))
+    function = run(model, surrogate=Smooth(Sigmoid(2.0)))
+    assert torch.autograd.gradgradcheck(function, inputs(model, 2))
 
 
 @pytest.mark.parametrize("detach_reset", [False, True])
-def test_forward_mode_is_reverse_mode(case: Case, detach_reset: bool) -> None:
+def test_forward_mode_is_reverse_mode(any_scheme: Case, detach_reset: bool) -> None:
     """<g, J t> = <J' g, t> with true spikes and the surrogate's slope, for random g and t."""
-    function = run(case, detach_reset=detach_reset)
-    primals = tuple(t.detach() for t in inputs(case, 12, 6))
+    function = run(any_scheme, detach_reset=detach_reset)
+    primals = tuple(t.detach() for t in inputs(any_scheme, 12, 6))
     noise = torch.Generator().manual_seed(2)
 
     def like(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -70,25 +70,27 @@ def test_forward_mode_is_reverse_mode(case: Case, detach_reset: bool) -> None:
         assert abs(sum(forward) - sum(reverse)) <= TOLERANCE[F64] * size
 
 
-def test_jacobians_agree_under_vmap(case: Case) -> None:
+def test_jacobians_agree_under_vmap(model: Case) -> None:
     """The whole Jacobian of the spikes, forward and reverse, each a vmap over its directions."""
-    layer = case.layer()
-    x = case.currents(5, 1, 2)
+    layer = model.layer()
+    x = model.currents(5, 1, 2)
     forward = torch.func.jacfwd(layer)(x)
     torch.testing.assert_close(forward, torch.func.jacrev(layer)(x), rtol=1e-11, atol=1e-12)
     assert forward.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", SURROGATES)
-def test_every_surrogate_reaches_the_input(case: Case, name: str) -> None:
+def test_every_surrogate_reaches_the_input(model: Case, name: str) -> None:
     """In one step d s / d x is the surrogate's slope times d h / d x."""
-    layer = case.layer(surrogate=name)
-    x = case.currents(1, 40, 5).requires_grad_()
-    state = layer.rest(x[0])._replace(v=torch.full(x.shape[1:], 0.8, dtype=F64))
+    layer = model.layer(surrogate=name)
+    x = model.currents(1, 40, 5).requires_grad_()
+    below = 0.65 if model.model == "izhikevich_2003" else 0.2  # an upstroke is fast
+    near = layer.neuron.v_threshold - below * abs(layer.neuron.v_threshold - layer.neuron.v_reset)
+    state = layer.rest(x[0])._replace(v=torch.full(x.shape[1:], near, dtype=F64))
     trace = layer.record(x, state)
     assert trace.h is not None
     (spikes,) = torch.autograd.grad(trace.spikes.sum(), x, retain_graph=True)
     (potential,) = torch.autograd.grad(trace.h.sum(), x)
     slope = SURROGATES[name]().derivative(trace.h.detach() - layer.neuron.v_threshold)
-    torch.testing.assert_close(spikes, potential * slope, rtol=TOLERANCE[F64], atol=0)
+    torch.testing.assert_close(spikes, potential * slope, rtol=TOLERANCE[F64], atol=1e-300)
     assert (slope > 0).any()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.layers import noted
+from saltation.neurons import Neuron
 from tests.contracts.conftest import Case
 
 
@@ -32,17 +33,17 @@ def same(one: tuple[Tensor, ...], two: tuple[Tensor, ...]) -> bool:
     return type(one) is type(two) and all(map(torch.equal, one, two))
 
 
-def test_inputs_make_spikes(case: Case) -> None:
+def test_inputs_make_spikes(any_scheme: Case) -> None:
     """The currents of this battery reach threshold now and then, and stay finite."""
-    trace = case.layer().record(case.currents(12, 6, 7))
+    trace = any_scheme.layer().record(any_scheme.currents(12, 6, 7))
     assert 0.03 < trace.spikes.mean() < 0.6
     assert all(part.isfinite().all() for part in trace.states)
     assert set(trace.spikes.unique().tolist()) == {0.0, 1.0}
 
 
-def test_sequence_is_stepping(case: Case) -> None:
+def test_sequence_is_stepping(any_scheme: Case) -> None:
     """A call on T steps equals T calls of `step`, to the bit, in the last state too."""
-    layer, x = case.layer(), case.currents(12, 3, 4)
+    layer, x = any_scheme.layer(), any_scheme.currents(12, 3, 4)
     spikes, state = stepped(layer, x)
     assert torch.equal(layer(x), spikes)
     whole, last = layer(x, layer.rest(x[0]))
@@ -61,14 +62,16 @@ def test_state_carried_over_is_one_long_run(case: Case) -> None:
 
 
 def test_starts_from_rest_and_forgets(case: Case) -> None:
-    """A call leaves nothing behind: the next one is the same, and the module holds no tensor, but
-    says in its state dict what it computes by."""
+    """A call leaves nothing behind: the next one is the same, and the module holds no tensor but
+    what its model learns, and says in its state dict what it computes by."""
     layer, x = case.layer(), case.currents(12, 3, 4)
     first = layer(x)
     layer(case.currents(12, 3, 4, seed=1))
     assert torch.equal(layer(x), first)
-    assert [*layer.parameters(), *layer.buffers()] == []
-    assert list(layer.state_dict()) == ["_extra_state"]
+    learned = [f"learned.{name}" for name in layer.neuron_type.learns]
+    assert [name for name, _ in layer.named_parameters()] == learned
+    assert list(layer.buffers()) == []
+    assert {*layer.state_dict()} == {*learned, "_extra_state"}
 
 
 def test_samples_do_not_see_each_other(case: Case) -> None:
@@ -86,7 +89,8 @@ def test_record_is_forward_with_its_history(case: Case) -> None:
     spikes, last = layer(x, layer.rest(x[0]))
     assert trace.h is not None
     assert torch.equal(trace.spikes, spikes)
-    assert torch.equal((trace.h - layer.neuron.v_threshold >= 0).to(x.dtype), spikes)
+    if type(layer.neuron).threshold is Neuron.threshold:  # one that does not move
+        assert torch.equal((trace.h - layer.neuron.v_threshold >= 0).to(x.dtype), spikes)
     assert same(trace.state, last)
     assert same(type(last)(*(part[-1] for part in trace.states)), last)
     for t in (1, 7):
@@ -102,26 +106,26 @@ def test_record_is_forward_with_its_history(case: Case) -> None:
     batch=some.integers(0, 3),
     trailing=some.lists(some.integers(0, 3), max_size=3),
 )
-def test_any_shape(case: Case, steps: int, batch: int, trailing: list[int]) -> None:
+def test_any_shape(model: Case, steps: int, batch: int, trailing: list[int]) -> None:
     """[T, B] with any dimensions after, one step, an empty batch: as the flattened run gives."""
-    layer, x = case.layer(), case.currents(steps, batch, *trailing)
+    layer, x = model.layer(), model.currents(steps, batch, *trailing)
     spikes, state = layer(x, layer.rest(x[0]))
     flat = layer(x.reshape(steps, -1))
     assert torch.equal(spikes, flat.view(x.shape))
     assert all(part.shape == x.shape[1:] for part in state)
 
 
-def test_strided_input(case: Case) -> None:
+def test_strided_input(model: Case) -> None:
     """A transposed view is read as what it shows."""
-    layer, x = case.layer(), case.currents(3, 12, 4)
+    layer, x = model.layer(), model.currents(3, 12, 4)
     assert torch.equal(layer(x.transpose(0, 1)), layer(x.transpose(0, 1).contiguous()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_dtype_is_kept(case: Case, dtype: torch.dtype) -> None:
+def test_dtype_is_kept(model: Case, dtype: torch.dtype) -> None:
     """Spikes, potentials and states have the currents' dtype, in the default backend."""
-    layer = case.layer(backend="auto")
-    trace = layer.record(case.currents(3, 2, 4, dtype=dtype))
+    layer = model.layer(backend="auto")
+    trace = layer.record(model.currents(3, 2, 4, dtype=dtype))
     assert trace.h is not None
     assert {t.dtype for t in (trace.spikes, trace.h, *trace.states, *trace.state)} == {dtype}
 
@@ -145,9 +149,9 @@ def test_input_is_not_changed(case: Case) -> None:
     assert all(map(torch.equal, copies, (x, *state)))
 
 
-def test_bad_sequences_are_refused(case: Case) -> None:
+def test_bad_sequences_are_refused(model: Case) -> None:
     """Integers, a missing batch dimension and no steps."""
-    layer = case.layer()
+    layer = model.layer()
     with pytest.raises(st.SaltationError, match=r"must be floating point, got torch\.int64"):
         layer(torch.ones(3, 2, dtype=torch.int64))
     for shape in ((3,), (0, 2)):
@@ -157,11 +161,11 @@ def test_bad_sequences_are_refused(case: Case) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("backend", ["auto", "reference"])
-def test_currents_that_are_not_finite_are_refused(case: Case, backend: str, value: float) -> None:
+def test_currents_that_are_not_finite_are_refused(model: Case, backend: str, value: float) -> None:
     """One among many, at the first step or the last, in every way to call a layer."""
-    layer = case.layer(backend=backend)
+    layer = model.layer(backend=backend)
     for step in (0, 4):
-        x = case.currents(5, 2, 3, dtype=torch.float32)
+        x = model.currents(5, 2, 3, dtype=torch.float32)
         x[step, 1, 2] = value
         state = layer.rest(x[0])
         calls: list[Callable[[], object]] = [
@@ -179,9 +183,9 @@ def test_currents_that_are_not_finite_are_refused(case: Case, backend: str, valu
         assert len(found) == 1
 
 
-def test_finite_currents_are_not_looked_at_under_transforms(case: Case) -> None:
+def test_finite_currents_are_not_looked_at_under_transforms(model: Case) -> None:
     """vmap and forward mode run as they did; an overflow under finite currents is not refused."""
-    layer, x = case.layer(), case.currents(3, 2, 3)
+    layer, x = model.layer(), model.currents(3, 2, 3)
     assert torch.equal(torch.vmap(layer)(x.unsqueeze(0))[0], layer(x))
     assert torch.equal(torch.func.jvp(layer, (x,), (x,))[0], layer(x))
     huge = torch.full((60, 2), torch.finfo(torch.float32).max / 4)
@@ -189,9 +193,9 @@ def test_finite_currents_are_not_looked_at_under_transforms(case: Case) -> None:
         layer(sign * huge)
 
 
-def test_what_is_no_tensor_is_refused(case: Case) -> None:
+def test_what_is_no_tensor_is_refused(model: Case) -> None:
     """Lists, arrays and states of them, by the name of their type."""
-    layer, x = case.layer(), case.currents(3, 2, 3)
+    layer, x = model.layer(), model.currents(3, 2, 3)
     for wrong in (x.numpy(), x.tolist(), None):
         name = type(wrong).__name__
         for call in (layer, layer.record, layer.step):
@@ -204,9 +208,9 @@ def test_what_is_no_tensor_is_refused(case: Case) -> None:
         layer(x * 1j)
 
 
-def test_bad_states_are_refused(case: Case) -> None:
+def test_bad_states_are_refused(model: Case) -> None:
     """A state of another model or another batch is named as such."""
-    layer, x = case.layer(), case.currents(5, 2, 3)
+    layer, x = model.layer(), model.currents(5, 2, 3)
     name = layer.neuron.State.__name__
     for wrong in (torch.zeros(2, 3), (), (torch.zeros(2, 3),) * 7):
         with pytest.raises(st.SaltationError, match=f"is {name}"):
@@ -224,8 +228,8 @@ def test_repr_tells_how_it_was_made(case: Case) -> None:
     shown = layer.extra_repr().split(", ")
     neuron = layer.neuron
     always = ("dt", "scheme", *neuron.time_constants)
-    assert "tau" in always or neuron.beta is not None  # type: ignore[attr-defined]
-    for name in (*case.parameters, "v_threshold", *always):
+    plain = [name for name in always if name not in neuron.learns]
+    for name in (*case.parameters, "v_threshold", *plain):
         value = getattr(neuron, name)
         if name != "jump" or value != "hard":
             assert f"{name}={value!r}" in shown

@@ -44,18 +44,25 @@ def right() -> str:
     for layer in LAYERS.values():
         parameters = inspect.signature(layer).parameters.values()
         given = [f"{p.name}={p.default!r}" for p in parameters if p.name != "surrogate"]
+        first = next(iter(inspect.signature(layer).parameters))
         lines.append(f"{layer.__name__}({', '.join(given)}, surrogate='atan')")
-        lines.append(f"{layer.__name__}(np.float32(2.0), v_threshold=torch.tensor(1.0))")
+        lines.append(f"{layer.__name__}({first}=np.float32(2.0), v_threshold=torch.tensor(1.0))")
     return "\n".join(lines)
 
 
 def test_a_parameter_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     """From the layers' own file, without following what it imports."""
-    source = f"from saltation.layers.neuron import LIF, CubaLIF, Izhikevich\n{right()}{WRONG}"
+    names = ", ".join(layer.__name__ for layer in LAYERS.values())
+    source = f"from saltation.layers.zoo import {names}\n{right()}{WRONG}"
     alone = ("--follow-imports=skip", "--ignore-missing-imports")
-    files = PACKAGE / "layers" / "neuron.py", PACKAGE / "errors.py"
+    # In place of torch, the type that its layers take.
+    torch = tmp_path / "torch.pyi"
+    torch.write_text("class Tensor: ...\ndef tensor(value: float) -> Tensor: ...\n")
+    layers = PACKAGE / "layers"
+    files = layers / "zoo.pyi", layers / "learned.py", PACKAGE / "errors.py", torch
     found = checked(source, tmp_path, *alone, *files)
     first = len(source.splitlines()) - len(WRONG.split("\n")) + 3
+    print(found[:4])
     assert [int(line.split(":")[1]) for line in found] == list(range(first, first + 5))
     assert 'Unexpected keyword argument "tua" for "LIF"' in found[0]
     assert 'did you mean "tau_syn"' in found[2]

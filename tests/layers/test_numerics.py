@@ -172,13 +172,13 @@ def test_a_number_that_is_new_was_at_its_default(monkeypatch: pytest.MonkeyPatch
     numerics = st.LIF.numerics
 
     def more(layer: st.LIF) -> dict[str, Any]:
-        return {**numerics(layer), "refractory": 0.0}
+        return {**numerics(layer), "ageing": 0.0}
 
     monkeypatch.setattr(st.LIF, "numerics", more)
     mlp().load_state_dict(known)
     newer = mlp().state_dict()
     monkeypatch.undo()
-    with pytest.raises(st.OtherNumericsError, match=r"refractory=0\.0, this one has no refractory"):
+    with pytest.raises(st.OtherNumericsError, match=r"ageing=0\.0, this one has no ageing"):
         mlp().load_state_dict(newer)
 
 

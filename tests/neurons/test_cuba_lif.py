@@ -23,6 +23,7 @@ every_scheme = pytest.mark.parametrize("scheme", CubaLIFNeuron.schemes)
 inexact = pytest.mark.parametrize(
     "scheme", [s for s in CubaLIFNeuron.schemes if s != "exponential"]
 )
+PER_VARIABLE = ("exponential_split", "exponential_symplectic")
 # Apart, the same, and so close that a formula with tau - tau_syn in it would lose all digits.
 TAUS = [(2.0, 1.0), (0.7, 3.0), (2.0, 2.0), (2.0, 2.0 + 1e-9)]
 every_tau = pytest.mark.parametrize(("tau", "tau_syn"), TAUS)
@@ -55,12 +56,13 @@ def test_one_step_error_falls_by_two_to_the_order_plus_one(
     scheme: str, tau: float, tau_syn: float
 ) -> None:
     """Per halving of the step, within 3 %, in both variables."""
-    dt = (1 / 16 if ORDERS[scheme] == 4 else 1 / 512) * min(tau, tau_syn)
+    dt = (1 / 16 if ORDERS[scheme] > 2 else 1 / 512) * min(tau, tau_syn)
     pairs = zip(
         errors(scheme, tau, tau_syn, dt, 1), errors(scheme, tau, tau_syn, dt / 2, 1), strict=True
     )
     for coarse, fine in pairs:
-        assert coarse / fine == pytest.approx(2 ** (ORDERS[scheme] + 1), rel=0.03)
+        if coarse > 1e-15 or scheme not in PER_VARIABLE:  # by itself i is solved without error
+            assert coarse / fine == pytest.approx(2 ** (ORDERS[scheme] + 1), rel=0.03)
 
 
 @inexact
@@ -77,7 +79,8 @@ def test_error_over_a_run_falls_by_two_to_the_order(
         strict=True,
     )
     for coarse, fine in pairs:
-        assert coarse / fine == pytest.approx(2 ** ORDERS[scheme], rel=0.03)
+        if coarse > 1e-13 or scheme not in PER_VARIABLE:
+            assert coarse / fine == pytest.approx(2 ** ORDERS[scheme], rel=0.03)
 
 
 @every_tau
@@ -85,13 +88,16 @@ def test_error_over_a_run_falls_by_two_to_the_order(
 def test_exponential_is_exact(tau: float, tau_syn: float, z: float) -> None:
     """Its coefficients are those of the solution; the input's keep their digits at tiny steps."""
     dt = z * tau
-    c = CubaLIFNeuron(tau, tau_syn, dt).coefficients
+    step = CubaLIFNeuron(tau, tau_syn, dt).affine_step
+    assert step is not None
+    ((m_vv, m_vi), (m_iv, m_ii)), (n_v, n_i) = step.m, step.n
     of_v = cuba_relaxation(dt, tau, tau_syn, (1.0, 0.0), 0.0)
     of_i = cuba_relaxation(dt, tau, tau_syn, (0.0, 1.0), 0.0)
     of_x = cuba_relaxation(dt, tau, tau_syn, (0.0, 0.0), 1.0)
-    assert of_v == (pytest.approx(c.m_vv, rel=1e-13, abs=1e-15), 0.0)
-    assert of_i == pytest.approx((c.m_vi, c.m_ii), rel=1e-13, abs=1e-15)
-    assert of_x == pytest.approx((c.n_v, c.n_i), rel=1e-13)
+    assert m_iv is None
+    assert of_v == (pytest.approx(m_vv, rel=1e-13, abs=1e-15), 0.0)
+    assert of_i == pytest.approx((m_vi, m_ii), rel=1e-13, abs=1e-15)
+    assert of_x == pytest.approx((n_v, n_i), rel=1e-13)
 
 
 @every_tau
@@ -110,12 +116,15 @@ def test_exponential_is_exact_on_input_that_changes_every_step(
         assert ours == pytest.approx(exact, rel=0, abs=1e-14)
 
 
-def stages(scheme: str) -> list[tuple[float, float]]:
-    """Weight of each Runge-Kutta slope, and how far along the one before it is taken."""
+def stages(scheme: str) -> list[tuple[float, list[float]]]:
+    """Weight of each Runge-Kutta slope, and how far along those before it is taken."""
     return {
-        "euler": [(1.0, 0.0)],
-        "rk2": [(1 / 2, 0.0), (1 / 2, 1.0)],
-        "rk4": [(1 / 6, 0.0), (1 / 3, 1 / 2), (1 / 3, 1 / 2), (1 / 6, 1.0)],
+        "euler": [(1.0, [])],
+        "rk2": [(1 / 2, []), (1 / 2, [1.0])],
+        "heun": [(1 / 2, []), (1 / 2, [1.0])],
+        "rk3": [(1 / 6, []), (2 / 3, [1 / 2]), (1 / 6, [-1.0, 2.0])],
+        "ssprk3": [(1 / 6, []), (1 / 6, [1.0]), (2 / 3, [1 / 4, 1 / 4])],
+        "rk4": [(1 / 6, []), (1 / 3, [1 / 2]), (1 / 3, [0.0, 1 / 2]), (1 / 6, [0.0, 0.0, 1.0])],
     }[scheme]
 
 
@@ -130,11 +139,18 @@ def stepped(n: CubaLIFNeuron, u: float, i: float, x: float) -> tuple[float, floa
     if n.scheme == "trapezoid":
         new = (i + z_syn / 2 * (2 * x - i)) / (1 + z_syn / 2)
         return (u + z / 2 * (i + new - u)) / (1 + z / 2), new
-    du = di = sum_u = sum_i = 0.0
+    if n.scheme in PER_VARIABLE:  # i does not see v, so that both are one
+        return (
+            i + (u - i) * math.exp(-z),
+            x + (i - x) * math.exp(-z_syn),
+        )
+    slopes: list[tuple[float, float]] = []
+    sum_u = sum_i = 0.0
     for weight, along in stages(n.scheme):
-        at_u, at_i = u + along * du, i + along * di
-        du, di = z * (at_i - at_u), z_syn * (x - at_i)
-        sum_u, sum_i = sum_u + weight * du, sum_i + weight * di
+        at_u = u + sum(a * du for a, (du, _) in zip(along, slopes, strict=True))
+        at_i = i + sum(a * di for a, (_, di) in zip(along, slopes, strict=True))
+        slopes.append((z * (at_i - at_u), z_syn * (x - at_i)))
+        sum_u, sum_i = sum_u + weight * slopes[-1][0], sum_i + weight * slopes[-1][1]
     return u + sum_u, i + sum_i
 
 
@@ -154,9 +170,10 @@ def test_against_a_plain_loop(scheme: str, jump: str, tau: float, tau_syn: float
         v, i = neuron.v_rest, 0.0
         for x_t in column:
             u, i = stepped(neuron, v - neuron.v_rest, i, x_t)
-            h = v = u + neuron.v_rest
+            late = jump == "soft_delayed" and v >= neuron.v_threshold
+            h = v = u + neuron.v_rest - (neuron.v_threshold if late else 0.0)
             spike = h >= neuron.v_threshold
-            if spike and jump != "none":
+            if spike and jump in ("hard", "soft"):
                 v = neuron.v_reset if jump == "hard" else h - neuron.v_threshold
             found.append([float(spike), h, v, i])
     spikes, h_all, v_all, i_all = torch.tensor(found, dtype=F64).view(4, 200, 4).permute(2, 1, 0)
@@ -171,7 +188,7 @@ def test_jump_by_hand() -> None:
     """v to v_reset, or less the threshold, or left alone; the current never jumps."""
     h = CubaLIFState(torch.tensor([3.0, 1.5]), torch.tensor([4.0, 5.0]))
     s = torch.tensor([1.0, 0.0])
-    for jump, v in (("hard", -0.5), ("soft", 1.0), ("none", 3.0)):
+    for jump, v in (("hard", -0.5), ("soft", 1.0), ("soft_delayed", 3.0), ("none", 3.0)):
         neuron = CubaLIFNeuron(jump=jump, v_reset=-0.5, v_threshold=2.0)
         after = neuron.apply_jump(h, s)
         assert after.v.tolist() == [v, 1.5]
@@ -208,7 +225,11 @@ def test_a_spike_makes_the_known_postsynaptic_potential() -> None:
 
 
 # Largest dt over the shorter time constant, as tests/test_schemes.py derives them.
-LIMITS = {"euler": 2.0, "rk2": 2.0, "rk4": 2.785293563405282}
+LIMITS = {
+    **dict.fromkeys(("euler", "rk2", "heun"), 2.0),
+    **dict.fromkeys(("rk3", "ssprk3"), 2.5127453266183286),
+    "rk4": 2.785293563405282,
+}
 
 
 @every_scheme
@@ -270,7 +291,8 @@ def test_the_warning_names_the_time_constant() -> None:
 def test_gradient_by_hand(jump: str, detach_reset: bool) -> None:
     """d s2 / d x1 = g2 (n_i m_vi + n_v m_vv (1 - what the jump takes away)).
 
-    Of dv1 / dh1 the hard jump takes s1 + h1 g1, the soft one g1; detached, nothing of g1.
+    Of dv1 / dh1 the hard jump takes s1 + h1 g1, the soft one g1, the delayed one g1 / m_vv, as it
+    is subtracted from what has decayed; detached, nothing of g1.
     """
     x = torch.tensor([[7.0], [2.0]], dtype=F64, requires_grad=True)
     layer = st.CubaLIF(jump=jump, detach_reset=detach_reset, surrogate=Sigmoid(2.0))
@@ -280,10 +302,12 @@ def test_gradient_by_hand(jump: str, detach_reset: bool) -> None:
     (gradient,) = torch.autograd.grad(trace.spikes[1].sum(), x)
     h1, h2 = trace.h.flatten().tolist()
     g1, g2 = (0.5 / math.cosh(h - 1) ** 2 for h in (h1, h2))
-    through_spike = {"hard": h1 * g1, "soft": g1, "none": 0.0}[jump]
-    taken = (1.0 if jump == "hard" else 0.0) + (0.0 if detach_reset else through_spike)
-    c = layer.neuron.coefficients  # type: ignore[attr-defined]
-    expected = [g2 * (c.n_i * c.m_vi + c.n_v * c.m_vv * (1 - taken)), g2 * c.n_v]
+    step = layer.neuron.affine_step
+    assert step is not None
+    ((m_vv, m_vi), _), (n_v, n_i) = step.m, step.n
+    through = {"hard": h1 * g1, "soft": g1, "soft_delayed": g1 / m_vv, "none": 0.0}[jump]
+    taken = (1.0 if jump == "hard" else 0.0) + (0.0 if detach_reset else through)
+    expected = [g2 * (n_i * m_vi + n_v * m_vv * (1 - taken)), g2 * n_v]
     assert gradient.flatten().tolist() == pytest.approx(expected, rel=1e-12)
 
 
@@ -411,7 +435,7 @@ def test_torch_compile() -> None:
         ({"v_reset": 1.0}, "CUBA-LIF v_reset must be below v_threshold = 1.0, got 1.0"),
         ({"scheme": "symplectic"}, "no scheme 'symplectic': it is made for two variables that"),
         ({"scheme": "eulr"}, "unknown scheme 'eulr'; did you mean 'euler'"),
-        ({"jump": "soft_delayed"}, "unknown CUBA-LIF jump 'soft_delayed'"),
+        ({"jump": "softly"}, "unknown CUBA-LIF jump 'softly'; did you mean 'soft'"),
     ],
 )
 def test_bad_parameters_are_refused(parameters: dict[str, Any], message: str) -> None:

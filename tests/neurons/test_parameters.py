@@ -32,11 +32,19 @@ NO_NUMBERS: list[tuple[Any, str]] = [
     (2j, "2j"),
     ([2.0], r"\[2\.0\]"),
     (np.ones(3), r"an array of shape \[3\], not one number"),
+    (object, "the class object"),
+]
+# One per neuron, or learned: parameters of neurons may be these, but not the step.
+TENSORS: list[tuple[Any, str]] = [
     (torch.ones(1), r"a tensor of shape \[1\], not one number"),
     (torch.ones(3), r"a tensor of shape \[3\], not one number"),
-    (nn.Parameter(torch.tensor(2.0)), r"a Parameter of shape \[\]: parameters .* not learned"),
+    (nn.Parameter(torch.tensor(2.0)), r"a Parameter of shape \[\], which is not learned here"),
     (torch.tensor(2.0, requires_grad=True), r"a tensor of shape \[\] that wants a gradient"),
-    (object, "the class object"),
+]
+# What is a tensor, but not of numbers that a parameter may have.
+WRONG_TENSORS: list[tuple[Any, str]] = [
+    (torch.ones(3, dtype=torch.int64), "be floating point, got a tensor of torch.int64"),
+    (torch.tensor([1.0, float("nan")]), "be finite, got a tensor with NaN or infinity"),
 ]
 
 every_layer = pytest.mark.parametrize("name", LAYERS)
@@ -45,7 +53,11 @@ every_layer = pytest.mark.parametrize("name", LAYERS)
 def numbers_of(name: str) -> list[str]:
     """The parameters of a model that are numbers."""
     neuron = LAYERS[name].neuron_type()
-    return [k for k in neuron.parameters() if isinstance(getattr(neuron, k), float)]
+    return [
+        k
+        for k in neuron.parameters()
+        if isinstance(getattr(neuron, k), float) and k not in neuron.learns
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::saltation.StabilityWarning")
@@ -66,11 +78,15 @@ def test_numbers_of_numpy_and_torch(name: str) -> None:
 def test_what_is_no_number_is_refused(name: str) -> None:
     """By the name of the parameter and what was given, in one line."""
     for parameter in numbers_of(name):
-        for given, called in NO_NUMBERS:
+        plain = parameter in ("dt", "refractory")
+        for given, called in [*NO_NUMBERS, *(TENSORS if plain else [])]:
             wrong = f" {parameter} must be a (finite )?number.*, got {called}"
             with pytest.raises(st.SaltationError, match=wrong) as error:
                 LAYERS[name](**{parameter: given})
             assert "\n" not in str(error.value)
+        for given, called in [] if plain else WRONG_TENSORS:
+            with pytest.raises(st.SaltationError, match=f" {parameter} must {called}"):
+                LAYERS[name](**{parameter: given})
 
 
 @every_layer
@@ -101,6 +117,10 @@ def test_beta() -> None:
     for given, called in NO_NUMBERS:
         with pytest.raises(st.SaltationError, match=rf"beta must be a number in .*, got {called}"):
             st.LIF(beta=given)
+    with pytest.raises(
+        st.SaltationError, match=r"beta must be in \[0, 1\], got a tensor with 1\.5"
+    ):
+        st.LIF(beta=torch.tensor([0.5, 1.5]))
     with pytest.raises(st.SaltationError, match=r"either beta or tau.*got beta=0\.5 and tau=2"):
         st.LIF(beta=0.5, tau=2)
 
@@ -112,7 +132,7 @@ def test_numbers_of_surrogates(name: str) -> None:
     for number in HALVES:
         assert make(number) == make(0.5)
         assert hash(make(number)) == hash(make(0.5))
-    for given, called in NO_NUMBERS:
+    for given, called in NO_NUMBERS + TENSORS:
         with pytest.raises(st.SaltationError, match=f"must be a finite number.*, got {called}"):
             make(given)
 
@@ -167,10 +187,15 @@ def test_units_mixed_up_warn(name: str, parameters: dict[str, float], text: str)
     "parameters", [{"dt": dt} for dt in (0.005, 0.05, 0.5, 1.0, 5.0)] + [{"tau": 20.0, "dt": 0.1}]
 )
 def test_ordinary_steps_do_not_warn(parameters: dict[str, float]) -> None:
-    """Those of studies, and a decay per step, which has no unit."""
+    """Those of studies, and a decay per step, which has no unit.
+
+    Of models with a tau; with one of 20 too, steps of 1 / 200 are many.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for layer in LAYERS.values():
-            layer(**parameters)
+            taus = layer().neuron.time_constants.values()
+            if "tau" in layer.neuron_type.parameters() and max(taus) < 1000 * parameters["dt"]:
+                layer(**parameters)
         st.LIF(beta=0.99999)
         st.LIF(beta=1e-9)

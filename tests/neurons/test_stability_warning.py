@@ -51,7 +51,7 @@ def test_izhikevich_outside_its_limit() -> None:
         st.Izhikevich(scheme="euler", dt=5.0)
     text = message(caught)
     assert f"limit dt <= {limit:.4g}:" in text
-    assert text.endswith("a scheme without a limit: exponential.")
+    assert text.endswith("without a limit: exponential, exponential_split, exponential_symplectic.")
 
 
 @pytest.mark.parametrize(("scheme", "limit"), [("euler", 4.0), ("rk2", 4.0), ("rk4", 5.5705)])
