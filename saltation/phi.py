@@ -23,7 +23,7 @@ _TAYLOR = tuple(1 / math.factorial(k + 1) for k in range(12))
 _NORM = 0.25
 _MOST = 12
 # exp(32) is 8e13: nothing that grows so in a step is followed by it, and float32 holds its square.
-_GROWTH = 32.0
+GROWTH = 32.0
 _EXPLODES = 3.0
 
 Matrix = list[list[Any]]
@@ -63,9 +63,9 @@ def bound(times: int) -> float:
 def within(entry: Any, limit: float, is_own: bool = True) -> Any:
     """An entry of a Jacobian held within a limit: any Jacobian leaves the method consistent.
 
-    On the diagonal (``is_own``) it is held below `_GROWTH` too.
+    On the diagonal (``is_own``) it is held below `GROWTH` too.
     """
-    high = min(limit, _GROWTH) if is_own else limit
+    high = min(limit, GROWTH) if is_own else limit
     if isinstance(entry, float | int):
         return max(-limit, min(high, entry))
     return entry.clamp(-limit, high)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saltation import phi
 from saltation.affine import Affine
 from saltation.derivatives import jacobian
 from saltation.errors import SaltationError
@@ -201,15 +202,19 @@ def stiffness(neuron: Any) -> float:
 
     def norm(v: Any) -> float:
         _, rows = jacobian(lambda *y: neuron.velocity(0.0, *y), [v, *start[1:]])
-        sums = (neuron.dt * matrix(rows).detach()).abs().sum(-1)
-        return float(sums.nan_to_num(torch.inf).max())
+        held = neuron.dt * matrix(rows).detach()
+        own = held.diagonal(dim1=-2, dim2=-1)
+        own.clamp_(max=phi.GROWTH)
+        return float(held.abs().sum(-1).nan_to_num(torch.inf).max())
 
     # An upstroke is steepest at the threshold, where it may end.
     threshold = number_of(neuron.v_threshold).detach()
-    usual = max(norm(start[0]), norm(threshold))
+    # There entries must not be held: what decays fast would be moved too far. They are within the
+    # norm over their number.
+    usual = len(start) * max(norm(start[0]), norm(threshold))
     for wide in _RANGES:
         ends = (number_of(v * _scale(neuron)) for v in (-wide, wide))
         found = max(usual, *map(norm, ends))
         if found <= _MODERATE:
             return found
-    return _MODERATE
+    return max(_MODERATE, usual)
