@@ -70,13 +70,14 @@ MISTAKES = [
     # Settings that do not go together, or with the neuron.
     (
         "study integrators --neurons izhikevich --schemes trapezoid",
-        "schemes: Izhikevich has none of trapezoid (allowed: euler, symplectic, symplectic_v, "
-        "rk2, rk4, exponential)",
+        "schemes: Izhikevich has none of trapezoid (allowed: euler, exponential, symplectic, "
+        "symplectic_v, rk2, rk3, ssprk3, heun, rk4, exponential_split, exponential_symplectic)",
     ),
     (
         "study rstdp --schemes symplectic",
         "LIF has no scheme 'symplectic': it updates two variables in turn, and the potential is "
-        "the only one (allowed: euler, exponential, rk2, rk4, implicit_euler, trapezoid)",
+        "the only one (allowed: euler, exponential, rk2, rk3, ssprk3, heun, rk4, implicit_euler, "
+        "trapezoid)",
     ),
     (
         "study integrators --steps 50 --bio-time 5",

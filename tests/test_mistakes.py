@@ -27,7 +27,8 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         "st.LIF(tua=3)",
         st.SaltationError,
         "unknown LIF parameter 'tua'; did you mean 'tau'? (allowed: tau, dt, scheme, beta, "
-        "decay_input, v_threshold, v_reset, v_rest, jump, detach_reset, surrogate, backend, "
+        "decay_input, v_threshold, v_reset, v_rest, jump, detach_reset, refractory, surrogate, "
+        "backend, "
         "memory)",
     ),
     (
@@ -36,15 +37,15 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         "LIF tau must be a finite number above 0, got '2'",
     ),
     (
-        "st.LIF(tau=nn.Parameter(torch.tensor(2.0)))",
+        "st.LIF(dt=nn.Parameter(torch.tensor(2.0)))",
         st.SaltationError,
-        "LIF tau must be a finite number above 0, got a Parameter of shape []: parameters of "
-        "neurons are not learned",
+        "LIF dt must be a finite number above 0, got a Parameter of shape [], which is not "
+        "learned here",
     ),
     (
-        "st.LIF(beta=torch.rand(128))",
+        "st.LIF(beta=torch.full((128,), 1.5))",
         st.SaltationError,
-        "LIF beta must be a number in [0, 1], got a tensor of shape [128], not one number",
+        "LIF beta must be in [0, 1], got a tensor with 1.5",
     ),
     (
         "st.LIF(beta=1.5)",
@@ -65,13 +66,15 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         'st.LIF(scheme="Euler")',
         st.SaltationError,
         "unknown scheme 'Euler'; did you mean 'euler'? (allowed: euler, exponential, "
-        "symplectic, symplectic_v, rk2, rk4, implicit_euler, trapezoid)",
+        "symplectic, symplectic_v, rk2, rk3, ssprk3, heun, rk4, "
+        "exponential_split, exponential_symplectic, implicit_euler, trapezoid)",
     ),
     (
         'st.LIF(scheme="symplectic")',
         st.SaltationError,
         "LIF has no scheme 'symplectic': it updates two variables in turn, and the potential "
-        "is the only one (allowed: euler, exponential, rk2, rk4, implicit_euler, trapezoid)",
+        "is the only one (allowed: euler, exponential, rk2, rk3, ssprk3, heun, rk4, "
+        "implicit_euler, trapezoid)",
     ),
     (
         'st.LIF(jump="zero")',
@@ -224,13 +227,15 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
     (
         'st.spiking_mlp((784, 10), neuron="LIF")',
         st.SaltationError,
-        "unknown neuron 'LIF'; did you mean 'lif'? (allowed: lif, izhikevich, cuba_lif)",
+        "unknown neuron 'LIF'; did you mean 'lif'? (allowed: eif, adex, adlif, alif, "
+        "balanced_resonate_and_fire, cuba_lif, hodgkin_huxley, izhikevich, izhikevich_2003, lif, plif, qif, "
+        "resonate_and_fire)",
     ),
     (
         "st.spiking_mlp((784, 128, 10), hidden=3)",
         st.SaltationError,
         "unknown LIF parameter 'hidden' (allowed: tau, dt, scheme, beta, decay_input, "
-        "v_threshold, v_reset, v_rest, jump, detach_reset, surrogate, backend, memory)",
+        "v_threshold, v_reset, v_rest, jump, detach_reset, refractory, surrogate, backend, memory)",
     ),
     (
         "st.spiking_mlp((784, 128, 10))(torch.rand(8, 784))",

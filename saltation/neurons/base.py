@@ -41,6 +41,8 @@ JUMPS = ("hard", "soft", "soft_delayed", "none")
 class Neuron:
     """Base of all models: write the ODE, and what is not as usual of threshold and jump.
 
+    One with a ``name`` is entered in `NEURONS`.
+
     A subclass names its parameters, with their defaults, and defines `velocity`, whose arguments
     name the state, the potential first. Everything else follows: the state, the step of every
     scheme, rest, Jacobian, limits, the layer (``Model.layer(...)``), the compiled loop.

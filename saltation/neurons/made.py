@@ -126,13 +126,8 @@ def complete(cls: type[Any], base: type[Any], registry: dict[str, Any]) -> None:
         # What jumps late is the potential alone, by a threshold that does not move.
         late = () if {"own_jump", "threshold"} & said(cls) else ("soft_delayed",)
         cls.jumps = ("hard", "soft", *late, "none")
-    # Names that are given are taken; those made up of a class's own name are not insisted on.
-    if given or cls.name not in registry or _same(registry[cls.name], cls):
+    if given:
         register("neuron", registry, cls.name, cls)
-
-
-def _same(one: type[Any], other: type[Any]) -> bool:
-    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def _is_class_variable(annotation: Any) -> bool:

@@ -90,9 +90,6 @@ class Wanderer(st.Neuron):
         return (x - u - w) / self.tau, u - w
 
 
-del NEURONS["Wanderer"]  # what is tried on all neurons is tried on those that are built in
-
-
 OF_MAIN = """
 import copy, inspect, pickle, torch, saltation as st
 
