@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from saltation.errors import SaltationError
+from saltation.errors import SaltationError, positive
 from saltation.interop import adapt
 from saltation.stability.criterion import Loss, applied, logits_of
 from saltation.stability.depth import depth_growth
 from saltation.stability.gradients import GradientHealth, matrix_health
 from saltation.stability.layer import Finding, Layer, Weight
 from saltation.stability.lyapunov import lyapunov
+from saltation.stability.modes import modes
 from saltation.stability.observe import Seen, observe
+from saltation.stability.remedies import REMEDIES
 from saltation.stability.result import Lyapunov
 from saltation.stability.spared import same_random_numbers, spared
 from saltation.stability.taken import taken
-from saltation.stability.trial import LONGER, STEPS, Trial, Trials, too_costly
+from saltation.stability.trial import LONGER, STEPS, Trial, Trials, too_costly, too_fast
 from saltation.stability.values import broken_values
-from saltation.stability.verdict import frozen, judged, verdict
+from saltation.stability.verdict import LEARNS, frozen, judged, stays_at_chance, verdict
+from saltation.stability.whole_looks import looked_around
 from saltation.stepping import Stepped
 
 if TYPE_CHECKING:
@@ -130,6 +133,7 @@ def diagnose(
     loss: Loss | None = None,
     seed: int = 0,
     trial: int | None = None,
+    lr: float | None = None,
 ) -> Diagnosis:
     """Look at a spiking network layer by layer, and say in words what keeps it from learning.
 
@@ -156,6 +160,8 @@ def diagnose(
         Steps of Adam (learning rate 0.001) that a copy of the weights is trained for on this batch,
         as evidence; 0 for none. Default: 10, 50 if something seems wrong, and none where a step is
         costly: more than 5 million parameters, or 2 million (step, sample, neuron) in a pass.
+    lr : float, optional
+        Learning rate that training will have: whether some steps with it raise the loss.
 
     Returns
     -------
@@ -175,14 +181,21 @@ def diagnose(
     """
     whole = network if isinstance(network, Stepped) else adapt(network)
     _check(whole, x, trial)
+    lr = None if lr is None else positive("lr", lr)
     with torch.inference_mode(False), torch.enable_grad(), same_random_numbers(x):
         x = x.clone() if x.is_inference() else x.detach()
         with spared(whole.network):
-            return _diagnose(whole, x, y, loss, seed, trial)
+            return _diagnose(whole, x, y, loss, seed, trial, lr)
 
 
 def _diagnose(
-    whole: Stepped, x: Tensor, y: Tensor, loss: Loss | None, seed: int, trial: int | None
+    whole: Stepped,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss | None,
+    seed: int,
+    trial: int | None,
+    lr: float | None,
 ) -> Diagnosis:
     broken = broken_values(whole.network)
     try:
@@ -205,25 +218,51 @@ def _diagnose(
     ]
     logits = logits_of(output).detach() if loss is None else None
     classes = 0 if logits is None else logits.shape[-1]
-    found = [*broken, *verdict(layers, weights, number, logits, exponents)]
-    notes = frozen(weights)
     chance = math.log(classes) if classes > 1 else math.nan
+
+    def of(given: Any) -> Tensor:
+        return applied(loss, given, y)
+
+    around: list[Finding] = []
+    if finite and not broken and layers:
+        around = looked_around(whole, x, layers, seen, logits, number, chance)
+        around += modes(whole, x, y, of, chance)
+    found = [*broken, *verdict(layers, weights, number, logits, exponents, around)]
+    notes = frozen(weights)
 
     tried, untried = None, _NOT_FINITE
     if finite and not broken:
         steps = trial if trial is not None else LONGER if found else STEPS
         untried = too_costly(whole.network, seen) if trial is None else "trial=0" * (trial == 0)
         if not untried:
-            trials = Trials(whole, x, lambda given: applied(loss, given, y), seen)
+            trials = Trials(whole, x, of, seen)
             try:
                 tried = trials.of_all(steps)
-                found, refuted = judged(found, layers, chance, tried, trials.alone)
+                if trial is None and not found and tried.fall < LEARNS:
+                    tried = trials.of_all(LONGER)
+                found, refuted = judged(
+                    found, layers, chance, tried, trials.alone, _remedied(trials)
+                )
                 notes += refuted
+                found += [] if lr is None else too_fast(trials.at, lr)
+                found = found or stays_at_chance(tried, chance)
             except Exception as error:  # of modules that take no other weights, of the user's loss
                 tried, untried = None, f"{type(error).__name__}: {error}".splitlines()[0]
     tangent, two = exponents or (None, None)
     exponent = tangent, two, unmeasured
     return Diagnosis(layers, health, found, number, chance, *exponent, notes, tried, untried)
+
+
+def _remedied(trials: Trials) -> Callable[[str, int], Trial | None]:
+    """Trials of the network with a remedy."""
+
+    def treated(name: str, steps: int) -> Trial | None:
+        try:
+            return trials.treated(REMEDIES[name]().apply, steps)
+        except SaltationError:  # it was refused
+            return None
+
+    return treated
 
 
 _NOT_FINITE = "values are not finite"

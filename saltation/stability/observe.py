@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
+from saltation.interop.dynamics import threshold_of
 from saltation.stability.layer import Layer
 from saltation.stepping import (
     Port,
@@ -62,6 +63,7 @@ class Seen:
             reached = (by_neuron > _LOST * most) | (most == 0)
         else:
             gradient, reached = math.nan, within.reshape(-1, len(dead)).any(0)
+        given = torch.cat([x if self.port.sequences else x[None] for x in self.inputs]).detach()
         return Layer(
             name=self.port.name,
             rate=float((spikes > 0).double().mean()),
@@ -76,6 +78,9 @@ class Seen:
             spread=float(u.std()),
             driven=any(bool((one != 0).any()) for one in self.inputs),
             lost=float((dead & ~reached).double().mean()),
+            threshold=threshold_of(self.port),
+            over_time=tuple((spikes > 0).double().flatten(1).mean(1).tolist()),
+            starved=tuple((given == 0).flatten(1).all(1).tolist()),
         )
 
 
