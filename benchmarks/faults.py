@@ -8,6 +8,7 @@ network comes to within five points of its twin.
 from __future__ import annotations
 
 import argparse
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -116,8 +117,11 @@ def ours(design: Design) -> nn.Module:
 
 
 def snntorch(design: Design) -> nn.Module:
-    """Of snnTorch, with a loop over the steps in ``forward``."""
+    """Of snnTorch, with a loop over the steps in ``forward``, and its default surrogate as wide as
+    the others: its logistic one is NaN from 89 / alpha below threshold on."""
     from snntorch import Leaky, surrogate  # type: ignore[import-untyped]
+
+    width = math.acosh(3) / design.alpha
 
     return Looped(
         design,
@@ -125,7 +129,7 @@ def snntorch(design: Design) -> nn.Module:
             Leaky(
                 beta=design.beta,
                 threshold=threshold,
-                spike_grad=surrogate.sigmoid(slope=design.alpha),
+                spike_grad=surrogate.atan(alpha=2 / (math.pi * width)),
             )
             for threshold in design.thresholds()
         ],
@@ -140,7 +144,7 @@ def spikingjelly(design: Design) -> nn.Module:
         design,
         [
             neuron.LIFNode(
-                tau=1 / (1 - design.beta),
+                tau=max(1 / (1 - design.beta), 1.0001),  # it takes none of 1
                 decay_input=False,
                 v_threshold=threshold,
                 v_reset=None,
@@ -173,6 +177,12 @@ def _hidden(network: Any, factor: float) -> None:
         linear.bias.mul_(factor)
 
 
+def _zero(network: Any) -> None:
+    for linear in network.maps[1:]:
+        linear.weight.zero_()
+        linear.bias.zero_()
+
+
 def _constant(network: Any) -> None:
     for linear in (*network.maps, network.readout):
         linear.weight.fill_(0.03)
@@ -180,21 +190,24 @@ def _constant(network: Any) -> None:
 
 
 HEALTHY = "none"
-DEEP = {"depth": 8, "norm": True}
+NARROW: dict[str, Any] = {"depth": 4, "alpha": 10.0}
+ROWS: dict[str, Any] = {"depth": 2, "width": 128, "beta": 0.9, "rows": True}
+DEEPER: dict[str, Any] = {"depth": 12, "norm": True}
+DEEP: dict[str, Any] = {"depth": 8, "norm": True}
 FAULTS: dict[str, Fault] = {
-    "weights too small": Fault({"weights": lambda net: _hidden(net, 0.05)}, {}),
+    "weights too small": Fault({**NARROW, "weights": lambda net: _hidden(net, 0.02)}, NARROW),
     "weights too large": Fault({"weights": lambda net: _hidden(net, 30.0)}, {}),
     "saturated layer": Fault({"weights": lambda net: net.maps[1].bias.add_(20.0)}, {}),
     "dead neurons": Fault({"weights": lambda net: net.maps[1].bias[:60].sub_(20.0)}, {}),
-    "zero weights in a layer": Fault({"weights": lambda net: net.maps[1].weight.zero_()}, {}),
+    "zero weights": Fault({"weights": _zero}, {}),
     "constant weights": Fault({"weights": _constant}, {}),
     "surrogate too steep": Fault({"alpha": 400.0}, {}),
     "vanishing by depth": Fault({**DEEP, "alpha": 40.0}, DEEP),
-    "exploding by depth": Fault({**DEEP, "alpha": 12.0}, DEEP),
+    "exploding by depth": Fault({**DEEPER, "alpha": 12.0}, DEEPER),
     "modes disagree": Fault({"norm": True, "momentum": 1e-4}, {"norm": True}),
-    "tau in the wrong unit": Fault({"rows": True, "beta": 0.0}, {"rows": True}),
+    "tau in the wrong unit": Fault({**ROWS, "beta": 0.0}, ROWS),
     "inputs not scaled": Fault({"scale": 255.0}, {}),
-    "readout too large": Fault({"weights": lambda net: net.readout.weight.mul_(300.0)}, {}),
+    "readout too large": Fault({"weights": lambda net: net.readout.weight.mul_(1000.0)}, {}),
     "readout fed by nothing": Fault({"threshold": [1.0, 1.0, 100.0]}, {}),
     HEALTHY: Fault({}, {}),
 }

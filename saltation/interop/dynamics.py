@@ -14,23 +14,26 @@ from saltation.stepping import LayerPort, Port
 
 
 def steps_of(port: Port) -> float:
-    """The membrane's time constant in steps; infinite without a leak, NaN where it is not known."""
+    """The membrane's time constant in steps, by what a step leaves of the potential: infinite
+    without a leak, 0 where nothing is left, NaN where it is not known."""
+    try:
+        decay = _decay(port)
+    except SaltationError:  # neurons that differ among themselves were given what they have
+        return math.nan
+    if not 0 < decay < 1:
+        return math.inf if decay >= 1 else 0.0 if decay <= 0 else math.nan
+    return -1 / math.log(decay)
+
+
+def _decay(port: Port) -> float:
     if isinstance(port, LayerPort):
         neuron = _layer(port).neuron
-        if not isinstance(neuron, LIFNeuron):
-            return math.nan
-        return neuron.tau if neuron.beta is not None else neuron.tau / neuron.dt
+        return neuron.coefficients[0] if isinstance(neuron, LIFNeuron) else math.nan
     module: Any = port.module
     kind = type(module).__name__
-    try:
-        if kind in ("Leaky", "Lapicque", "RLeaky"):
-            beta = min(max(_number(port, module.beta), 0.0), 1.0)
-            return -1 / math.log(beta) if 0 < beta < 1 else math.inf * beta if beta else 0.0
-        if kind == "LIFNode":
-            return _number(port, module.tau)
-    except SaltationError:  # neurons that differ among themselves were given what they have
-        pass
-    return math.nan
+    if kind in ("Leaky", "Lapicque", "RLeaky"):
+        return _number(port, module.beta)
+    return 1 - 1 / _number(port, module.tau) if kind == "LIFNode" else math.nan
 
 
 def set_steps(port: Port, steps: float) -> str:
@@ -64,8 +67,8 @@ def set_steps(port: Port, steps: float) -> str:
         return f"beta={decay:.4g}" if beta else f"tau={steps * old.dt:.4g}"
     module: Any = port.module
     if type(module).__name__ == "LIFNode":
-        module.tau = float(steps)
-        return f"tau={steps:.4g}"
+        module.tau = 1 / (1 - decay)
+        return f"tau={module.tau:.4g}"
     with torch.no_grad():
         module.beta.copy_(torch.full_like(module.beta, decay))
     return f"beta={decay:.4g}"

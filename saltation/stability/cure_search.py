@@ -12,15 +12,21 @@ from saltation.errors import SaltationError
 from saltation.stability.cure_trials import CureTrials, Outcome
 from saltation.stability.remedies import (
     FluctuationDriven,
+    FreshWeights,
     GrowthOverDepth,
+    HardReset,
     Homeostasis,
+    InputScale,
     PotentialGain,
+    ReadoutScale,
     RelayStart,
     Remedy,
+    RunningStatistics,
     SpikeAwareVariance,
     StatisticsOfAllSteps,
     StatisticsPerStep,
     SurrogateWidth,
+    TimeConstant,
     Treatment,
 )
 from saltation.stability.remedies.passes import copied
@@ -28,15 +34,20 @@ from saltation.stability.remedies.passes import copied
 # Remedies of one group are for one cause: each is tried on the same network, and the best is kept,
 # of those that are as good the first.
 GROUPS: dict[str, tuple[Remedy, ...]] = {
+    "input": (InputScale(),),
+    "weights": (FreshWeights(),),
+    "time": (TimeConstant(),),
     "surrogate": (
         SurrogateWidth(0.6),
         SurrogateWidth(0.6, "sigmoid"),
         SurrogateWidth(1.2),
         SurrogateWidth(0.3),
     ),
-    "statistics": (StatisticsPerStep(), StatisticsOfAllSteps()),
+    "statistics": (StatisticsPerStep(), StatisticsOfAllSteps(), RunningStatistics()),
     "activity": (Homeostasis(), SpikeAwareVariance(), FluctuationDriven(), PotentialGain()),
+    "reset": (HardReset(),),
     "start": (RelayStart(),),
+    "readout": (ReadoutScale(),),
     "growth": (GrowthOverDepth(),),
 }
 
@@ -48,7 +59,9 @@ _LEARNS = 0.9
 # Evaluation and training disagree where their losses differ by this share of chance: what is little
 # in a short trial grows with training.
 _DISAGREES = 0.02
-_FACTORS = (0.3, 0.1)  # on the learning rate, if nothing learns
+# On the learning rate of a network that was mended: what could hardly learn was given a small one.
+_FASTER = (3.0,)
+_SLOWER = (0.3, 0.1)  # if nothing else learns
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,9 @@ class Search:
                 self._find()
             waiting = waiting or [g for g, n in treated.items() if n < len(self.treatments)]
         if not self._learns():
-            self._slower()
+            self._at_rates(_SLOWER)
+        elif self.treatments:
+            self._at_rates(_FASTER)
 
     def _learns(self) -> bool:
         return max(self.best.loss, self.best.batch_loss) < _LEARNS * self.trials.chance
@@ -154,9 +169,9 @@ class Search:
         self.treatments.append(treatment)
         return True
 
-    def _slower(self) -> None:
-        """Smaller learning rates, where nothing else made the network learn."""
-        for factor in _FACTORS:
+    def _at_rates(self, factors: Sequence[float]) -> None:
+        """Trials with other learning rates of the network as it is in the end."""
+        for factor in factors:
             lr = self.trials.lr * factor
             outcome = self.trials.of(self.network, lr)
             gain = self.trials.score(self.best, "lr") - self.trials.score(outcome, "lr")

@@ -16,10 +16,10 @@ from saltation.errors import SaltationError, positive
 from saltation.interop import adapt
 from saltation.stability.criterion import Loss, applied, logits_of
 from saltation.stability.depth import depth_growth
+from saltation.stability.evaluation import modes
 from saltation.stability.gradients import GradientHealth, matrix_health
 from saltation.stability.layer import Finding, Layer, Weight
 from saltation.stability.lyapunov import lyapunov
-from saltation.stability.modes import modes
 from saltation.stability.observe import Seen, observe
 from saltation.stability.remedies import REMEDIES
 from saltation.stability.result import Lyapunov

@@ -33,7 +33,7 @@ class Layer(NamedTuple):
         Whether its input is anywhere not zero.
     lost
         Share of neurons that are dead and get less than 1e-4 of the gradient of the one that gets
-        most, so that no training wakes them.
+        most, or are always five thresholds below, so that no training wakes them.
     threshold
         Above rest, in units of the potential; NaN where it is not known.
     over_time
