@@ -32,7 +32,8 @@ from saltation.stability.remedies import (
 from saltation.stability.remedies.passes import copied
 
 # Remedies of one group are for one cause: each is tried on the same network, and the best is kept,
-# of those that are as good the first.
+# of those that are as good the first. The group "rate" is for what was mended: what could hardly
+# learn was given a small learning rate, and what follows is judged with the one that suits.
 GROUPS: dict[str, tuple[Remedy, ...]] = {
     "input": (InputScale(),),
     "weights": (FreshWeights(),),
@@ -44,6 +45,7 @@ GROUPS: dict[str, tuple[Remedy, ...]] = {
         SurrogateWidth(0.3),
     ),
     "statistics": (StatisticsPerStep(), StatisticsOfAllSteps(), RunningStatistics()),
+    "rate": (),
     "activity": (Homeostasis(), SpikeAwareVariance(), FluctuationDriven(), PotentialGain()),
     "reset": (HardReset(),),
     "start": (RelayStart(),),
@@ -59,7 +61,7 @@ _LEARNS = 0.9
 # Evaluation and training disagree where their losses differ by this share of chance: what is little
 # in a short trial grows with training.
 _DISAGREES = 0.02
-# On the learning rate of a network that was mended: what could hardly learn was given a small one.
+# On the learning rate of a network that was mended.
 _FASTER = (3.0,)
 _SLOWER = (0.3, 0.1)  # if nothing else learns
 
@@ -114,8 +116,6 @@ class Search:
             waiting = waiting or [g for g, n in treated.items() if n < len(self.treatments)]
         if not self._learns():
             self._at_rates(_SLOWER)
-        elif self.treatments:
-            self._at_rates(_FASTER)
 
     def _learns(self) -> bool:
         return max(self.best.loss, self.best.batch_loss) < _LEARNS * self.trials.chance
@@ -144,6 +144,8 @@ class Search:
 
     def _try(self, group: str) -> bool:
         """Try the remedies of a group on copies; whether one was kept."""
+        if group == "rate":
+            return bool(self.treatments) and self._learns() and self._at_rates(_FASTER)
         tried: list[tuple[int, nn.Module, Treatment, Outcome]] = []
         for remedy in GROUPS[group]:
             if not self._answers(remedy):
@@ -151,7 +153,7 @@ class Search:
             twin = copied(self.network)
             try:
                 treatment = remedy.apply(self.trials.adapted(twin), self.trials.sample)
-                outcome = self.trials.of(twin)
+                outcome = self.trials.of(twin, self.lr)
             except SaltationError as error:
                 self.attempts.append(Attempt(told(remedy), group, None, False, str(error)))
                 continue
@@ -169,16 +171,18 @@ class Search:
         self.treatments.append(treatment)
         return True
 
-    def _at_rates(self, factors: Sequence[float]) -> None:
-        """Trials with other learning rates of the network as it is in the end."""
+    def _at_rates(self, factors: Sequence[float]) -> bool:
+        """Other learning rates for the network as it is; whether one was better."""
+        helped = False
         for factor in factors:
             lr = self.trials.lr * factor
             outcome = self.trials.of(self.network, lr)
-            gain = self.trials.score(self.best, "lr") - self.trials.score(outcome, "lr")
+            gain = self.trials.score(self.best, "rate") - self.trials.score(outcome, "rate")
             helps = gain > _HELPS * self.trials.chance
-            self.attempts.append(Attempt(f"learning rate {lr:g}", "lr", outcome, helps))
+            self.attempts.append(Attempt(f"learning rate {lr:g}", "rate", outcome, helps))
             if helps:
-                self.best, self.lr = outcome, lr
+                helped, self.best, self.lr = True, outcome, lr
+        return helped
 
 
 def told(remedy: Remedy) -> str:

@@ -83,11 +83,14 @@ def verdict(
     none = [] if learnt else without_gradient(weights, loss)
     certain = [*broken, *_one_class(logits), *cut_off(weights)]
     # Weights without a gradient follow from the layers, if anything is wrong with those, and an
-    # output that does not see the input from either.
-    causes = [one for one in around if one.kind != "same output"]
-    output = [one for one in around if one.kind == "same output"]
+    # output that does not see the input from either. What only evaluation sees does no harm before.
+    causes = [one for one in around if one.kind not in _LAST]
+    effects = [one for kind in _LAST for one in around if one.kind == kind]
     rest = [*_probabilities(logits), *unused(weights)]
-    return [*certain, *causes, *found, *none, *output, *rest]
+    return [*certain, *causes, *found, *none, *effects, *rest]
+
+
+_LAST = ("same output", "modes disagree")
 
 
 def _one_class(logits: Tensor | None) -> list[Finding]:

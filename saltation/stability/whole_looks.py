@@ -17,8 +17,8 @@ from saltation.stability.remedies.dynamics import out_of_range
 from saltation.stability.remedies.fresh_weights import alike
 from saltation.stepping import Stepped
 
-# An input is of no size for a network whose first potentials spread over so many thresholds, or
-# whose values are all below the second.
+# Of an input beyond the first, potentials must spread over less than so many thresholds; of one
+# below the last, the first neurons must fire.
 _LARGE, _FLOODED, _SMALL = 10.0, 10.0, 0.05
 # Logits that spread so far, and a loss that is so many times chance's.
 _CERTAIN, _WRONG = 10.0, 3.0
@@ -83,13 +83,13 @@ def _input(around: Around) -> list[Finding]:
         return [Finding("no input", "", nothing, advice)]
     binary = bool(((x == 0) | (x == 1)).all())
     rate = float((x != 0).double().mean())
-    if binary and rate < _FEW and first.rate < _FEW:
+    if binary and rate < _FEW:
         what = f"the input has hardly a spike: {rate:.2g} per value and step"
         return [Finding("no input", "", what, "higher rates, more steps, a larger step")]
     if not around.maps or binary:
         return []
     flooded = first.spread > _FLOODED * first.threshold
-    starved = first.rate < _FEW and first.spread < _SMALL * first.threshold
+    starved = first.rate < _FEW
     if (size > _LARGE and flooded) or (size < _SMALL and starved):
         what = f"the input goes up to {size:.3g}, and potentials of '{first.name}' spread by "
         what += f"{first.spread:.3g}, {first.spread / first.threshold:.2g} thresholds"

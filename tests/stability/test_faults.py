@@ -12,7 +12,7 @@ pytest.importorskip("spikingjelly", reason="the same faults are planted in Spiki
 
 from benchmarks import faults
 
-# The kinds of the first finding; by rounding and surrogate a fault over depth shows as one of three.
+# The kinds of the first finding: by rounding and surrogate a fault over depth shows as one of four.
 STEEP = ("steep surrogate", "vanishing gradient", "exploding gradient", "chaotic")
 NAMED: dict[str, tuple[tuple[str, ...], str]] = {
     "weights too small": (("silent",), "homeostasis"),
