@@ -56,6 +56,7 @@ GROUPS: dict[str, tuple[Remedy, ...]] = {
 # A remedy helps where the loss falls by this share of chance's, in trials that are the same but for
 # it. Those that differ by less than the other are as good.
 _HELPS, _AS_GOOD = 0.02, 0.02
+_HARMS = 0.1  # the best of a group raises it by so much
 # Where a trial ends below this share of chance, the network learns.
 _LEARNS = 0.9
 # Evaluation and training disagree where their losses differ by this share of chance: what is little
@@ -100,6 +101,7 @@ class Search:
         self.treatments: list[Treatment] = []
         self.attempts: list[Attempt] = []
         self.findings: list[str] = []
+        self._harmful: set[str] = set()
         self.first = self.best = trials.of(network)
 
     def run(self) -> None:
@@ -113,6 +115,8 @@ class Search:
             if self._try(group):
                 treated.pop(group)
                 self._find()
+            elif group in self._harmful:  # what did harm will not help on top of what did good
+                treated.pop(group)
             waiting = waiting or [g for g, n in treated.items() if n < len(self.treatments)]
         if not self._learns():
             self._at_rates(_SLOWER)
@@ -163,7 +167,10 @@ class Search:
             return False
         scores = [self.trials.score(one[-1], group) for one in tried]
         chance, best = self.trials.chance, min(scores)
-        if self.trials.score(self.best, group) - best <= _HELPS * chance:
+        gain = self.trials.score(self.best, group) - best
+        if gain <= _HELPS * chance:
+            if gain < -_HARMS * chance:
+                self._harmful.add(group)
             return False
         first = next(n for n, score in enumerate(scores) if score - best <= _AS_GOOD * chance)
         place, self.network, treatment, self.best = tried[first]
