@@ -11,8 +11,7 @@ demo: $(INSTALLED)
 	  --hidden 128 --epochs 10 --batch-size 32 --lr 0.005 --seeds 0 1 --out-dir runs/demo
 	$(BIN)/saltation stability --neuron lif --tau 2 --dt 5 --out-dir runs/demo/figures
 	$(BIN)/saltation report runs/demo
-	$(BIN)/saltation study depth --dataset digits --side 16 --depths 4 8 --base-channels 8 \
-	  --epochs 4 --batch-size 32 --limit-train 640 --lr 0.005 --seeds 0 1 2 --out-dir runs/demo/depth
+	$(BIN)/python examples/deep.py --out-dir runs/demo/depth
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2

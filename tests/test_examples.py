@@ -29,3 +29,17 @@ def test_the_command_prints_a_line_for_every_epoch(
     runpy.run_path(str(EXAMPLES / "train_small.py"), run_name="__main__")
     shown = capsys.readouterr().out.splitlines()
     assert [text.split(":")[0] for text in shown] == ["epoch 1", "epoch 2"]
+
+
+def test_a_deep_network_is_diagnosed_cured_and_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As `make demo` runs it, smaller: findings in words, what was tried, two curves, a figure."""
+    line = f"deep.py --depth 2 --limit-train 96 --epochs 1 --steps 4 --out-dir {tmp_path}"
+    monkeypatch.setattr("sys.argv", line.split())
+    runpy.run_path(str(EXAMPLES / "deep.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert "the surrogate is too steep" in shown
+    assert "surrogate_width(c=0.6)" in shown
+    assert shown.index("as it is:") < shown.index("   cured:")
+    assert (tmp_path / "cure.png").stat().st_size > 10_000

@@ -73,7 +73,9 @@ def _told_of(cured: Cure, own_loss: bool) -> str:
     if not cured.treatments:
         return str(cured)
     loss = ", loss=loss" if own_loss else ""
-    return f"{cured}\nin Python: network = saltation.cure(network, x, y{loss}).network"
+    told = f"{cured}\nin Python: network = saltation.cure(network, x, y{loss}).network"
+    suits = any(one.kept and one.group == "rate" for one in cured.attempts)
+    return f"{told}, with a learning rate of {cured.lr:g}" if suits else told
 
 
 def _function(path: Path, name: str) -> Callable[[], Any]:

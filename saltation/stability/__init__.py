@@ -2,7 +2,8 @@
 
 from saltation.stability.cure import Cure, cure
 from saltation.stability.depth import DepthGrowth, depth_growth
-from saltation.stability.diagnose import Diagnosis, diagnose
+from saltation.stability.diagnose import diagnose
+from saltation.stability.diagnosis import Diagnosis
 from saltation.stability.exact import true_exponents
 from saltation.stability.gradients import GradientHealth, gradient_health
 from saltation.stability.lyapunov import ESTIMATORS, flow, lyapunov, lyapunov_map

@@ -31,7 +31,7 @@ class Cure:
     network : Module
         A copy of the network with the remedies that helped, untrained.
     lr : float
-        The learning rate of the trials, or a smaller one with which alone the network learnt.
+        The learning rate of the trials, or another with which the cured network learnt better.
     treatments : list of Treatment
         What was changed, in this order.
     attempts : list of Attempt

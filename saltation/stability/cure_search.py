@@ -12,43 +12,59 @@ from saltation.errors import SaltationError
 from saltation.stability.cure_trials import CureTrials, Outcome
 from saltation.stability.remedies import (
     FluctuationDriven,
+    FreshWeights,
     GrowthOverDepth,
+    HardReset,
     Homeostasis,
+    InputScale,
     PotentialGain,
+    ReadoutScale,
     RelayStart,
     Remedy,
+    RunningStatistics,
     SpikeAwareVariance,
     StatisticsOfAllSteps,
     StatisticsPerStep,
     SurrogateWidth,
+    TimeConstant,
     Treatment,
 )
 from saltation.stability.remedies.passes import copied
 
 # Remedies of one group are for one cause: each is tried on the same network, and the best is kept,
-# of those that are as good the first.
+# of those that are as good the first. The group "rate" is for what was mended: what could hardly
+# learn was given a small learning rate, and what follows is judged with the one that suits.
 GROUPS: dict[str, tuple[Remedy, ...]] = {
+    "input": (InputScale(),),
+    "weights": (FreshWeights(),),
+    "time": (TimeConstant(),),
     "surrogate": (
         SurrogateWidth(0.6),
         SurrogateWidth(0.6, "sigmoid"),
         SurrogateWidth(1.2),
         SurrogateWidth(0.3),
     ),
-    "statistics": (StatisticsPerStep(), StatisticsOfAllSteps()),
+    "statistics": (StatisticsPerStep(), StatisticsOfAllSteps(), RunningStatistics()),
+    "rate": (),
     "activity": (Homeostasis(), SpikeAwareVariance(), FluctuationDriven(), PotentialGain()),
+    "reset": (HardReset(),),
     "start": (RelayStart(),),
+    "readout": (ReadoutScale(),),
     "growth": (GrowthOverDepth(),),
 }
 
 # A remedy helps where the loss falls by this share of chance's, in trials that are the same but for
 # it. Those that differ by less than the other are as good.
 _HELPS, _AS_GOOD = 0.02, 0.02
+_HARMS = 0.1  # the best of a group raises it by so much
 # Where a trial ends below this share of chance, the network learns.
 _LEARNS = 0.9
 # Evaluation and training disagree where their losses differ by this share of chance: what is little
 # in a short trial grows with training.
 _DISAGREES = 0.02
-_FACTORS = (0.3, 0.1)  # on the learning rate, if nothing learns
+# On the learning rate of a network that was mended.
+_FASTER = (3.0,)
+_SLOWER = (0.3, 0.1)  # if nothing else learns
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,7 @@ class Search:
         self.treatments: list[Treatment] = []
         self.attempts: list[Attempt] = []
         self.findings: list[str] = []
+        self._harmful: set[str] = set()
         self.first = self.best = trials.of(network)
 
     def run(self) -> None:
@@ -98,9 +115,11 @@ class Search:
             if self._try(group):
                 treated.pop(group)
                 self._find()
+            elif group in self._harmful:  # what did harm will not help on top of what did good
+                treated.pop(group)
             waiting = waiting or [g for g, n in treated.items() if n < len(self.treatments)]
         if not self._learns():
-            self._slower()
+            self._at_rates(_SLOWER)
 
     def _learns(self) -> bool:
         return max(self.best.loss, self.best.batch_loss) < _LEARNS * self.trials.chance
@@ -129,6 +148,8 @@ class Search:
 
     def _try(self, group: str) -> bool:
         """Try the remedies of a group on copies; whether one was kept."""
+        if group == "rate":
+            return bool(self.treatments) and self._learns() and self._at_rates(_FASTER)
         tried: list[tuple[int, nn.Module, Treatment, Outcome]] = []
         for remedy in GROUPS[group]:
             if not self._answers(remedy):
@@ -136,7 +157,7 @@ class Search:
             twin = copied(self.network)
             try:
                 treatment = remedy.apply(self.trials.adapted(twin), self.trials.sample)
-                outcome = self.trials.of(twin)
+                outcome = self.trials.of(twin, self.lr)
             except SaltationError as error:
                 self.attempts.append(Attempt(told(remedy), group, None, False, str(error)))
                 continue
@@ -146,7 +167,10 @@ class Search:
             return False
         scores = [self.trials.score(one[-1], group) for one in tried]
         chance, best = self.trials.chance, min(scores)
-        if self.trials.score(self.best, group) - best <= _HELPS * chance:
+        gain = self.trials.score(self.best, group) - best
+        if gain <= _HELPS * chance:
+            if gain < -_HARMS * chance:
+                self._harmful.add(group)
             return False
         first = next(n for n, score in enumerate(scores) if score - best <= _AS_GOOD * chance)
         place, self.network, treatment, self.best = tried[first]
@@ -154,16 +178,18 @@ class Search:
         self.treatments.append(treatment)
         return True
 
-    def _slower(self) -> None:
-        """Smaller learning rates, where nothing else made the network learn."""
-        for factor in _FACTORS:
+    def _at_rates(self, factors: Sequence[float]) -> bool:
+        """Other learning rates for the network as it is; whether one was better."""
+        helped = False
+        for factor in factors:
             lr = self.trials.lr * factor
             outcome = self.trials.of(self.network, lr)
-            gain = self.trials.score(self.best, "lr") - self.trials.score(outcome, "lr")
+            gain = self.trials.score(self.best, "rate") - self.trials.score(outcome, "rate")
             helps = gain > _HELPS * self.trials.chance
-            self.attempts.append(Attempt(f"learning rate {lr:g}", "lr", outcome, helps))
+            self.attempts.append(Attempt(f"learning rate {lr:g}", "rate", outcome, helps))
             if helps:
-                self.best, self.lr = outcome, lr
+                helped, self.best, self.lr = True, outcome, lr
+        return helped
 
 
 def told(remedy: Remedy) -> str:

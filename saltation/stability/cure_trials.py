@@ -19,6 +19,7 @@ from saltation.stability.diagnose import diagnose
 from saltation.stability.looks import SATURATED, SILENT
 from saltation.stability.remedies.measure import measure
 from saltation.stability.remedies.passes import copied, output, twin_of
+from saltation.stability.remedies.running import stuck
 from saltation.stability.taken import taken
 from saltation.stepping import Stepped, undisturbed
 
@@ -139,7 +140,8 @@ class CureTrials:
     def _settle(self, whole: Stepped) -> None:
         """Running statistics of the weights as they are: after so few steps those of training are
         still on their way."""
-        norms = [m for m in whole.network.modules() if isinstance(m, _BatchNorm)]
+        norms: list[Any] = [m for m in whole.network.modules() if isinstance(m, _BatchNorm)]
+        norms = [norm for norm in norms if not stuck(norm)]  # those that never do are what they are
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None

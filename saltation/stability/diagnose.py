@@ -4,122 +4,34 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from saltation.errors import SaltationError
+from saltation.errors import SaltationError, positive
 from saltation.interop import adapt
 from saltation.stability.criterion import Loss, applied, logits_of
 from saltation.stability.depth import depth_growth
+from saltation.stability.diagnosis import Diagnosis
+from saltation.stability.evaluation import modes
 from saltation.stability.gradients import GradientHealth, matrix_health
-from saltation.stability.layer import Finding, Layer, Weight
+from saltation.stability.layer import Finding, Weight
 from saltation.stability.lyapunov import lyapunov
 from saltation.stability.observe import Seen, observe
+from saltation.stability.remedies import REMEDIES
 from saltation.stability.result import Lyapunov
 from saltation.stability.spared import same_random_numbers, spared
 from saltation.stability.taken import taken
-from saltation.stability.trial import LONGER, STEPS, Trial, Trials, too_costly
+from saltation.stability.trial import LONGER, STEPS, Trial, Trials, too_costly, too_fast
 from saltation.stability.values import broken_values
-from saltation.stability.verdict import frozen, judged, verdict
+from saltation.stability.verdict import LEARNS, frozen, judged, stays_at_chance, verdict
+from saltation.stability.whole_looks import looked_around
 from saltation.stepping import Stepped
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What `diagnose` found.
-
-    Attributes
-    ----------
-    layers : list of Layer
-        One for every layer of neurons, in the order of their calls.
-    weights : list of GradientHealth
-        One for every weight matrix.
-    findings : list of Finding
-        What is wrong and what to try, the gravest first; empty if nothing was found.
-    loss : float
-        Of the batch.
-    chance : float
-        The loss of a network that knows nothing, ln(classes); NaN where classes are not known.
-    tangent, finite : Lyapunov or None
-        Exponents over time by both estimators; None where values were not finite, or where they
-        cannot be had.
-    unmeasured : list of str
-        Why they cannot: the network is not taken through its input step by step, its precision is
-        too low.
-    notes : list of Finding
-        What is no fault: frozen weights, and looks that the trial contradicts.
-    trial : Trial or None
-        Some steps of Adam on a copy.
-    untried : str
-        Why there was no trial.
-    """
-
-    layers: list[Layer]
-    weights: list[GradientHealth]
-    findings: list[Finding]
-    loss: float
-    chance: float
-    tangent: Lyapunov | None
-    finite: Lyapunov | None
-    unmeasured: list[str] = field(default_factory=list)
-    notes: list[Finding] = field(default_factory=list)
-    trial: Trial | None = None
-    untried: str = ""
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The layers, a row each."""
-        import pandas as pd  # slow to import
-
-        return pd.DataFrame(self.layers, columns=Layer._fields).set_index("name")
-
-    @property
-    def weight_table(self) -> pd.DataFrame:
-        """The gradients of the weights, a row each."""
-        import pandas as pd
-
-        return pd.DataFrame(self.weights, columns=GradientHealth._fields).set_index("name")
-
-    def __str__(self) -> str:
-        chance = "" if math.isnan(self.chance) else f" (chance: {self.chance:.3f})"
-        lines = [f"loss {self.loss:.4f}{chance}"]
-        if self.layers:
-            lines += [self.table[_SHOWN].to_string(float_format="{:.3g}".format)]
-            lines += ["", "gradients of the weights"]
-            lines += [self.weight_table.to_string(float_format="{:.3g}".format)]
-        if self.tangent is not None:
-            lines += ["", f"λ per step over {self.tangent.horizon} steps: "]
-            lines[-1] += f"{float(self.tangent.exponent):+.3f} with the surrogate's derivative"
-            if self.finite is not None:
-                lines[-1] += f", {float(self.finite.exponent):+.3f} between two trajectories"
-        lines += [f"not measured: {reason}" for reason in self.unmeasured]
-        tried = f"trial: {self.trial}" if self.trial else f"no trial: {self.untried}"
-        lines += ["", tried, ""]
-        lines += [f"- {finding}" for finding in self.findings] or ["No fault was found."]
-        lines += [f"- no fault: {note}" for note in self.notes]
-        return "\n".join(lines)
-
-    def plot(self, path: str | Path) -> Path:
-        """Draw the layers: activity, distance from threshold, gradients, growth.
-
-        Returns
-        -------
-        The path of the figure; its ending chooses the format.
-        """
-        from saltation.stability.figures import draw_diagnosis  # imports matplotlib
-
-        return draw_diagnosis(self, Path(path))
-
-
-_SHOWN = ["rate", "silent", "dead", "distance", "reached", "gradient", "growth"]
+    pass
 
 
 def diagnose(
@@ -130,6 +42,7 @@ def diagnose(
     loss: Loss | None = None,
     seed: int = 0,
     trial: int | None = None,
+    lr: float | None = None,
 ) -> Diagnosis:
     """Look at a spiking network layer by layer, and say in words what keeps it from learning.
 
@@ -156,6 +69,8 @@ def diagnose(
         Steps of Adam (learning rate 0.001) that a copy of the weights is trained for on this batch,
         as evidence; 0 for none. Default: 10, 50 if something seems wrong, and none where a step is
         costly: more than 5 million parameters, or 2 million (step, sample, neuron) in a pass.
+    lr : float, optional
+        Learning rate that training will have: whether some steps with it raise the loss.
 
     Returns
     -------
@@ -175,14 +90,21 @@ def diagnose(
     """
     whole = network if isinstance(network, Stepped) else adapt(network)
     _check(whole, x, trial)
+    lr = None if lr is None else positive("lr", lr)
     with torch.inference_mode(False), torch.enable_grad(), same_random_numbers(x):
         x = x.clone() if x.is_inference() else x.detach()
         with spared(whole.network):
-            return _diagnose(whole, x, y, loss, seed, trial)
+            return _diagnose(whole, x, y, loss, seed, trial, lr)
 
 
 def _diagnose(
-    whole: Stepped, x: Tensor, y: Tensor, loss: Loss | None, seed: int, trial: int | None
+    whole: Stepped,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss | None,
+    seed: int,
+    trial: int | None,
+    lr: float | None,
 ) -> Diagnosis:
     broken = broken_values(whole.network)
     try:
@@ -205,25 +127,51 @@ def _diagnose(
     ]
     logits = logits_of(output).detach() if loss is None else None
     classes = 0 if logits is None else logits.shape[-1]
-    found = [*broken, *verdict(layers, weights, number, logits, exponents)]
-    notes = frozen(weights)
     chance = math.log(classes) if classes > 1 else math.nan
+
+    def of(given: Any) -> Tensor:
+        return applied(loss, given, y)
+
+    around: list[Finding] = []
+    if finite and not broken and layers:
+        around = looked_around(whole, x, layers, seen, logits, number, chance)
+        around += modes(whole, x, y, of, chance)
+    found = [*broken, *verdict(layers, weights, number, logits, exponents, around)]
+    notes = frozen(weights)
 
     tried, untried = None, _NOT_FINITE
     if finite and not broken:
         steps = trial if trial is not None else LONGER if found else STEPS
         untried = too_costly(whole.network, seen) if trial is None else "trial=0" * (trial == 0)
         if not untried:
-            trials = Trials(whole, x, lambda given: applied(loss, given, y), seen)
+            trials = Trials(whole, x, of, seen)
             try:
                 tried = trials.of_all(steps)
-                found, refuted = judged(found, layers, chance, tried, trials.alone)
+                if trial is None and not found and tried.fall < LEARNS:
+                    tried = trials.of_all(LONGER)
+                found, refuted = judged(
+                    found, layers, chance, tried, trials.alone, _remedied(trials)
+                )
                 notes += refuted
+                found += [] if lr is None else too_fast(trials.at, lr)
+                found = found or stays_at_chance(tried, chance)
             except Exception as error:  # of modules that take no other weights, of the user's loss
                 tried, untried = None, f"{type(error).__name__}: {error}".splitlines()[0]
     tangent, two = exponents or (None, None)
     exponent = tangent, two, unmeasured
     return Diagnosis(layers, health, found, number, chance, *exponent, notes, tried, untried)
+
+
+def _remedied(trials: Trials) -> Callable[[str, int], Trial | None]:
+    """Trials of the network with a remedy."""
+
+    def treated(name: str, steps: int) -> Trial | None:
+        try:
+            return trials.treated(REMEDIES[name]().apply, steps)
+        except SaltationError:  # it was refused
+            return None
+
+    return treated
 
 
 _NOT_FINITE = "values are not finite"

@@ -18,7 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from saltation.errors import SaltationError, positive
 from saltation.layers.recurrent import Recurrent
-from saltation.stepping import Port, Stepped
+from saltation.stepping import Port, Session, Stepped
 
 _WEIGHTED = (nn.Linear, _ConvNd, _NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -83,6 +83,31 @@ def seen_drives(network: Stepped) -> Iterator[Drives]:
             handle = port.module.register_forward_pre_hook(drives.neurons(port))
             stack.callback(handle.remove)
         yield drives
+
+
+def called_maps(network: Stepped, x: Tensor) -> tuple[list[nn.Module], bool]:
+    """Convolutions and linear maps outside of neurons, in the order of their first calls in a pass
+    of ``x``, and whether the last of them is a readout: whether no neurons follow it."""
+    within = {module for port in network.ports for module in port.module.modules()}
+    maps: list[nn.Module] = []
+    last: list[bool] = [False]
+
+    def called(module: nn.Module, _: Any, __: Any) -> None:
+        if module not in maps:
+            maps.append(module)
+        last[0] = module is maps[-1]
+
+    def fired(*_: Any) -> None:
+        last[0] = False
+
+    with ExitStack() as stack:
+        for module in network.network.modules():
+            if isinstance(module, nn.Linear | _ConvNd) and module not in within:
+                stack.callback(module.register_forward_hook(called).remove)
+        for port in network.ports:
+            stack.callback(port.module.register_forward_pre_hook(fired).remove)
+        Session(network).native(x)
+    return maps, last[0]
 
 
 def feedback(port: Port) -> list[Tensor]:

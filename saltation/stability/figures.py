@@ -16,7 +16,7 @@ from saltation.errors import SaltationError
 from saltation.stability.result import Lyapunov
 
 if TYPE_CHECKING:
-    from saltation.stability.diagnose import Diagnosis
+    from saltation.stability.diagnosis import Diagnosis
 
 _STYLES = ("-", "--", ":", "-.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 
@@ -32,7 +33,13 @@ class Layer(NamedTuple):
         Whether its input is anywhere not zero.
     lost
         Share of neurons that are dead and get less than 1e-4 of the gradient of the one that gets
-        most, so that no training wakes them.
+        most, or are always five thresholds below, so that no training wakes them.
+    threshold
+        Above rest, in units of the potential; NaN where it is not known.
+    over_time
+        Spikes per neuron at each step.
+    starved
+        At each step, whether the layer's input is zero everywhere.
     """
 
     name: str
@@ -48,6 +55,9 @@ class Layer(NamedTuple):
     spread: float
     driven: bool
     lost: float
+    threshold: float = math.nan
+    over_time: tuple[float, ...] = ()
+    starved: tuple[bool, ...] = ()
 
 
 class Weight(NamedTuple):
@@ -88,15 +98,19 @@ class Finding(NamedTuple):
     Attributes
     ----------
     kind
-        ``not finite``, ``one class``, ``no gradient``, ``silent``, ``saturated``, ``dead``,
-        ``steep surrogate``, ``vanishing gradient``, ``exploding gradient``, ``chaotic``,
-        ``softmax twice`` or ``unused``; of notes also ``frozen``.
+        ``not finite``, ``one class``, ``no gradient``, ``no input``, ``input size``,
+        ``same weights``, ``time constant``, ``readout size``, ``same output``, ``modes disagree``,
+        ``silent``, ``silent in time``, ``saturated``, ``dead``, ``steep surrogate``,
+        ``vanishing gradient``, ``exploding gradient``, ``chaotic``, ``softmax twice``, ``unused``,
+        ``learning rate`` or ``does not learn``; of notes also ``frozen``.
     layer
         The layer where it begins, or the weight; empty for the network as a whole.
     what, advice
         In words.
     weights
         Names of the weights that it is about, if it is about weights.
+    first
+        Names of remedies that stand before the others of its kind, for what is known of its cause.
     """
 
     kind: str
@@ -104,13 +118,15 @@ class Finding(NamedTuple):
     what: str
     advice: str
     weights: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
 
     @property
     def remedies(self) -> list[str]:
         """Names in `saltation.REMEDIES` of what answers it, the best first; none for a note."""
         from saltation.stability.remedies import remedies_for  # they import what imports this
 
-        return remedies_for(self.kind) if self.advice else []
+        rest = [name for name in remedies_for(self.kind) if name not in self.first]
+        return [*self.first, *rest] if self.advice else []
 
     def __str__(self) -> str:
         if not self.advice:

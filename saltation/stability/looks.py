@@ -12,6 +12,7 @@ from saltation.stability.result import Lyapunov
 # Below this rate a layer passes nothing on; above that one its spikes say nothing.
 SILENT, SATURATED = 1e-3, 0.95
 _DEAD = 0.5  # share of neurons
+_QUIET = 0.5  # share of steps
 _REACHED = 0.05  # share of potentials
 _PER_LAYER = 10.0  # factor of the gradient from one layer to the next
 _OVER_DEPTH = 1e3  # and over all of them
@@ -45,10 +46,14 @@ def _silent(layers: Sequence[Layer]) -> list[Finding]:
     for number, layer in enumerate(layers):
         if layer.rate >= SILENT:
             continue
+        first: tuple[str, ...] = ()
         what = f"activity dies at '{layer.name}' (layer {number + 1} of {len(layers)}): "
         what += f"{layer.rate:.2g} spikes per neuron and step"
+        if number == len(layers) - 1:
+            what += ", so that what reads it is fed by nothing"
         if not layer.driven:
             what += ", its input is zero everywhere"
+            first = ("fresh_weights",)
             advice = "check the weights before it: they are zero, or what feeds it is"
         else:
             what += (
@@ -59,7 +64,22 @@ def _silent(layers: Sequence[Layer]) -> list[Finding]:
                 "larger weights or a lower threshold there, batch normalisation before the "
                 "neurons, a wider surrogate"
             )
-        return [Finding("silent", layer.name, what, advice)]
+        return [Finding("silent", layer.name, what, advice, first=first)]
+    return []
+
+
+def _fades(layers: Sequence[Layer]) -> list[Finding]:
+    """The first layer that stops to spike though its input goes on."""
+    for layer in layers:
+        steps = len(layer.over_time)
+        last = next((t for t in reversed(range(steps)) if layer.over_time[t] >= SILENT), steps)
+        rest = layer.starved[last + 1 :]
+        if layer.rate < SILENT or any(rest) or not 0 < _QUIET * steps <= len(rest):
+            continue
+        what = f"activity of '{layer.name}' dies in time: {layer.over_time[last]:.2g} spikes per "
+        what += f"neuron at step {last + 1} of {steps}, and none later, though its input goes on"
+        advice = "look at the reset and the resting potential: in one unit with the threshold"
+        return [Finding("silent in time", layer.name, what, advice)]
     return []
 
 
@@ -269,6 +289,7 @@ def _nothing(weight: Weight, loss: float) -> bool:
 
 LOOKS: tuple[Callable[[Sequence[Layer]], list[Finding]], ...] = (
     _silent,
+    _fades,
     _saturated,
     _dead,
     _steep,

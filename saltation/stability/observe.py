@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
+from saltation.interop.dynamics import threshold_of
 from saltation.stability.layer import Layer
 from saltation.stepping import (
     Port,
@@ -30,6 +31,7 @@ from saltation.stepping.session import joined
 # threshold, or less; there a sigmoid's has fallen to a fiftieth of its peak.
 REACH = 3.0
 _LOST = 1e-4  # share of the largest gradient of a neuron in the layer
+_BELOW = 5.0  # thresholds
 
 
 class Seen:
@@ -62,6 +64,10 @@ class Seen:
             reached = (by_neuron > _LOST * most) | (most == 0)
         else:
             gradient, reached = math.nan, within.reshape(-1, len(dead)).any(0)
+        given = torch.cat([x if self.port.sequences else x[None] for x in self.inputs]).detach()
+        # Some thresholds below it whatever comes, as with a bias that was meant for another unit.
+        threshold = threshold_of(self.port)
+        below = u.reshape(-1, len(dead)).amax(0) < -_BELOW * threshold
         return Layer(
             name=self.port.name,
             rate=float((spikes > 0).double().mean()),
@@ -75,7 +81,10 @@ class Seen:
             above=float(u.mean()),
             spread=float(u.std()),
             driven=any(bool((one != 0).any()) for one in self.inputs),
-            lost=float((dead & ~reached).double().mean()),
+            lost=float((dead & (below | ~reached)).double().mean()),
+            threshold=threshold,
+            over_time=tuple((spikes > 0).double().flatten(1).mean(1).tolist()),
+            starved=tuple((given == 0).flatten(1).all(1).tolist()),
         )
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from saltation.stepping import Stepped
+
 
 @contextmanager
 def spared(network: nn.Module, *, weights: bool = False) -> Iterator[None]:
@@ -50,6 +52,26 @@ def spared(network: nn.Module, *, weights: bool = False) -> Iterator[None]:
             module._parameters.update(parameters)
             module._buffers.clear()
             module._buffers.update(buffers)
+
+
+@contextmanager
+def undone(whole: Stepped) -> Iterator[None]:
+    """After the block the modules, hooks and spike functions are those of before; for what `spared`
+    leaves to it."""
+    held = [
+        (part, dict(part))
+        for module in whole.network.modules()
+        for part in (module._modules, module._forward_pre_hooks, module._forward_hooks)
+    ]
+    spikes = [(port.spike, port.spike.function) for port in whole.ports if port.spike is not None]
+    try:
+        yield
+    finally:
+        for part, before in held:
+            part.clear()
+            part.update(before)  # type: ignore[arg-type]
+        for spike, function in spikes:
+            spike.function = function
 
 
 @contextmanager

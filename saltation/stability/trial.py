@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from saltation.stability.layer import Finding
 from saltation.stability.observe import Seen, output_of
-from saltation.stability.spared import same_random_numbers, spared
+from saltation.stability.spared import same_random_numbers, spared, undone
 from saltation.stepping import Stepped
 
 LR = 1e-3
@@ -65,11 +66,16 @@ class Trial(NamedTuple):
 
     @property
     def fall(self) -> float:
-        """By how much the loss fell, of what it was: the mean of the last losses."""
-        last = self.losses[1:][-_MEAN:]
-        if not last or not self.before:
+        """By how much the loss fell, of what it was: to `last`."""
+        if not self.steps or not self.before:
             return 0.0
-        return (self.before - sum(last) / len(last)) / abs(self.before)
+        return (self.before - self.last) / abs(self.before)
+
+    @property
+    def last(self) -> float:
+        """The mean of the last losses."""
+        last = self.losses[1:][-_MEAN:] or self.losses
+        return sum(last) / len(last)
 
     def __str__(self) -> str:
         return f"{self.steps} steps of Adam, loss {self.before:.4g} -> {self.after:.4g}"
@@ -83,6 +89,7 @@ def attempt(
     steps: int = STEPS,
     names: Collection[str] | None = None,
     after: Trial | None = None,
+    lr: float = LR,
 ) -> Trial:
     """Train a copy of the network's weights for some steps.
 
@@ -100,6 +107,8 @@ def attempt(
         Train these parameters alone. Default: all that can be trained.
     after
         Begin with the weights that this trial ended with.
+    lr
+        Learning rate.
     """
     losses: list[float] = []
     moved: set[str] = set()
@@ -113,7 +122,7 @@ def attempt(
             for name, parameter in whole.network.named_parameters()
             if parameter.requires_grad and (names is None or name in names)
         }
-        optimizer = torch.optim.Adam(trained.values(), lr=LR, eps=_EPS) if trained else None
+        optimizer = torch.optim.Adam(trained.values(), lr=lr, eps=_EPS) if trained else None
         for step in range(steps + 1):
             value = loss(output_of(whole, x))
             losses.append(float(value.detach()))
@@ -129,6 +138,33 @@ def attempt(
             optimizer.step()
         weights = {name: p.detach() for name, p in whole.network.named_parameters()}
     return Trial(tuple(losses), weights, frozenset(moved))
+
+
+def too_fast(at: Callable[[float, int], Trial], lr: float) -> list[Finding]:
+    """A learning rate with which the loss rises, where it falls with a smaller one.
+
+    Parameters
+    ----------
+    at
+        Trial with a learning rate, of so many steps.
+    lr
+        The one that is meant for training.
+    """
+    large = at(lr, STEPS)
+    if large.finite and large.fall > 0:
+        return []
+    for factor in (0.1, 0.01, 0.001):
+        small = at(lr * factor, STEPS)
+        if small.finite and small.fall > 0:
+            what = f"a learning rate of {lr:g} is too large for the gradient: one step of Adam "
+            what += f"takes the loss from {large.before:.3g} to {large.losses[1]:.3g}, "
+            what += (
+                f"{large.steps} to {large.after:.3g}; with {lr * factor:.2g} {small.steps} take "
+            )
+            what += f"it to {small.after:.3g}"
+            advice = f"a learning rate of {lr * factor:.2g}, a warm-up, clipped gradients"
+            return [Finding("learning rate", "", what, advice)]
+    return []
 
 
 def too_costly(network: nn.Module, seen: Sequence[Seen]) -> str:
@@ -174,6 +210,23 @@ class Trials:
                 self._whole, self._x, self._loss, steps=ALONE, names=names, after=self._first
             )
         return self._made[names]
+
+    def at(self, lr: float, steps: int) -> Trial:
+        """A trial of all weights with another learning rate, from the beginning."""
+        return attempt(self._whole, self._x, self._loss, steps=steps, lr=lr)
+
+    def treated(self, treat: Callable[[Stepped, Tensor], Any], steps: int) -> Trial:
+        """A trial from the beginning of the network as ``treat`` makes it; it is undone.
+
+        Raises
+        ------
+        SaltationError
+            If it is refused.
+        """
+        network = self._whole.network
+        with same_random_numbers(self._x), spared(network, weights=True), undone(self._whole):
+            treat(self._whole, self._x)
+            return attempt(self._whole, self._x, self._loss, steps=steps)
 
     def _before(self, layer: str) -> list[str]:
         """The parameters that what a layer of neurons is given depends on, and its own."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError
+from saltation.stability.drives import called_maps
 from saltation.stability.remedies.base import Remedy, Treatment
 from saltation.stability.remedies.measure import measure
 from saltation.stepping import Stepped
@@ -50,19 +51,8 @@ class RelayStart(Remedy):
 
     def _apply(self, whole: Stepped, x: Tensor) -> Treatment:
         before = measure(whole, x)
-        called: list[Any] = []
-        hooks = [
-            m.register_forward_hook(lambda m, *_: None if m in called else called.append(m))
-            for m in whole.network.modules()
-            if isinstance(m, nn.Conv2d | nn.Linear)
-        ]
-        try:
-            measure(whole, x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        within = {m for port in whole.ports for m in port.module.modules()}
-        square = [m for m in called if m not in within and _square(m)]
+        called, _ = called_maps(whole, x)
+        square: list[Any] = [m for m in called if _square(m)]
         # The first map sees the input, and the last is the readout's: neither has spikes to relay.
         square = [m for m in square if m is not called[0] and m is not called[-1]]
         if len(square) < 2:

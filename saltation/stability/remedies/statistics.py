@@ -18,7 +18,7 @@ from saltation.layers.normalisation import (
 )
 from saltation.stability.remedies.base import Remedy, Treatment
 from saltation.stability.remedies.measure import measure
-from saltation.stability.remedies.passes import output, twin_of
+from saltation.stability.remedies.running import disagreement
 from saltation.stepping import Session, Stepped, by_steps
 
 
@@ -88,26 +88,20 @@ def _of_a_step(call: _Call) -> bool:
     return getattr(call.module, "statistics", "") == "step" and call.times == 1
 
 
+def per_step(whole: Stepped, x: Tensor) -> list[str]:
+    """Names of the normalisations that train with the statistics of each step apart, and have one
+    running mean for all of them."""
+    steps = measure(whole, x)[0].steps
+    calls = [c for c in _calls(whole, x) if _of_a_step(c) or (c.times == steps > 1)]
+    return [call.name for call in calls if call.module.running_mean is not None]
+
+
 class _Statistics(Remedy):
     answers: ClassVar[tuple[str, ...]] = ("modes disagree", "does not learn")
 
-    def _disagreement(self, whole: Stepped, x: Tensor) -> dict[str, float]:
-        """By layer, the rate in evaluation less that in training, with running statistics of x."""
-        twin = twin_of(whole)
-        norms = [m for m in twin.network.modules() if isinstance(m, _BatchNorm)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None
-        twin.network.train()
-        output(twin, x)
-        trained = measure(twin, x)
-        twin.network.eval()
-        rates = {layer.name: layer.rate for layer in measure(twin, x)}
-        return {layer.name: rates[layer.name] - layer.rate for layer in trained}
-
     def _treated(self, whole: Stepped, x: Tensor, before: dict[str, float], what: Any) -> Treatment:
         measured = "rate in evaluation less the rate in training"
-        return Treatment(self.name, what, measured, before, self._disagreement(whole, x))
+        return Treatment(self.name, what, measured, before, disagreement(whole, x, settled=True))
 
 
 @dataclass(frozen=True)
@@ -127,8 +121,8 @@ class StatisticsPerStep(_Statistics):
 
     def _apply(self, whole: Stepped, x: Tensor) -> Treatment:
         steps = measure(whole, x)[0].steps
-        calls = [c for c in _calls(whole, x) if _of_a_step(c) or (c.times == steps > 1)]
-        calls = [c for c in calls if c.module.running_mean is not None]
+        names = per_step(whole, x)
+        calls = [call for call in _calls(whole, x) if call.name in names]
         if not calls:
             raise self.refused(
                 "no normalisation takes the statistics of one step and has one running mean for all"
@@ -141,7 +135,7 @@ class StatisticsPerStep(_Statistics):
                 f"'{calls[0].name}' is called by a loop outside of the network, which does not say "
                 f"where a sequence begins; put the loop into the network's forward"
             )
-        before = self._disagreement(whole, x)
+        before = disagreement(whole, x, settled=True)
         loops = []
         for call in calls:
             made = _made(call, steps)
@@ -193,7 +187,7 @@ class StatisticsOfAllSteps(_Statistics):
             raise self.refused(
                 "no normalisation of sequences takes the statistics of each step by itself"
             )
-        before = self._disagreement(whole, x)
+        before = disagreement(whole, x, settled=True)
         for call in calls:
             call.module.statistics = "all"
         return self._treated(
