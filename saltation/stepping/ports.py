@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from saltation.errors import SaltationError
 from saltation.kernels.recurrent import RecurrentState
+from saltation.kernels.reference import Trace
 from saltation.layers.neuron import SpikingLayer
 from saltation.layers.recurrent import Recurrent
 
@@ -112,8 +114,8 @@ class Port(ABC):
 
     @abstractmethod
     def states(self, arguments: tuple[Any, ...], state: State) -> State:
-        """The states after every step of a call that begins with ``state``, ``[T, B, ...]`` each,
-        from a second pass. For modules that take sequences."""
+        """The states after every step of the call that is about to begin, with ``state``,
+        ``[T, B, ...]`` each. For modules that take sequences."""
 
     @abstractmethod
     def open(self) -> Callable[[], None]:
@@ -197,6 +199,7 @@ class LayerPort(Port):
         super().__init__(name, module)
         self._layer = module.layer if isinstance(module, Recurrent) else module
         self.spike = SeenSpike(self._layer.surrogate, own=True)
+        self._trace: Trace | None = None
 
     def handed(self, arguments: tuple[Any, ...]) -> State | None:
         return None if arguments[1:] in ((), (None,)) else _flat(arguments[1])
@@ -225,17 +228,29 @@ class LayerPort(Port):
                 f"itself"
             )
 
+        forward = self.module.forward
+
+        @wraps(forward)
+        def once(*arguments: Any) -> Any:
+            trace, self._trace = self._trace, None
+            return forward(*arguments) if trace is None else (trace.spikes, trace.state)
+
         self.module.record = refuse  # type: ignore[method-assign]
+        self.module.forward = once  # type: ignore[assignment, method-assign]
 
         def close() -> None:
-            del self.module.record  # the method of its class is there again
+            # The methods of its class are there again.
+            del self.module.record, self.module.forward
+            self._trace = None
             layer.surrogate = kept
 
         return close
 
     def states(self, arguments: tuple[Any, ...], state: State) -> State:
+        # The call itself is given what is recorded here, so that the neurons run once.
         record = type(self.module).record
         trace = record(self.module, *self.enter(arguments, state))  # type: ignore[arg-type]
+        self._trace = trace
         return _flat(trace.states)
 
     def _whole(self, state: State) -> Any:
