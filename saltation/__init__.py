@@ -64,6 +64,7 @@ from saltation.schemes import SCHEMES, get_scheme
 from saltation.stability import (
     PENALTIES,
     REMEDIES,
+    DepthPenalty,
     Lyapunov,
     LyapunovPenalty,
     cure,
@@ -93,6 +94,7 @@ __all__ = [
     "ConfigError",
     "CubaLIF",
     "DataError",
+    "DepthPenalty",
     "Izhikevich",
     "LayoutWarning",
     "Lyapunov",

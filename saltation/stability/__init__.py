@@ -2,6 +2,7 @@
 
 from saltation.stability.cure import Cure, cure
 from saltation.stability.depth import DepthGrowth, depth_growth
+from saltation.stability.depth_penalty import DepthPenalty
 from saltation.stability.diagnose import Diagnosis, diagnose
 from saltation.stability.exact import true_exponents
 from saltation.stability.gradients import GradientHealth, gradient_health
@@ -18,6 +19,7 @@ __all__ = [
     "REMEDIES",
     "Cure",
     "DepthGrowth",
+    "DepthPenalty",
     "DepthScaling",
     "Diagnosis",
     "GradientHealth",
