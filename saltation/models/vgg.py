@@ -27,6 +27,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+# What the depth benchmark has: the networks that are made to a depth.
+BENCHMARK: dict[str, Any] = {"surrogate": FastSigmoid(25.0), "batch_norm": "step"}
+
+
 class SpikingVGG(ImageNetwork):
     """The network that `spiking_vgg` makes.
 
@@ -215,6 +219,9 @@ def vgg_of_depth(
 ) -> SpikingVGG:
     """`spiking_vgg` for images ``shape = (C, H, W)`` with ``depth`` convolutions; see `stages_of`.
 
+    Unless ``options`` say otherwise it is the network of the depth benchmark: a fast sigmoid of
+    slope 25, and batch normalisation ``step``.
+
     Raises
     ------
     SaltationError
@@ -225,6 +232,7 @@ def vgg_of_depth(
         raise SaltationError(
             f"{depth} convolutions do not divide among the stages of images of side {shape[1]}"
         )
+    options = {**BENCHMARK, **options}
     return spiking_vgg(
         shape[0], classes, shape[1], stages=parts[0], blocks_per_stage=parts[1], **options
     )

@@ -1,6 +1,7 @@
 """Studies: grids of trials that are recorded as they go, with their tables and figures."""
 
-from saltation.studies.depth import DepthConfig, DepthStudy
+from saltation.studies.depth import DepthStudy
+from saltation.studies.depth_config import DepthConfig
 from saltation.studies.flossing import FlossingConfig, FlossingStudy
 from saltation.studies.integrators import IntegratorsConfig, IntegratorsStudy
 from saltation.studies.rstdp import RSTDPConfig, RSTDPStudy

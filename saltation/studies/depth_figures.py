@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from saltation.studies.depth_verdict import Variant, health_of
 from saltation.studies.figures import STYLE, save, style_of
+from saltation.studies.recipes import Recipe
 from saltation.studies.store import DIVERGED, FINISHED
 
-VANILLA = "vanilla"
 # Beyond this a condition number in float64 is rounding; infinite ones are drawn here.
 SINGULAR = 1e16
 Records = list[dict[str, Any]]
@@ -35,12 +35,11 @@ def draw_depth(records: Records, folder: Path) -> None:
 
 
 def _way(record: dict[str, Any]) -> str:
-    s = record["settings"]
-    return VANILLA if s["mode"] == VANILLA else str(Variant(s["reg_type"], s["estimator"]))
+    return str(Variant.of(record["settings"], str(Recipe.of(record["settings"]))))
 
 
 def _styles(records: Records) -> dict[str, dict[str, Any]]:
-    ways = dict.fromkeys([VANILLA, *map(_way, records)])
+    ways = dict.fromkeys(map(_way, records))
     return {way: style_of(place) for place, way in enumerate(ways)}
 
 
