@@ -17,7 +17,7 @@ from saltation.models.blocks import AvgPool, ConvBlock
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
-from saltation.surrogate import FastSigmoid, Smooth, Surrogate
+from saltation.surrogate import FastSigmoid, Sigmoid, Smooth, Surrogate
 
 MOST_CHANNELS = 512
 
@@ -80,9 +80,9 @@ def spiking_vgg(
     base_channels: int = 64,
     steps: int = 4,
     neuron: str = "lif",
-    surrogate: str | Surrogate | Smooth = FastSigmoid(25.0),
+    surrogate: str | Surrogate | Smooth = Sigmoid(2.0),
     dropout: float = 0.25,
-    batch_norm: str = "step",
+    batch_norm: str = "all",
     init: str = "kaiming",
     per_step: bool = False,
     **parameters: Any,
@@ -111,17 +111,21 @@ def spiking_vgg(
         Model of every neuron. LIF has ``beta=0.9`` (unless tau, dt or scheme are given),
         ``jump="soft_delayed"`` and ``detach_reset=True``, as snnTorch's Leaky; other models have
         the defaults of their layers.
-    surrogate : Surrogate or str, default FastSigmoid(25)
-        The spike function of every neuron.
+    surrogate : Surrogate or str, default Sigmoid(2)
+        The spike function of every neuron. The derivative of the default is about as wide as
+        potentials behind normalisation spread; with a narrower one, such as the depth benchmark's
+        ``FastSigmoid(25)``, gradients shrink from layer to layer.
     dropout : float, default 0.25
         Probability, in [0, 1), that a summed spike is dropped in training.
-    batch_norm : str, default "step"
-        Whether batch normalisation takes the statistics of each ``step`` by itself, so that in
-        training, too, steps can be run one after the other, or of ``all`` steps together, which is
-        faster; ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021);
-        ``per_step`` is ``step`` with running statistics of every step apart, so that evaluation
-        normalises as training does; sequences are then of at most ``steps`` steps (BNTT, Kim &
-        Panda, 2021; see `SpikingBatchNorm2d`). ``none`` leaves it out.
+    batch_norm : str, default "all"
+        Whether batch normalisation takes the statistics of ``all`` steps together, or of each
+        ``step`` by itself, as in the depth benchmark, so that in training, too, steps can be run
+        one after the other. With ``step`` one running mean serves all steps in evaluation, which is
+        not what training had: deep networks fail there. ``per_step`` is ``step`` with running
+        statistics of every step apart, so that evaluation normalises as training does; sequences
+        are then of at most ``steps`` steps (BNTT, Kim & Panda, 2021; see `SpikingBatchNorm2d`).
+        ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021), ``none``
+        leaves it out.
     init : str, default "kaiming"
         ``kaiming``: convolutions normal with variance 2 / fan_out, readout Xavier uniform;
         ``scaled``: convolutions half as large, readout orthogonal with gain 1/2; ``truncated``:

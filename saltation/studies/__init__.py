@@ -4,6 +4,7 @@ from saltation.studies.depth import DepthStudy
 from saltation.studies.depth_config import DepthConfig
 from saltation.studies.flossing import FlossingConfig, FlossingStudy
 from saltation.studies.integrators import IntegratorsConfig, IntegratorsStudy
+from saltation.studies.remedies import RemediesConfig, RemediesStudy
 from saltation.studies.rstdp import RSTDPConfig, RSTDPStudy
 from saltation.studies.runner import STUDIES, Study
 from saltation.studies.scheme_report import draw_schemes, scheme_table
@@ -18,6 +19,8 @@ __all__ = [
     "IntegratorsStudy",
     "RSTDPConfig",
     "RSTDPStudy",
+    "RemediesConfig",
+    "RemediesStudy",
     "Study",
     "draw_schemes",
     "scheme_table",

@@ -6,7 +6,6 @@ is what the architecture has by itself; of ``vgg`` that is the depth benchmark.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -170,7 +169,7 @@ class Treated:
 def treated(network: nn.Module, text: str, data: Dataset, lr: float, seed: int) -> Treated:
     """Apply the remedies of a recipe to a network, in place where it is not a cure.
 
-    A remedy that does not fit the network leaves it as it is; a warning says so.
+    A remedy that does not fit the network leaves it as it is, and is counted.
     """
     if text == NONE:
         return Treated(network, lr)
@@ -189,8 +188,7 @@ def treated(network: nn.Module, text: str, data: Dataset, lr: float, seed: int) 
             else:
                 REMEDIES[name]().apply(found.network, x, y)
                 found = replace(found, applied=found.applied + 1)
-        except SaltationError as error:
-            warnings.warn(str(error), stacklevel=2)
+        except SaltationError:
             found = replace(found, refused=found.refused + 1)
     return found
 
