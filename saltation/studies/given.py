@@ -43,12 +43,7 @@ class Given(NamedTuple):
         ConfigError
             If there is no such file or function, or the file fails.
         """
-        file, _, name = source.rpartition(":")
-        path = Path(file)
-        if path.suffix != ".py" or not name.isidentifier():
-            raise ConfigError(f"a network is given as FILE.py:FUNCTION, got '{source}'")
-        if not path.is_file():
-            raise ConfigError(f"there is no file {path}")
+        path, name = place_of(source)
         return cls(source, path, _function(path, name))
 
     def made(self) -> tuple[nn.Module | Stepped, Tensor, Any, Callable[..., Tensor] | None]:
@@ -69,6 +64,23 @@ class Given(NamedTuple):
     def in_one_line(self) -> AbstractContextManager[None]:
         """Within the block errors of the user's own code are one line, with its place."""
         return _in_one_line("the network or its loss", self.path)
+
+
+def place_of(source: str) -> tuple[Path, str]:
+    """File and function that ``FILE.py:FUNCTION`` names; the file is not run.
+
+    Raises
+    ------
+    ConfigError
+        If it is of another form, or there is no such file.
+    """
+    file, _, name = source.rpartition(":")
+    path = Path(file)
+    if path.suffix != ".py" or not name.isidentifier():
+        raise ConfigError(f"a network is given as FILE.py:FUNCTION, got '{source}'")
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    return path, name
 
 
 def _function(path: Path, name: str) -> Callable[[], Any]:

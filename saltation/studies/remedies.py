@@ -32,7 +32,7 @@ from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.config import StudyConfig, names
 from saltation.studies.faults import FAULTS
 from saltation.studies.files import write_whole
-from saltation.studies.given import Given
+from saltation.studies.given import Given, place_of
 from saltation.studies.progress import BatchProgress
 from saltation.studies.recipes import CURE, NONE, Recipe, remedies_of
 from saltation.studies.remedies_report import draw_remedies, remedies_table, remedies_text
@@ -100,7 +100,7 @@ class RemediesConfig(StudyConfig):
             for name in remedies_of(remedy):
                 choose("remedy", name, (NONE, CURE, *REMEDIES))
         if self.network is not None:
-            Given.of(self.network)
+            place_of(self.network)
             return self
         for name in self.networks:
             choose("network", name, ARCHITECTURES)
