@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from saltation.studies.depth_verdict import Variant, health_of
 from saltation.studies.figures import STYLE, save, style_of
+from saltation.studies.intervals import Interval
 from saltation.studies.recipes import Recipe
 from saltation.studies.store import DIVERGED, FINISHED
 
@@ -86,22 +87,27 @@ def _against_depth(
         axes.set_ylim(1, 10 * max([1.0, *(v for v in map(of, records) if not math.isnan(v))]))
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 100)  # intervals of two seeds go beyond
     axes.set(xlabel="depth (layers of neurons)", ylabel=label)
-    _finish(figure, [axes], records, geometric=logarithmic)
+    kind = "geometric mean and standard deviation" if logarithmic else "mean and 95 % interval"
+    _finish(figure, [axes], records, kind)
     save(figure, folder, name)
 
 
 def _band(values: list[float], logarithmic: bool) -> tuple[float, float, float]:
-    """Mean with a standard deviation to both sides; with a logarithmic axis, of the logarithms."""
+    """Mean with its interval of 95 %, which no single value has; with a logarithmic axis, the
+    geometric mean with a standard deviation of the logarithms to both sides."""
     x = np.array(values, dtype=float)
     x = x[~np.isnan(x)]
     if not len(x):
         return math.nan, math.nan, math.nan
-    x = np.log(x) if logarithmic else x
+    if not logarithmic:
+        found = Interval.of(x)
+        half = 0.0 if math.isnan(found.half) else found.half
+        return found.mean - half, found.mean, found.mean + half
+    x = np.log(x)
     spread = x.std(ddof=1) if len(x) > 1 else 0.0
-    ends = (x.mean() - spread, x.mean(), x.mean() + spread)
-    low, middle, high = np.exp(ends) if logarithmic else ends
+    low, middle, high = np.exp((x.mean() - spread, x.mean(), x.mean() + spread))
     return float(low), float(middle), float(high)
 
 
@@ -196,7 +202,9 @@ def _panels(
     save(figure, folder, name)
 
 
-def _finish(figure: Figure, panels: Any, records: Records, geometric: bool = False) -> None:
+def _finish(
+    figure: Figure, panels: Any, records: Records, kind: str = "mean and standard deviation"
+) -> None:
     handles: dict[str, Any] = {}
     for axes in panels:
         handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -207,7 +215,6 @@ def _finish(figure: Figure, panels: Any, records: Records, geometric: bool = Fal
         ncols=min(3, len(handles)),
     )
     seeds = len({r["settings"]["seed"] for r in records})
-    kind = "geometric mean and standard deviation" if geometric else "mean and standard deviation"
     s = records[0]["settings"]
     note = f"{kind} of {seeds} seeds" if seeds > 1 else "one seed"
     figure.suptitle(
