@@ -136,6 +136,11 @@ class DepthConfig(GradientConfig, DataConfig):
                     f"and batch_norm '{recipe.batch_norm}' normalises all together (allowed: "
                     f"telescoped, tangent, or batch_norm step or per_step)"
                 )
+        if GROWTH in self.reg_type and min(self.depths) < 2:
+            raise ConfigError(
+                f"reg_type '{GROWTH}' needs two layers of neurons or more, got depths="
+                f"{' '.join(map(str, self.depths))}"
+            )
         if self.stable_init and self.init != ["kaiming"]:
             raise ConfigError(
                 f"give either stable_init or init, got init={' '.join(self.init)}; stable_init is "

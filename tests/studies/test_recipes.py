@@ -188,6 +188,7 @@ def test_a_cure_is_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"arch": "mlp", "batch_norm": ["all"]}, "'mlp' has no choice of batch_norm .*vgg"),
         ({"arch": "mlp", "loss": ["tet"]}, "'mlp' has no choice of loss 'tet'"),
         ({"batch_norm": ["all"], "estimator": ["finite"]}, "estimator 'finite' takes networks"),
+        ({"reg_type": ["depth_growth"], "depths": [1, 2]}, "two layers of neurons or more"),
         ({"stable_init": True, "init": ["scaled"]}, "either stable_init or init"),
     ],
 )
