@@ -109,25 +109,27 @@ def gain(results: pd.DataFrame, variant: Variant | None) -> pd.Series[Any]:
 
 
 def verdict(results: pd.DataFrame) -> list[str]:
-    """Whether regularisation makes depth pay: sentences that follow from intervals over seeds."""
+    """Whether recipes and penalties make depth pay: sentences that follow from intervals over
+    seeds. Recipes are compared with the first, and penalties with their recipe without one."""
     said = [*_diverged(results), *refused(results)]
     recipes = unpenalised(results)
-    said += [depth_pays(results, recipe) for recipe in recipes if len(recipes) > 1]
-    tried = variants(results)
     depths = sorted(results["depth"].unique())
+    if len(depths) > 1 and len(recipes) > 1:
+        said += [depth_pays(results, recipe) for recipe in recipes]
     counted = 0
     unsaid = []
-    for variant in tried:
-        by_depth = {depth: difference(results, variant, depth) for depth in depths}
+    for variant in [*recipes[1:], *variants(results)]:
+        other = variant.plain if variant.reg_type else recipes[0]
+        by_depth = {depth: difference(results, variant, depth, other) for depth in depths}
         if max(d.n for d in by_depth.values()) < 2:
             unsaid.append(str(variant))
             continue
         counted += sum(d.n > 1 for d in by_depth.values())
-        if len(depths) > 1:
+        if len(depths) > 1 and variant.reg_type:
             said.append(f"{variant}: {_does_depth_pay(results, variant)}")
         sure = [f"depth {depth} {d}" for depth, d in by_depth.items() if d.sign]
         said.append(
-            f"{variant}: differences from vanilla whose interval excludes 0: "
+            f"{variant}: differences from {other} whose interval excludes 0: "
             f"{', '.join(sure) or 'none'}."
         )
     if unsaid:
@@ -176,8 +178,6 @@ def depth_pays(results: pd.DataFrame, variant: Variant) -> str:
     least, most = results["depth"].min(), results["depth"].max()
     more = Interval.of(gain(results, variant))
     numbers = f"from depth {least} to {most} accuracy changes by {more} points"
-    if least == most:
-        return f"{variant}: one depth says nothing of depth."
     if more.n < 2:
         return f"{variant}: cannot tell whether depth pays ({numbers}; too few seeds)."
     said = {1: "depth pays", -1: "depth costs", 0: "depth is not shown to pay or to cost"}
