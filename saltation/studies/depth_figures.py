@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def _against_depth(
     label: str,
     of: Callable[[dict[str, Any]], float],
 ) -> None:
-    """A number of the last epoch against depth: lines and bands of finished trials, crosses of
-    diverged ones."""
+    """A number of the last epoch against depth: lines of finished trials with bars or bands, and
+    crosses of diverged ones."""
     logarithmic = name == "condition"
     figure = Figure(figsize=(5.6, 3.6))
     axes = figure.subplots()
@@ -76,8 +77,12 @@ def _against_depth(
             depths = _depths(done)
             values = [[of(r) for r in done if r["settings"]["depth"] == d] for d in depths]
             low, middle, high = zip(*(_band(v, logarithmic) for v in values), strict=True)
-            axes.plot(depths, middle, label=way, clip_on=False, **style)
-            axes.fill_between(depths, low, high, color=style["color"], alpha=0.15, lw=0)
+            if logarithmic:
+                axes.plot(depths, middle, label=way, clip_on=False, **style)
+                axes.fill_between(depths, low, high, color=style["color"], alpha=0.15, lw=0)
+            else:  # a band would narrow towards a depth with one seed, as if that were sure
+                bars = np.array(high) - middle
+                axes.errorbar(depths, middle, bars, label=way, capsize=3, **style)
         _crosses(axes, [r for r in mine if r["status"] == DIVERGED], of, style["color"])
     axes.set_xscale("log", base=2)
     axes.set_xticks(_depths(records), [str(d) for d in _depths(records)])
@@ -103,8 +108,7 @@ def _band(values: list[float], logarithmic: bool) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     if not logarithmic:
         found = Interval.of(x)
-        half = 0.0 if math.isnan(found.half) else found.half
-        return found.mean - half, found.mean, found.mean + half
+        return found.mean - found.half, found.mean, found.mean + found.half
     x = np.log(x)
     spread = x.std(ddof=1) if len(x) > 1 else 0.0
     low, middle, high = np.exp((x.mean() - spread, x.mean(), x.mean() + spread))
@@ -214,9 +218,11 @@ def _finish(
         loc="outside lower center",
         ncols=min(3, len(handles)),
     )
-    seeds = len({r["settings"]["seed"] for r in records})
+    counts = Counter((_way(r), r["settings"]["depth"]) for r in records)
+    least, most = min(counts.values()), max(counts.values())
+    seeds = str(most) if least == most else f"{least} to {most}"
     s = records[0]["settings"]
-    note = f"{kind} of {seeds} seeds" if seeds > 1 else "one seed"
+    note = f"{kind} of {seeds} seeds" if most > 1 else "one seed"
     figure.suptitle(
         f"{s['dataset']}, {s['arch']} of width {s['base_channels']}, T = {s['T']}, "
         f"{s['epochs']} epochs, {note}",

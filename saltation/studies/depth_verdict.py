@@ -177,6 +177,8 @@ def depth_pays(results: pd.DataFrame, variant: Variant) -> str:
     """Whether the deepest networks of a variant are better than the shallowest."""
     least, most = results["depth"].min(), results["depth"].max()
     more = Interval.of(gain(results, variant))
+    if not more.n:
+        return f"{variant}: cannot tell whether depth pays: no seed finished at both ends."
     numbers = f"from depth {least} to {most} accuracy changes by {more} points"
     if more.n < 2:
         return f"{variant}: cannot tell whether depth pays ({numbers}; too few seeds)."
