@@ -121,7 +121,7 @@ def spiking_vgg(
         Whether batch normalisation takes the statistics of ``all`` steps together, or of each
         ``step`` by itself, as in the depth benchmark, so that in training, too, steps can be run
         one after the other. With ``step`` one running mean serves all steps in evaluation, which is
-        not what training had: deep networks fail there. ``per_step`` is ``step`` with running
+        not what training had. ``per_step`` is ``step`` with running
         statistics of every step apart, so that evaluation normalises as training does; sequences
         are then of at most ``steps`` steps (BNTT, Kim & Panda, 2021; see `SpikingBatchNorm2d`).
         ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021), ``none``
