@@ -75,6 +75,7 @@ from saltation.schemes import SCHEMES, add_scheme, get_scheme
 from saltation.stability import (
     PENALTIES,
     REMEDIES,
+    DepthPenalty,
     Lyapunov,
     LyapunovPenalty,
     cure,
@@ -113,6 +114,7 @@ __all__ = [
     "ConfigError",
     "CubaLIF",
     "DataError",
+    "DepthPenalty",
     "HodgkinHuxley",
     "Izhikevich",
     "Izhikevich2003",

@@ -17,6 +17,7 @@ from benchmarks import convolutions, deep, reward
 from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task, trained
 from benchmarks.timing import Step, race, table
 from saltation.learning import WinnerTakeAllNetwork
+from saltation.models.vgg import BENCHMARK
 
 TASK = Task(torch.rand(4, 12), torch.randint(3, (4,)), (12, 8, 7, 3), 5, 0.5)
 
@@ -61,7 +62,7 @@ def test_deep_networks_are_the_same() -> None:
     """With the same weights snnTorch's network and ours have the same logits."""
     images = deep.batch(3, 16)._replace(base_channels=4)
     looped = deep.Looped(images)
-    ours = st.spiking_vgg(3, 10, 16, base_channels=4)
+    ours = st.spiking_vgg(3, 10, 16, base_channels=4, **BENCHMARK)
     looped.readout.eval()
     ours.dropout.eval()
     with torch.no_grad():

@@ -23,9 +23,12 @@ MISTAKES = [
     (
         "study intergrators",
         "unknown study 'intergrators'; did you mean 'integrators'? (allowed: depth, flossing, "
-        "integrators, rstdp)",
+        "integrators, remedies, rstdp)",
     ),
-    ("study", "give one of depth, flossing, integrators, rstdp (see saltation study --help)"),
+    (
+        "study",
+        "give one of depth, flossing, integrators, remedies, rstdp (see saltation study --help)",
+    ),
     (
         "study integrators --dataset mnits",
         "unknown data set 'mnits'; did you mean 'mnist'? (allowed: cifar10, cifar100, digits, "

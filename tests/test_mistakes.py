@@ -228,8 +228,8 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         'st.spiking_mlp((784, 10), neuron="LIF")',
         st.SaltationError,
         "unknown neuron 'LIF'; did you mean 'lif'? (allowed: eif, adex, adlif, alif, "
-        "balanced_resonate_and_fire, cuba_lif, hodgkin_huxley, izhikevich, izhikevich_2003, lif, plif, qif, "
-        "resonate_and_fire)",
+        "balanced_resonate_and_fire, cuba_lif, hodgkin_huxley, izhikevich, izhikevich_2003, lif, "
+        "plif, qif, resonate_and_fire)",
     ),
     (
         "st.spiking_mlp((784, 128, 10), hidden=3)",

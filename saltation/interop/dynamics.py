@@ -28,7 +28,8 @@ def steps_of(port: Port) -> float:
 def _decay(port: Port) -> float:
     if isinstance(port, LayerPort):
         neuron = _layer(port).neuron
-        return neuron.coefficients[0] if isinstance(neuron, LIFNeuron) else math.nan
+        step = neuron.affine_step if isinstance(neuron, LIFNeuron) else None
+        return math.nan if step is None or neuron.tensors else float(step.m[0][0])
     module: Any = port.module
     kind = type(module).__name__
     if kind in ("Leaky", "Lapicque", "RLeaky"):

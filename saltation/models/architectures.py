@@ -25,17 +25,21 @@ class Architecture:
     Attributes
     ----------
     build
-        ``(shape, classes, depth, *, base_channels, steps, init) -> Module`` from sequences
+        ``(shape, classes, depth, *, base_channels, steps, init, ...) -> Module`` from sequences
         ``[T, B, C, H, W]`` or images ``[B, C, H, W]`` to logits ``[B, classes]``; ``shape`` is
         ``(C, H, W)``, ``depth`` the number of neuron layers from image to readout (those beside a
         residual branch or each other are not counted), ``init`` a name in `INITS`. The last weight
         matrix is the readout's.
     fits
         ``(depth, side) -> whether`` there is a network of this depth for images of this side.
+    takes
+        What ``build`` takes beside these: ``surrogate``, ``batch_norm``, and ``per_step``, which
+        gives the output of every step.
     """
 
     build: Callable[..., nn.Module]
     fits: Callable[[int, int], bool]
+    takes: frozenset[str]
 
     def check(self, depth: int, side: int) -> int:
         """Return ``depth`` if there is a network that deep for images of that side in pixels.
@@ -57,11 +61,14 @@ class Architecture:
         )
 
 
+_ALL = frozenset({"surrogate", "batch_norm", "per_step"})
+_NORMED = _ALL - {"batch_norm"}  # the normalisation is what the network has
+
 ARCHITECTURES: dict[str, Architecture] = {
-    "vgg": Architecture(vgg_of_depth, fits_vgg),
-    "bare_vgg": Architecture(partial(vgg_of_depth, batch_norm="none"), fits_vgg),
-    "sew_resnet": Architecture(sew_of_depth, fits_sew),
-    "ms_resnet": Architecture(ms_of_depth, fits_sew),
-    "spikformer": Architecture(spikformer_of_depth, fits_spikformer),
-    "mlp": Architecture(image_mlp, fits_mlp),
+    "vgg": Architecture(vgg_of_depth, fits_vgg, _ALL),
+    "bare_vgg": Architecture(partial(vgg_of_depth, batch_norm="none"), fits_vgg, _NORMED),
+    "sew_resnet": Architecture(sew_of_depth, fits_sew, _ALL),
+    "ms_resnet": Architecture(ms_of_depth, fits_sew, _ALL),
+    "spikformer": Architecture(spikformer_of_depth, fits_spikformer, _NORMED),
+    "mlp": Architecture(image_mlp, fits_mlp, frozenset({"surrogate"})),
 }

@@ -15,7 +15,7 @@ from saltation.layers import READOUTS, Readout, Sequential, SpikeLinear, WithNum
 from saltation.models.init import INITS, initialise
 from saltation.models.vgg import DEFAULTS
 from saltation.neurons import Neuron, get_neuron
-from saltation.surrogate import FastSigmoid
+from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 
 
 class SpikingMLP(Sequential):
@@ -149,6 +149,7 @@ def image_mlp(
     base_channels: int = 64,
     steps: int = 4,
     init: str = "kaiming",
+    surrogate: str | Surrogate | Smooth = FastSigmoid(25.0),
 ) -> nn.Sequential:
     """`spiking_mlp` on images ``shape = (C, H, W)``: ``depth`` layers of ``base_channels`` neurons.
 
@@ -168,7 +169,7 @@ def image_mlp(
         (math.prod(shape), *[base_channels] * depth, classes),
         readout="sum",
         bias=True,
-        surrogate=FastSigmoid(25.0),
+        surrogate=surrogate,
         **DEFAULTS["lif"],
     )
     network = nn.Sequential(Shown(steps), chain)

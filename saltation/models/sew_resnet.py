@@ -262,7 +262,8 @@ def sew_of_depth(
 ) -> SEWResNet:
     """`sew_resnet` of basic blocks for images ``shape = (C, H, W)``; see `counts_of`.
 
-    Steps are normalised one by one, as in the other networks that are made to a depth.
+    Steps are normalised one by one unless ``batch_norm`` says otherwise, as in the other networks
+    that are made to a depth.
 
     Raises
     ------
@@ -275,9 +276,8 @@ def sew_of_depth(
             f"{depth} convolutions are no stem and pairs that divide among the stages of images of "
             f"side {shape[1]}"
         )
-    return sew_resnet(
-        "basic", counts, shape[0], classes, width=base_channels, batch_norm="step", **options
-    )
+    options = {"batch_norm": "step", **options}
+    return sew_resnet("basic", counts, shape[0], classes, width=base_channels, **options)
 
 
 def _block(

@@ -18,7 +18,7 @@ from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
 from saltation.neurons import Neuron
-from saltation.surrogate import FastSigmoid, Smooth, Surrogate
+from saltation.surrogate import FastSigmoid, Sigmoid, Smooth, Surrogate
 
 MOST_CHANNELS = 512
 
@@ -26,6 +26,10 @@ MOST_CHANNELS = 512
 DEFAULTS: dict[str, dict[str, Any]] = {
     "lif": {"beta": 0.9, "jump": "soft_delayed", "detach_reset": True}
 }
+
+
+# What the depth benchmark has: the networks that are made to a depth.
+BENCHMARK: dict[str, Any] = {"surrogate": FastSigmoid(25.0), "batch_norm": "step"}
 
 
 class SpikingVGG(ImageNetwork):
@@ -77,9 +81,9 @@ def spiking_vgg(
     base_channels: int = 64,
     steps: int = 4,
     neuron: str | type[Neuron] = "lif",
-    surrogate: str | Surrogate | Smooth = FastSigmoid(25.0),
+    surrogate: str | Surrogate | Smooth = Sigmoid(2.0),
     dropout: float = 0.25,
-    batch_norm: str = "step",
+    batch_norm: str = "all",
     init: str = "kaiming",
     per_step: bool = False,
     **parameters: Any,
@@ -108,17 +112,21 @@ def spiking_vgg(
         Model of every neuron. LIF has ``beta=0.9`` (unless tau, dt or scheme are given),
         ``jump="soft_delayed"`` and ``detach_reset=True``, as snnTorch's Leaky; other models have
         the defaults of their layers.
-    surrogate : Surrogate or str, default FastSigmoid(25)
-        The spike function of every neuron.
+    surrogate : Surrogate or str, default Sigmoid(2)
+        The spike function of every neuron. The derivative of the default is about as wide as
+        potentials behind normalisation spread; with a narrower one, such as the depth benchmark's
+        ``FastSigmoid(25)``, gradients shrink from layer to layer.
     dropout : float, default 0.25
         Probability, in [0, 1), that a summed spike is dropped in training.
-    batch_norm : str, default "step"
-        Whether batch normalisation takes the statistics of each ``step`` by itself, so that in
-        training, too, steps can be run one after the other, or of ``all`` steps together, which is
-        faster; ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021);
-        ``per_step`` is ``step`` with running statistics of every step apart, so that evaluation
-        normalises as training does; sequences are then of at most ``steps`` steps (BNTT, Kim &
-        Panda, 2021; see `SpikingBatchNorm2d`). ``none`` leaves it out.
+    batch_norm : str, default "all"
+        Whether batch normalisation takes the statistics of ``all`` steps together, or of each
+        ``step`` by itself, as in the depth benchmark, so that in training, too, steps can be run
+        one after the other. With ``step`` one running mean serves all steps in evaluation, which is
+        not what training had. ``per_step`` is ``step`` with running
+        statistics of every step apart, so that evaluation normalises as training does; sequences
+        are then of at most ``steps`` steps (BNTT, Kim & Panda, 2021; see `SpikingBatchNorm2d`).
+        ``tdbn`` is ``all``, beginning at the size of the threshold (Zheng et al., 2021), ``none``
+        leaves it out.
     init : str, default "kaiming"
         ``kaiming``: convolutions normal with variance 2 / fan_out, readout Xavier uniform;
         ``scaled``: convolutions half as large, readout orthogonal with gain 1/2; ``truncated``:
@@ -216,6 +224,9 @@ def vgg_of_depth(
 ) -> SpikingVGG:
     """`spiking_vgg` for images ``shape = (C, H, W)`` with ``depth`` convolutions; see `stages_of`.
 
+    Unless ``options`` say otherwise it is the network of the depth benchmark: a fast sigmoid of
+    slope 25, and batch normalisation ``step``.
+
     Raises
     ------
     SaltationError
@@ -226,6 +237,7 @@ def vgg_of_depth(
         raise SaltationError(
             f"{depth} convolutions do not divide among the stages of images of side {shape[1]}"
         )
+    options = {**BENCHMARK, **options}
     return spiking_vgg(
         shape[0], classes, shape[1], stages=parts[0], blocks_per_stage=parts[1], **options
     )

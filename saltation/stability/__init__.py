@@ -2,6 +2,7 @@
 
 from saltation.stability.cure import Cure, cure
 from saltation.stability.depth import DepthGrowth, depth_growth
+from saltation.stability.depth_penalty import DepthPenalty
 from saltation.stability.diagnose import diagnose
 from saltation.stability.diagnosis import Diagnosis
 from saltation.stability.exact import true_exponents
@@ -19,6 +20,7 @@ __all__ = [
     "REMEDIES",
     "Cure",
     "DepthGrowth",
+    "DepthPenalty",
     "DepthScaling",
     "Diagnosis",
     "GradientHealth",

@@ -89,6 +89,11 @@ class CureTrials:
         """The network as the adapters take it; how it takes its input is found out anew."""
         return replace(self._given, network=network, ports=adapt(network).ports)
 
+    @property
+    def learnt(self) -> tuple[Tensor, Tensor]:
+        """The samples that trials learn from, and their labels."""
+        return self._samples(self._learnt), self._y[self._learnt]
+
     def findings(self, network: nn.Module) -> list[str]:
         """Kinds of what `diagnose` finds in the network as training sees it."""
         twin = copied(network).train()

@@ -73,7 +73,7 @@ def depth_growth(network: nn.Module | Stepped, x: Tensor, *, seed: int = 0) -> D
     control = _FirstLayer(seed)
     session = Session(whole, control)
     with differentiable():
-        if whole.whole:
+        if whole.at_once:
             history: list[State] = []
             session.run_at_once(x, history)
             control.count(history)

@@ -30,16 +30,26 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
+    """By its own rule: y = γ c / σ with c = x - mean, dy = γ (dc - c mean(c dc) / σ²) / σ."""
     shape = [1, -1] + [1] * (x.ndim - 2)
+    p, t = _split(x)
+    gain, offset = (None if w is None else w.view(shape) for w in (weight, bias))
+    over = [0, *range(2, x.ndim)]
+    own = training or running_mean is None or running_var is None
     if training or running_mean is None or running_var is None:
-        over = [0, *range(2, x.ndim)]
-        mean = x.mean(over, keepdim=True)
-        variance = ((x - mean) ** 2).mean(over, keepdim=True)
+        centred = p - p.mean(over, keepdim=True)
+        variance = centred.square().mean(over, keepdim=True)
     else:
-        mean, variance = running_mean.view(shape), running_var.view(shape)
+        centred, variance = p - running_mean.view(shape), running_var.view(shape)
     scale = (variance + eps).rsqrt()
-    y = (x - mean) * (scale if weight is None else scale * weight.view(shape))
-    return y if bias is None else y + bias.view(shape)
+    factor = scale if gain is None else scale * gain
+    y: Tensor = centred * factor if offset is None else centred * factor + offset
+    if t is None:
+        return y
+    if own:
+        t = t - t.mean(over, keepdim=True)
+        t = t - centred * ((centred * t).mean(over, keepdim=True) * scale.square())
+    return dual(y, t * factor)
 
 
 def _layer_norm(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from saltation.errors import SaltationError
 from saltation.kernels.recurrent import RecurrentState
+from saltation.kernels.reference import Trace
 from saltation.layers.neuron import SpikingLayer
 from saltation.layers.recurrent import Recurrent
+from saltation.surrogate import Surrogate
 
 State = tuple[Tensor, ...]
 
@@ -112,8 +116,8 @@ class Port(ABC):
 
     @abstractmethod
     def states(self, arguments: tuple[Any, ...], state: State) -> State:
-        """The states after every step of a call that begins with ``state``, ``[T, B, ...]`` each,
-        from a second pass. For modules that take sequences."""
+        """The states after every step of the call that is about to begin, with ``state``,
+        ``[T, B, ...]`` each. For modules that take sequences."""
 
     @abstractmethod
     def open(self) -> Callable[[], None]:
@@ -185,6 +189,25 @@ class _Borrowed(torch.autograd.Function):
         return tangent * slope
 
 
+class _Carrying:
+    """A surrogate's spike function that carries one tangent by its rule: torch's way through the
+    ``jvp`` of a function costs several times the computation."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        self._surrogate = surrogate
+
+    def __call__(self, u: Tensor) -> Tensor:
+        # Nothing here has a tangent to carry: whoever listens to torch's functions need not.
+        with torch._C.DisableTorchFunction():
+            plain, tangent = forward_ad.unpack_dual(u)  # type: ignore[no-untyped-call]
+            spikes: Tensor = self._surrogate(plain)
+            if tangent is None:
+                return spikes
+            slope = self._surrogate.derivative(plain)
+            made: Tensor = forward_ad.make_dual(spikes, tangent * slope)  # type: ignore[no-untyped-call]
+            return made
+
+
 class LayerPort(Port):
     """Of a layer of saltation."""
 
@@ -197,6 +220,7 @@ class LayerPort(Port):
         super().__init__(name, module)
         self._layer = module.layer if isinstance(module, Recurrent) else module
         self.spike = SeenSpike(self._layer.surrogate, own=True)
+        self._trace: Trace | None = None
 
     def handed(self, arguments: tuple[Any, ...]) -> State | None:
         return None if arguments[1:] in ((), (None,)) else _flat(arguments[1])
@@ -218,6 +242,8 @@ class LayerPort(Port):
         layer, kept = self._layer, self._layer.surrogate
         if self.spike.seen is not None:  # else the compiled loops may run
             layer.surrogate = self.spike  # type: ignore[assignment]
+        elif forward_ad._current_level >= 0 and isinstance(kept, Surrogate):
+            layer.surrogate = _Carrying(kept)  # type: ignore[assignment]
 
         def refuse(*_: Any, **__: Any) -> Any:
             raise RefusedError(
@@ -225,17 +251,29 @@ class LayerPort(Port):
                 f"itself"
             )
 
+        forward = self.module.forward
+
+        @wraps(forward)
+        def once(*arguments: Any) -> Any:
+            trace, self._trace = self._trace, None
+            return forward(*arguments) if trace is None else (trace.spikes, trace.state)
+
         self.module.record = refuse  # type: ignore[method-assign]
+        self.module.forward = once  # type: ignore[assignment, method-assign]
 
         def close() -> None:
-            del self.module.record  # the method of its class is there again
+            # The methods of its class are there again.
+            del self.module.record, self.module.forward
+            self._trace = None
             layer.surrogate = kept
 
         return close
 
     def states(self, arguments: tuple[Any, ...], state: State) -> State:
+        # The call itself is given what is recorded here, so that the neurons run once.
         record = type(self.module).record
         trace = record(self.module, *self.enter(arguments, state))  # type: ignore[arg-type]
+        self._trace = trace
         return _flat(trace.states)
 
     def _whole(self, state: State) -> Any:

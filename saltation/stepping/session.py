@@ -231,8 +231,7 @@ class Session:
         Parameters
         ----------
         history : list of State, optional
-            Where the states after every step are kept, ``[T, B, ...]``, call by call. They cost a
-            second pass of every layer.
+            Where the states after every step are kept, ``[T, B, ...]``, call by call.
 
         Returns
         -------

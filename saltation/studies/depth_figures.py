@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from matplotlib.figure import Figure
 
 from saltation.studies.depth_verdict import Variant, health_of
 from saltation.studies.figures import STYLE, save, style_of
+from saltation.studies.intervals import Interval
+from saltation.studies.recipes import Recipe
 from saltation.studies.store import DIVERGED, FINISHED
 
-VANILLA = "vanilla"
 # Beyond this a condition number in float64 is rounding; infinite ones are drawn here.
 SINGULAR = 1e16
 Records = list[dict[str, Any]]
@@ -35,12 +37,11 @@ def draw_depth(records: Records, folder: Path) -> None:
 
 
 def _way(record: dict[str, Any]) -> str:
-    s = record["settings"]
-    return VANILLA if s["mode"] == VANILLA else str(Variant(s["reg_type"], s["estimator"]))
+    return str(Variant.of(record["settings"], str(Recipe.of(record["settings"]))))
 
 
 def _styles(records: Records) -> dict[str, dict[str, Any]]:
-    ways = dict.fromkeys([VANILLA, *map(_way, records)])
+    ways = dict.fromkeys(map(_way, records))
     return {way: style_of(place) for place, way in enumerate(ways)}
 
 
@@ -64,8 +65,8 @@ def _against_depth(
     label: str,
     of: Callable[[dict[str, Any]], float],
 ) -> None:
-    """A number of the last epoch against depth: lines and bands of finished trials, crosses of
-    diverged ones."""
+    """A number of the last epoch against depth: lines of finished trials with bars or bands, and
+    crosses of diverged ones."""
     logarithmic = name == "condition"
     figure = Figure(figsize=(5.6, 3.6))
     axes = figure.subplots()
@@ -76,8 +77,12 @@ def _against_depth(
             depths = _depths(done)
             values = [[of(r) for r in done if r["settings"]["depth"] == d] for d in depths]
             low, middle, high = zip(*(_band(v, logarithmic) for v in values), strict=True)
-            axes.plot(depths, middle, label=way, clip_on=False, **style)
-            axes.fill_between(depths, low, high, color=style["color"], alpha=0.15, lw=0)
+            if logarithmic:
+                axes.plot(depths, middle, label=way, clip_on=False, **style)
+                axes.fill_between(depths, low, high, color=style["color"], alpha=0.15, lw=0)
+            else:  # a band would narrow towards a depth with one seed, as if that were sure
+                bars = np.array(high) - middle
+                axes.errorbar(depths, middle, bars, label=way, capsize=3, **style)
         _crosses(axes, [r for r in mine if r["status"] == DIVERGED], of, style["color"])
     axes.set_xscale("log", base=2)
     axes.set_xticks(_depths(records), [str(d) for d in _depths(records)])
@@ -87,22 +92,26 @@ def _against_depth(
         axes.set_ylim(1, 10 * max([1.0, *(v for v in map(of, records) if not math.isnan(v))]))
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 100)  # intervals of two seeds go beyond
     axes.set(xlabel="depth (layers of neurons)", ylabel=label)
-    _finish(figure, [axes], records, geometric=logarithmic)
+    kind = "geometric mean and standard deviation" if logarithmic else "mean and 95 % interval"
+    _finish(figure, [axes], records, kind)
     save(figure, folder, name)
 
 
 def _band(values: list[float], logarithmic: bool) -> tuple[float, float, float]:
-    """Mean with a standard deviation to both sides; with a logarithmic axis, of the logarithms."""
+    """Mean with its interval of 95 %, which no single value has; with a logarithmic axis, the
+    geometric mean with a standard deviation of the logarithms to both sides."""
     x = np.array(values, dtype=float)
     x = x[~np.isnan(x)]
     if not len(x):
         return math.nan, math.nan, math.nan
-    x = np.log(x) if logarithmic else x
+    if not logarithmic:
+        found = Interval.of(x)
+        return found.mean - found.half, found.mean, found.mean + found.half
+    x = np.log(x)
     spread = x.std(ddof=1) if len(x) > 1 else 0.0
-    ends = (x.mean() - spread, x.mean(), x.mean() + spread)
-    low, middle, high = np.exp(ends) if logarithmic else ends
+    low, middle, high = np.exp((x.mean() - spread, x.mean(), x.mean() + spread))
     return float(low), float(middle), float(high)
 
 
@@ -197,7 +206,9 @@ def _panels(
     save(figure, folder, name)
 
 
-def _finish(figure: Figure, panels: Any, records: Records, geometric: bool = False) -> None:
+def _finish(
+    figure: Figure, panels: Any, records: Records, kind: str = "mean and standard deviation"
+) -> None:
     handles: dict[str, Any] = {}
     for axes in panels:
         handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -207,10 +218,11 @@ def _finish(figure: Figure, panels: Any, records: Records, geometric: bool = Fal
         loc="outside lower center",
         ncols=min(3, len(handles)),
     )
-    seeds = len({r["settings"]["seed"] for r in records})
-    kind = "geometric mean and standard deviation" if geometric else "mean and standard deviation"
+    counts = Counter((_way(r), r["settings"]["depth"]) for r in records)
+    least, most = min(counts.values()), max(counts.values())
+    seeds = str(most) if least == most else f"{least} to {most}"
     s = records[0]["settings"]
-    note = f"{kind} of {seeds} seeds" if seeds > 1 else "one seed"
+    note = f"{kind} of {seeds} seeds" if most > 1 else "one seed"
     figure.suptitle(
         f"{s['dataset']}, {s['arch']} of width {s['base_channels']}, T = {s['T']}, "
         f"{s['epochs']} epochs, {note}",

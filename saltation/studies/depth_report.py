@@ -10,19 +10,22 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from saltation.stability import PENALTIES
 from saltation.studies.depth_verdict import (
     Variant,
     difference,
     health,
     health_of,
     trials_of,
+    unpenalised,
     variants,
     verdict,
 )
+from saltation.studies.recipes import NONE, Recipe
 from saltation.studies.store import DIVERGED, FINISHED
 
 if TYPE_CHECKING:
-    from saltation.studies.depth import DepthConfig
+    from saltation.studies.depth_config import DepthConfig
 
 
 def depth_grid(results: pd.DataFrame) -> pd.DataFrame:
@@ -36,8 +39,8 @@ def depth_grid(results: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for depth in sorted(results["depth"].unique()):
-        plain = trials_of(results, None, depth)
         for variant in variants(results):
+            plain = trials_of(results, variant.plain, depth)
             penalised = trials_of(results, variant, depth)
             both = plain, penalised
             rows.append(
@@ -50,6 +53,29 @@ def depth_grid(results: pd.DataFrame) -> pd.DataFrame:
                     "λ": " / ".join(_mean(t[exponent_of(variant)], "+.2f") for t in both),
                     "gradient": " / ".join(_mean(t["gradient_norm"], ".2g") for t in both),
                     "κ": " / ".join(_geometric(t["condition"]) for t in both),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def recipe_grid(results: pd.DataFrame) -> pd.DataFrame:
+    """A row per depth and recipe without a penalty, as text; the difference is from the first
+    recipe, and the ratio of gradients that of the first layer to the last (geometric mean)."""
+    rows = []
+    recipes = unpenalised(results)
+    for depth in sorted(results["depth"].unique()):
+        for recipe in recipes:
+            trials = trials_of(results, recipe, depth)
+            first = recipe == recipes[0]
+            apart = "" if first else str(difference(results, recipe, depth, recipes[0]))
+            rows.append(
+                {
+                    "depth": int(depth),
+                    "recipe": str(recipe),
+                    "accuracy": _accuracy(trials),
+                    "difference": apart,
+                    "train loss": _mean(trials.get("train_loss", _NO_NUMBERS), ".2f"),
+                    "gradient ratio": _geometric(trials["gradient_ratio"]),
                 }
             )
     return pd.DataFrame(rows)
@@ -80,6 +106,8 @@ def _geometric(values: pd.Series[Any]) -> str:
     known = values.dropna().astype(float)
     if known.empty:
         return "none"
+    if not (known > 0).all():
+        return "0"
     return f"{math.exp(known.map(math.log).mean()):.0e}" if (known < math.inf).all() else "inf"
 
 
@@ -92,20 +120,44 @@ def _caption(results: pd.DataFrame) -> str:
     )
 
 
+_NO_NUMBERS: pd.Series[Any] = pd.Series(dtype=float)
+_RECIPES = (
+    "recipes without a penalty: test accuracy in %, mean ± standard deviation; difference from the "
+    "first in points, pairs of one seed, with its 95 % interval"
+)
+
+
+def _recipes(results: pd.DataFrame) -> pd.DataFrame:
+    """The table of recipes, where it says more than that of penalties."""
+    shown = len(unpenalised(results)) > 1 or not variants(results)
+    return recipe_grid(results) if shown and len(results) else pd.DataFrame()
+
+
 def depth_summary(results: pd.DataFrame) -> Group:
     """Table, health and verdict for the terminal; the table in two, for it is wide."""
     grid = depth_grid(results)
-    tables: list[Table] = []
-    if not len(grid):
+    tables: list[Any] = []
+    recipes = _recipes(results)
+    if not len(grid) and not len(recipes):
         return Group(Text("no trial has come far enough for a table"))
+    if len(recipes):
+        tables.append(Text(_RECIPES))
+        tables.append(table := Table())
+        for column in recipes.columns:
+            table.add_column(column, justify="left" if column == "recipe" else "right")
+        for row in recipes.itertuples(index=False):
+            table.add_row(*map(str, row))
+    if len(grid):
+        tables.append(Text(_caption(results)))
     for columns in (["vanilla", "regularised", "difference"], ["λ", "gradient", "κ"]):
+        if not len(grid):
+            break
         tables.append(table := Table())
         for column in ["depth", "penalty", *columns]:
             table.add_column(column, justify="left" if column == "penalty" else "right")
         for row in grid[["depth", "penalty", *columns]].itertuples(index=False):
             table.add_row(*map(str, row))
     return Group(
-        Text(_caption(results)),
         *tables,
         *(Text(line) for line in ["Gradient health", *health(results)]),
         *(Text(line) for line in ["Verdict", *verdict(results)]),
@@ -114,19 +166,21 @@ def depth_summary(results: pd.DataFrame) -> Group:
 
 def depth_text(results: pd.DataFrame) -> str:
     """The same in Markdown."""
-    grid = depth_grid(results)
     lines = []
-    if len(grid):
-        rule = ["---" if column == "penalty" else "---:" for column in grid.columns]
+    for caption, grid in ((_RECIPES, _recipes(results)), (_caption(results), depth_grid(results))):
+        if not len(grid):
+            continue
+        words = ("penalty", "recipe")
+        rule = ["---" if column in words else "---:" for column in grid.columns]
         rows = [list(map(str, grid.columns)), rule, *grid.astype(str).to_numpy().tolist()]
-        lines = [_caption(results), "", *(f"| {' | '.join(row)} |" for row in rows)]
+        lines += [caption, "", *(f"| {' | '.join(row)} |" for row in rows), ""]
     for title, said in (("Gradient health", health(results)), ("Verdict", verdict(results))):
         lines += ["", f"## {title}", "", *(f"- {line}" for line in said)]
     return "\n".join([*lines, ""])
 
 
 def script_epochs(records: list[dict[str, Any]], config: DepthConfig) -> dict[str, Any]:
-    """Epochs of the first seed and the first way to regularise, as the depth script wrote them.
+    """Epochs of the first seed, recipe and way to regularise, as the depth script wrote them.
 
     Returns
     -------
@@ -134,13 +188,17 @@ def script_epochs(records: list[dict[str, Any]], config: DepthConfig) -> dict[st
     accuracies from 0 to 1. Singular values are the extremes over all layers but the readout, and
     the condition number that of the worst layer.
     """
-    variant = Variant(config.reg_type[0], config.estimator[0])
+    recipe = str(config.recipes[0])
+    penalty = config.reg_type[0]
+    estimator = config.estimator[0] if penalty in PENALTIES else ""
+    variant = Variant("" if penalty == NONE else penalty, estimator, recipe)
     found: dict[str, dict[str, Any]] = {"vanilla": {}, "lyapunov": {}}
     for record in records:
         s = record["settings"]
         if s["seed"] != config.all_seeds[0]:
             continue
-        if s["mode"] != "vanilla" and (s["reg_type"], s["estimator"]) != variant:
+        told = str(Recipe.of(s))
+        if told != recipe or Variant.of(s, told) not in (variant, variant.plain):
             continue
         found["vanilla" if s["mode"] == "vanilla" else "lyapunov"][str(s["depth"])] = [
             _as_script(epoch, exponent_of(variant)) | {"diverged": record["status"] == DIVERGED}

@@ -15,14 +15,17 @@ from torch.nn.functional import cross_entropy
 from saltation.data import Augment, Batch, Dataset, batches
 from saltation.encoding import direct
 from saltation.layers import SpikeStatistics
+from saltation.losses import tet_loss
 from saltation.models import ARCHITECTURES
 from saltation.ranks import Ranks
-from saltation.stability import LyapunovPenalty, depth_growth, lyapunov
+from saltation.stability import DepthPenalty, LyapunovPenalty, depth_growth, lyapunov
 from saltation.stability.gradients import matrix_health
+from saltation.stability.taken import taken
 from saltation.stepping import undisturbed
 from saltation.studies.checkpoints import Checkpoints
 from saltation.studies.memory import forget_peak, peak
 from saltation.studies.progress import BatchProgress
+from saltation.studies.recipes import Recipe, treated
 from saltation.studies.runner import Settings
 from saltation.studies.validation import held_out, validation_batches
 from saltation.training import EpochRecord, Optimisation, Score, fit
@@ -32,16 +35,22 @@ from saltation.training import EpochRecord, Optimisation, Score, fit
 # these than rows it is singular whatever the network is like.
 _GRADED, _PERTURBED = 64, 16
 
+# The penalty that is on growth over depth, and not on λ.
+GROWTH = "depth_growth"
+
 
 def network_of(trial: Settings, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """The network of a trial, with the weights that torch's generator gives now."""
+    """The network of a trial without its remedies, with the weights that torch's generator gives
+    now."""
+    recipe = Recipe.of(trial)
     network = ARCHITECTURES[trial["arch"]].build(
         shape,
         classes,
         trial["depth"],
         base_channels=trial["base_channels"],
         steps=trial["T"],
-        init="scaled" if trial["stable_init"] else "kaiming",
+        init="scaled" if trial["stable_init"] else recipe.init,
+        **recipe.options,
     )
     with torch.no_grad():
         for weight in driving(network).values():
@@ -64,22 +73,51 @@ class Regularisation:
 
     def __init__(self, trial: Settings) -> None:
         self._steps = trial["T"]
-        self._penalty = LyapunovPenalty(
-            weight=trial["lambda_reg"],
-            penalty=trial["reg_type"],
-            target=trial["lambda_target"],
-            threshold=trial["lyap_threshold"],
-            estimator=trial["estimator"],
-            every=trial["lyap_every"],
-            samples=trial["lyap_samples"],
-            warmup_epochs=trial["warmup_epochs"],
-            seed=trial["seed"],
-        )
+        shared: dict[str, Any] = {
+            "weight": trial["lambda_reg"],
+            "every": trial["lyap_every"],
+            "samples": trial["lyap_samples"],
+            "warmup_epochs": trial["warmup_epochs"],
+            "seed": trial["seed"],
+        }
+        self._penalty: DepthPenalty | LyapunovPenalty
+        if trial["reg_type"] == GROWTH:
+            self._penalty = DepthPenalty(**shared)
+        else:
+            self._penalty = LyapunovPenalty(
+                penalty=trial["reg_type"],
+                target=trial["lambda_target"],
+                threshold=trial["lyap_threshold"],
+                estimator=trial["estimator"],
+                **shared,
+            )
         self.state_dict = self._penalty.state_dict
         self.load_state_dict = self._penalty.load_state_dict
 
     def __call__(self, network: nn.Module, batch: Batch, epoch: int) -> Tensor:
         return self._penalty(network, direct(batch.images, self._steps), epoch)
+
+
+class EveryStep:
+    """Logits of a network that gives the output of every step, and the term that makes the loss of
+    their mean `tet_loss`. So recorded losses are those of the mean, as without it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        network.per_step = True  # type: ignore[assignment]
+        self._outputs: Tensor | None = None
+
+    def logits(self, model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
+        """Mean over steps."""
+        outputs: Tensor = model(batch.images)
+        self._outputs = outputs if training else None
+        return outputs.mean(0)
+
+    def __call__(self, network: nn.Module, batch: Batch, epoch: int) -> Tensor:
+        """What the loss of every step has more than that of the mean."""
+        outputs, self._outputs = self._outputs, None
+        if outputs is None:
+            raise RuntimeError("the term of a step was asked for before its logits")
+        return tet_loss(outputs, batch.labels) - cross_entropy(outputs.mean(0), batch.labels)
 
 
 def run_trial(
@@ -101,13 +139,24 @@ def run_trial(
     network = network_of(trial, data.shape, data.classes).to(device)
     augment = Augment() if data.channels == 3 else None
     data, aside = held_out(data, trial.get("validation", 0.0), seed)
+    recipe = Recipe.of(trial)
+    made = treated(network, recipe.remedies, data, optimisation.lr, seed)
+    network, optimisation = made.network, replace(optimisation, lr=made.lr)
+    every_step = EveryStep(network) if recipe.loss == "tet" else None
+    terms = [Regularisation(trial)] if trial["mode"] == "regularised" else []
     whole = len(data.train) >= size
     tests = -(-len(data.test) // size) + -(-len(aside) // size)
     per_epoch = (len(data.train) // size if whole else 1) + tests
     part = ranks.part if ranks else (0, 1)
     fixed = next(batches(data.train, _GRADED))
+    counts = (
+        {"remedies_applied": made.applied, "remedies_refused": made.refused}
+        if "remedies" in recipe.settings
+        else {}
+    )
     if not checkpoints.epoch:
-        yield _untrained(network, fixed, trial)
+        before = _untrained(network, fixed, trial)
+        yield replace(before, found=before.found | counts)
     forget_peak(device)
     for record in fit(
         network,
@@ -124,8 +173,8 @@ def run_trial(
         ),
         test=lambda epoch: batches(data.test, size, part=part),
         validation=(lambda epoch: validation_batches(aside, size, part)) if len(aside) else None,
-        logits=_logits,
-        terms=[Regularisation(trial)] if trial["mode"] == "regularised" else [],
+        logits=every_step.logits if every_step else _logits,
+        terms=[*terms, *([every_step] if every_step else [])],
         device=device,
         on_batch=lambda done: progress.batch(done, per_epoch),
         keeper=checkpoints,
@@ -133,7 +182,8 @@ def run_trial(
         potentials=potentials,
     ):
         memory = {"peak_memory": peak(device)}
-        yield replace(record, found=measure(network, fixed, trial) | by_layer(record) | memory)
+        found = measure(network, fixed, trial) | by_layer(record) | memory | counts
+        yield replace(record, found=found)
         forget_peak(device)
 
 
@@ -179,28 +229,38 @@ def measure(network: nn.Module, batch: Batch, trial: Settings) -> dict[str, Any]
     ``growth_by_layer``: log of the growth of a perturbation from each layer to the next, L - 1
     numbers; of the gradient of the cross-entropy with respect to each weight matrix but the
     readout's ``gradient_by_layer``: its norm, ``largest_by_layer``, ``smallest_by_layer``: its
-    singular values, ``condition_by_layer``: their ratio.
+    singular values, ``condition_by_layer``: their ratio. ``exponent_finite`` is NaN where a network
+    that normalises all steps together cannot be taken through them one after the other.
     """
     training = network.training
     network.train()
     sequence = direct(batch.images[:_PERTURBED], trial["T"])
     with torch.no_grad():
         tangent = lyapunov(network, sequence, seed=trial["seed"])
-        finite = lyapunov(network, sequence, estimator="finite", seed=trial["seed"])
+        finite = _finite(network, sequence, trial["seed"])
         growth = depth_growth(network, sequence, seed=trial["seed"]).growth
     weights = driving(network)
     with undisturbed(network):
-        loss = cross_entropy(network(batch.images), batch.labels)
+        outputs = network(batch.images)
+        logits = outputs.mean(0) if outputs.ndim == 3 else outputs
+        loss = cross_entropy(logits, batch.labels)
     gradients = torch.autograd.grad(loss, list(weights.values()))
     health = [matrix_health(name, g) for name, g in zip(weights, gradients, strict=True)]
     network.train(training)
     return {
         "exponent": float(tangent.exponent),
         "exponent_error": float(tangent.standard_error[0]),
-        "exponent_finite": float(finite.exponent),
+        "exponent_finite": finite,
         "growth_by_layer": growth.mean(1).tolist(),
         "gradient_by_layer": [one.norm for one in health],
         "largest_by_layer": [one.largest for one in health],
         "smallest_by_layer": [one.smallest for one in health],
         "condition_by_layer": [one.condition for one in health],
     }
+
+
+def _finite(network: nn.Module, sequence: Tensor, seed: int) -> float:
+    whole, sequence = taken(network, sequence)
+    if whole.whole:
+        return math.nan
+    return float(lyapunov(whole, sequence, estimator="finite", seed=seed).exponent)

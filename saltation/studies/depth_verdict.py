@@ -4,16 +4,14 @@ them. Reads results as `results.csv` holds them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
+from saltation.studies.intervals import LEVEL, Interval
 from saltation.studies.store import DIVERGED, FINISHED
 
-LEVEL = 0.95
 # Condition numbers of a gradient from which it is said to be ill-conditioned, and somewhat so.
 _ILL, _SOMEWHAT = 1e6, 1e4
 # Ratio of the gradients' norms of the first and the last layer from which one has vanished or
@@ -21,79 +19,71 @@ _ILL, _SOMEWHAT = 1e6, 1e4
 _FADED, _SILENT = 1e-3, 1e-3
 
 
-class Interval(NamedTuple):
-    """A mean over seeds with Student's interval of 95 %.
-
-    ``mean ± t(n - 1) s / √n``, s being the standard deviation of the n values. (Student, "The
-    probable error of a mean", Biometrika 6, 1908.) From one value ``half`` is NaN.
+class Variant(NamedTuple):
+    """One way to train: a recipe, and a penalty or none.
 
     Attributes
     ----------
-    mean
-        NaN where there is no value.
-    half
-        Half the width.
-    n
-        Number of values.
+    reg_type, estimator
+        Of the penalty; empty without one, and the latter of the penalty on growth over depth.
+    recipe
+        As `Recipe` says it; empty for what the architecture has by itself.
     """
 
-    mean: float
-    half: float
-    n: int
+    reg_type: str = ""
+    estimator: str = ""
+    recipe: str = ""
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Interval:
-        """The interval of some values."""
-        x = np.array(list(values), dtype=float)
-        if len(x) < 2:
-            return cls(float(x[0]) if len(x) else math.nan, math.nan, len(x))
-        quantile = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1))
-        return cls(float(x.mean()), quantile * float(x.std(ddof=1)) / math.sqrt(len(x)), len(x))
+    def of(cls, settings: Mapping[str, Any], recipe: str) -> Variant:
+        """That of a trial."""
+        if settings["mode"] == "vanilla":
+            return cls(recipe=recipe)
+        estimator = settings.get("estimator")
+        # A table has NaN there.
+        return cls(settings["reg_type"], estimator if isinstance(estimator, str) else "", recipe)
 
     @property
-    def sign(self) -> int:
-        """1 or -1 if all of the interval lies above or below 0; 0 if it does not, or is not known.
-
-        Values that are all the same have an interval of no width, which says so too.
-        """
-        if math.isnan(self.half) or abs(self.mean) <= self.half:
-            return 0
-        return 1 if self.mean > 0 else -1
+    def plain(self) -> Variant:
+        """The same recipe without a penalty."""
+        return Variant(recipe=self.recipe)
 
     def __str__(self) -> str:
-        if self.n == 0:
-            return "none"
-        return f"{self.mean:+.1f}" + ("" if math.isnan(self.half) else f" ± {self.half:.1f}")
+        penalty = f"{self.reg_type} ({self.estimator})" if self.estimator else self.reg_type
+        return ", ".join(filter(None, (self.recipe, penalty))) or "vanilla"
 
 
-class Variant(NamedTuple):
-    """One way to regularise."""
-
-    reg_type: str
-    estimator: str
-
-    def __str__(self) -> str:
-        return f"{self.reg_type} ({self.estimator})"
+def ways(results: pd.DataFrame) -> list[Variant]:
+    """All ways to train that were tried, in order."""
+    told = results["recipe"] if "recipe" in results else [""] * len(results)
+    rows: list[Any] = results.to_dict("records")
+    return list(
+        dict.fromkeys(Variant.of(row, recipe) for row, recipe in zip(rows, told, strict=True))
+    )
 
 
 def variants(results: pd.DataFrame) -> list[Variant]:
     """The ways to regularise that were tried, in order."""
-    rows = results[results["mode"] == "regularised"]
-    if rows.empty:
-        return []
-    return list(dict.fromkeys(map(Variant, rows["reg_type"], rows["estimator"])))
+    return [way for way in ways(results) if way.reg_type]
+
+
+def unpenalised(results: pd.DataFrame) -> list[Variant]:
+    """The recipes that were tried without a penalty, in order; the first is what others are
+    compared with."""
+    return [way for way in ways(results) if not way.reg_type]
 
 
 def trials_of(results: pd.DataFrame, variant: Variant | None, depth: int) -> pd.DataFrame:
     """The trials of a depth, by seed: of a variant, or vanilla ones."""
+    variant = variant or Variant()
     here = results["depth"] == depth
-    if variant is None:
-        here &= results["mode"] == "vanilla"
-    else:
-        here &= results["mode"] == "regularised"
-        here &= (results["reg_type"] == variant.reg_type) & (
-            results["estimator"] == variant.estimator
-        )
+    if "recipe" in results:
+        here &= results["recipe"] == variant.recipe
+    here &= results["mode"] == ("regularised" if variant.reg_type else "vanilla")
+    if variant.reg_type:
+        here &= results["reg_type"] == variant.reg_type
+        if variant.estimator:
+            here &= results["estimator"] == variant.estimator
     return results[here].set_index("seed")
 
 
@@ -103,9 +93,12 @@ def accuracies(results: pd.DataFrame, variant: Variant | None, depth: int) -> pd
     return trials.loc[trials["status"] == FINISHED, "test_accuracy"].astype(float)
 
 
-def difference(results: pd.DataFrame, variant: Variant, depth: int) -> Interval:
-    """Regularised minus vanilla accuracy, seed by seed, of those that finished both ways."""
-    pairs = accuracies(results, variant, depth) - accuracies(results, None, depth)
+def difference(
+    results: pd.DataFrame, variant: Variant, depth: int, other: Variant | None = None
+) -> Interval:
+    """Accuracy minus that of another variant, seed by seed, of those that finished both ways; the
+    other is the same recipe without a penalty unless it is given."""
+    pairs = accuracies(results, variant, depth) - accuracies(results, other or variant.plain, depth)
     return Interval.of(pairs.dropna())
 
 
@@ -116,23 +109,27 @@ def gain(results: pd.DataFrame, variant: Variant | None) -> pd.Series[Any]:
 
 
 def verdict(results: pd.DataFrame) -> list[str]:
-    """Whether regularisation makes depth pay: sentences that follow from intervals over seeds."""
-    said = _diverged(results)
-    tried = variants(results)
+    """Whether recipes and penalties make depth pay: sentences that follow from intervals over
+    seeds. Recipes are compared with the first, and penalties with their recipe without one."""
+    said = [*_diverged(results), *refused(results)]
+    recipes = unpenalised(results)
     depths = sorted(results["depth"].unique())
+    if len(depths) > 1 and len(recipes) > 1:
+        said += [depth_pays(results, recipe) for recipe in recipes]
     counted = 0
     unsaid = []
-    for variant in tried:
-        by_depth = {depth: difference(results, variant, depth) for depth in depths}
+    for variant in [*recipes[1:], *variants(results)]:
+        other = variant.plain if variant.reg_type else recipes[0]
+        by_depth = {depth: difference(results, variant, depth, other) for depth in depths}
         if max(d.n for d in by_depth.values()) < 2:
             unsaid.append(str(variant))
             continue
         counted += sum(d.n > 1 for d in by_depth.values())
-        if len(depths) > 1:
+        if len(depths) > 1 and variant.reg_type:
             said.append(f"{variant}: {_does_depth_pay(results, variant)}")
         sure = [f"depth {depth} {d}" for depth, d in by_depth.items() if d.sign]
         said.append(
-            f"{variant}: differences from vanilla whose interval excludes 0: "
+            f"{variant}: differences from {other} whose interval excludes 0: "
             f"{', '.join(sure) or 'none'}."
         )
     if unsaid:
@@ -151,7 +148,7 @@ def verdict(results: pd.DataFrame) -> list[str]:
 
 def _does_depth_pay(results: pd.DataFrame, variant: Variant) -> str:
     least, most = results["depth"].min(), results["depth"].max()
-    plain, regularised = gain(results, None), gain(results, variant)
+    plain, regularised = gain(results, variant.plain), gain(results, variant)
     more = Interval.of((regularised - plain).dropna())
     mine = Interval.of(regularised)
     numbers = (
@@ -176,14 +173,42 @@ def _does_depth_pay(results: pd.DataFrame, variant: Variant) -> str:
     return f"not shown to make depth pay more or less: {numbers}."
 
 
+def depth_pays(results: pd.DataFrame, variant: Variant) -> str:
+    """Whether the deepest networks of a variant are better than the shallowest."""
+    least, most = results["depth"].min(), results["depth"].max()
+    more = Interval.of(gain(results, variant))
+    if not more.n:
+        return f"{variant}: cannot tell whether depth pays: no seed finished at both ends."
+    numbers = f"from depth {least} to {most} accuracy changes by {more} points"
+    if more.n < 2:
+        return f"{variant}: cannot tell whether depth pays ({numbers}; too few seeds)."
+    said = {1: "depth pays", -1: "depth costs", 0: "depth is not shown to pay or to cost"}
+    return f"{variant}: {said[more.sign]}: {numbers}."
+
+
+def refused(results: pd.DataFrame) -> list[str]:
+    """Trials in which remedies did not fit the network, in words."""
+    if "remedies_refused" not in results:
+        return []
+    found = []
+    for depth in sorted(results["depth"].unique()):
+        for variant in ways(results):
+            counts = trials_of(results, variant, depth)["remedies_refused"].dropna()
+            if (counts > 0).any():
+                found.append(f"depth {depth} {variant} {int((counts > 0).sum())} of {len(counts)}")
+    if not found:
+        return []
+    return [f"A remedy did not fit the network, which trained without it: {', '.join(found)}."]
+
+
 def _diverged(results: pd.DataFrame) -> list[str]:
     found = []
     for depth in sorted(results["depth"].unique()):
-        for variant in [None, *variants(results)]:
+        for variant in ways(results):
             trials = trials_of(results, variant, depth)
             count = int((trials["status"] == DIVERGED).sum())
             if count:
-                found.append(f"depth {depth} {variant or 'vanilla'} {count} of {len(trials)}")
+                found.append(f"depth {depth} {variant} {count} of {len(trials)}")
     if not found:
         return []
     return [f"Diverged, and not in any mean: {', '.join(found)}."]
@@ -209,10 +234,10 @@ def health(results: pd.DataFrame) -> list[str]:
     """Gradients and spikes at the end of training, in words: a line per depth and way."""
     lines = []
     for depth in sorted(results["depth"].unique()):
-        for variant in [None, *variants(results)]:
+        for variant in ways(results):
             trials = trials_of(results, variant, depth)
             if len(trials):
-                lines.append(f"depth {depth}, {variant or 'vanilla'}: {_in_words(trials)}")
+                lines.append(f"depth {depth}, {variant}: {_in_words(trials)}")
     return lines
 
 

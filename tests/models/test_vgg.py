@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.layers import LAYERS
-from saltation.models.vgg import SpikingVGG
+from saltation.models.vgg import BENCHMARK, SpikingVGG, vgg_of_depth
 
 
 class Looped(nn.Module):
@@ -114,9 +114,9 @@ def _float64() -> Any:
 
 
 def small(in_channels: int = 2, size: int = 8, **options: Any) -> SpikingVGG:
-    """Two stages of two blocks and 4 and 8 channels."""
+    """Two stages of two blocks and 4 and 8 channels, as the depth benchmark has them."""
     torch.manual_seed(0)
-    options = {"stages": 2, "base_channels": 4, **options}
+    options = {"stages": 2, "base_channels": 4, **BENCHMARK, **options}
     return st.spiking_vgg(in_channels, 5, size, **options)
 
 
@@ -158,16 +158,25 @@ def test_parameters_are_those_of_the_formula_and_of_snntorch(stages: int, blocks
     assert [p.shape for p in made.parameters()] == [p.shape for p in looped.ordered()]
 
 
-def test_defaults_are_those_of_the_depth_benchmark() -> None:
-    """Depth 8 from 64 channels, T = 4, snnTorch's Leaky, fast sigmoid 25, dropout 0.25."""
-    made = st.spiking_vgg(3, 10)
+@pytest.mark.parametrize("benchmark", [False, True])
+def test_defaults_are_those_that_train_and_the_benchmark_has_its_own(benchmark: bool) -> None:
+    """Depth 8 from 64 channels, T = 4, snnTorch's Leaky, dropout 0.25. The depth benchmark has a
+    fast sigmoid of slope 25, and normalises each step by itself."""
+    made = vgg_of_depth((3, 32, 32), 10, 8) if benchmark else st.spiking_vgg(3, 10)
+    surrogate, statistics = (
+        (st.surrogate.FastSigmoid(25.0), "step")
+        if benchmark
+        else (st.surrogate.Sigmoid(2.0), "all")
+    )
+    norms = [m for m in made.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {norm.statistics for norm in norms} == {statistics}
     found = {name: m for name, m in made.named_modules() if isinstance(m, st.LIF)}
     assert list(found) == [f"stages.{i}.{j}.neurons" for i in range(4) for j in range(2)]
     for layer in found.values():
         neuron = layer.neuron
         assert (neuron.beta, neuron.v_threshold) == (0.9, 1.0)
         assert (neuron.jump, neuron.detach_reset) == ("soft_delayed", True)
-        assert layer.surrogate == st.surrogate.FastSigmoid(25.0)
+        assert layer.surrogate == surrogate
     assert [m.out_channels for m in made.modules() if isinstance(m, nn.Conv2d)] == [
         *(64, 64, 128, 128, 256, 256, 512, 512)
     ]

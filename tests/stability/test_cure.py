@@ -132,9 +132,7 @@ def test_modes_that_disagree_are_found_and_mended() -> None:
     patterns = torch.rand(4, 1, 8, 8, generator=noise)
     images = patterns[y] + 0.2 * torch.randn(96, 1, 8, 8, generator=noise)
     x = torch.tensor([0.1, 1.0, 4.0]).view(3, 1, 1, 1, 1) * images
-    network = st.spiking_vgg(
-        1, 4, 8, steps=3, stages=1, base_channels=8, surrogate=st.surrogate.Sigmoid(2.0)
-    )
+    network = st.spiking_vgg(1, 4, 8, steps=3, stages=1, base_channels=8, batch_norm="step")
     found = st.cure(network, x, y, steps=15, lr=0.01, batch_size=24)
     assert "modes disagree" in found.findings
     assert found.before.loss > found.before.batch_loss + 0.1 * found.chance

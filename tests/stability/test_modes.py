@@ -36,7 +36,9 @@ def normalised() -> tuple[nn.Module, Tensor]:
 
 def convolutions() -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
-    net = st.spiking_vgg(1, 3, 8, stages=2, blocks_per_stage=1, base_channels=4, dropout=0)
+    net = st.spiking_vgg(
+        1, 3, 8, stages=2, blocks_per_stage=1, base_channels=4, dropout=0, batch_norm="step"
+    )
     return net, st.direct(torch.rand(5, 1, 8, 8), 8)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
+from saltation.models.vgg import BENCHMARK
 from saltation.stability import ESTIMATORS
 from saltation.stability.frames import Orthonormal
 
@@ -168,7 +169,7 @@ class _Plain:
 def test_two_trajectories_written_out(training: bool) -> None:
     """Equal to a plain loop over the depth benchmark's network with the same perturbation."""
     torch.manual_seed(0)
-    net = st.spiking_vgg(3, 5, 16, base_channels=4, dropout=0).to(D)
+    net = st.spiking_vgg(3, 5, 16, base_channels=4, dropout=0, **BENCHMARK).to(D)
     net.train(training)
     assert len(_blocks(net)) == 8
     x = st.direct(torch.rand(4, 3, 16, 16, dtype=D) * 3, 5)
@@ -211,7 +212,7 @@ def test_more_vectors_than_a_trajectory_has_directions() -> None:
 def test_a_network_in_training_is_left_as_it_was(estimator: str) -> None:
     """Also where one step is normalised for all: no running statistic counts the estimate."""
     torch.manual_seed(0)
-    net = st.spiking_vgg(1, 3, 8, stages=2, blocks_per_stage=1, base_channels=4)
+    net = st.spiking_vgg(1, 3, 8, stages=2, blocks_per_stage=1, base_channels=4, batch_norm="step")
     x = st.direct(torch.rand(3, 1, 8, 8), 4)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     st.lyapunov(net, x, estimator=estimator)

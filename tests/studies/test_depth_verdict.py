@@ -230,3 +230,28 @@ def test_figures_come_from_the_record_alone(tmp_path: Path) -> None:
 def test_nothing_to_draw_draws_nothing(tmp_path: Path) -> None:
     draw_depth([record(4, "vanilla", 0, "interrupted")], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_are_compared_with_the_first_and_depth_within_each() -> None:
+    """One that gains ten points at depth 16 alone, so that depth pays with it."""
+    rows = [
+        row(depth, "vanilla", seed, accuracy + 2 * seed + (seed == 1) * 0.5, recipe=recipe)
+        for recipe, depth, accuracy in (
+            ("", 4, 50.0),
+            ("", 16, 45.0),
+            ("sigmoid:2", 4, 50.0),
+            ("sigmoid:2", 16, 55.0),
+        )
+        for seed in range(3)
+    ]
+    for one in rows[-3:]:  # so that pairs differ
+        one["test_accuracy"] += 0.1 * one["seed"]
+    said = verdict(pd.DataFrame(rows))
+    assert (
+        said[0] == "vanilla: depth costs: from depth 4 to 16 accuracy changes by -5.0 ± 0.0 points."
+    )
+    assert said[1].startswith("sigmoid:2: depth pays: from depth 4 to 16 accuracy changes by +5.1")
+    assert said[2].startswith(
+        "sigmoid:2: differences from vanilla whose interval excludes 0: depth 16 +10.1"
+    )
+    assert "of the 2 differences" in said[3]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.layers.sizes import balance, potential_gain
+from saltation.models.vgg import BENCHMARK
 from saltation.stability.observe import observe
 from saltation.stability.remedies import (
     REMEDIES,
@@ -303,7 +304,7 @@ def test_growth_over_depth_is_set() -> None:
 def vgg(**options: Any) -> nn.Module:
     torch.manual_seed(0)
     return st.spiking_vgg(
-        1, 5, 8, stages=2, blocks_per_stage=2, base_channels=8, steps=4, **options
+        1, 5, 8, stages=2, blocks_per_stage=2, base_channels=8, steps=4, **BENCHMARK | options
     )
 
 
