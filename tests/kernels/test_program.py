@@ -56,8 +56,12 @@ def evaluate(graph: Graph, inputs: dict[int, Tensor], program: Program) -> list[
     return [values[place] for place in graph.outputs]
 
 
+# Every scheme with the model's own jump, every jump with one scheme; all together in the full run.
 CASES = [
-    (model, scheme, jump)
+    pytest.param(
+        *(model, scheme, jump),
+        marks=[pytest.mark.slow] if jump != "hard" and scheme != model.schemes[0] else [],
+    )
     for model in NEURONS.values()
     for scheme in model.schemes
     for jump in model.jumps
