@@ -21,6 +21,10 @@ from saltation.neurons.base import Neuron, Spike
 from saltation.operands import NoRuleError
 
 
+# Operations of a step in reverse that are worth compiling: these take about 5 s.
+_MOST = 5000
+
+
 def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
     """Why the compiled loop cannot run this, or None."""
     if record:
@@ -53,9 +57,12 @@ def refuses_between(neuron: Neuron, spike: Spike, weight: Tensor) -> str | None:
 @apart
 def _program_or_reason(neuron: Neuron, spike: Spike) -> Program | str:
     try:
-        return program_of(neuron, spike)
+        program = program_of(neuron, spike)
     except NoRuleError as reason:
         return f"it cannot compile this step: {reason}"
+    if len(program.backward.nodes) > _MOST:
+        return f"its step has {len(program.backward.nodes):,} operations, too many to compile"
+    return program
 
 
 class Plan(NamedTuple):
