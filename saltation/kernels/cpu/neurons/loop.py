@@ -20,7 +20,6 @@ from saltation.kernels.reference import Trace
 from saltation.neurons.base import Neuron, Spike
 from saltation.operands import NoRuleError
 
-
 # Operations of a step in reverse that are worth compiling: these take about 5 s.
 _MOST = 5000
 
