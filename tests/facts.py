@@ -78,3 +78,7 @@ def cuba_relaxation(
 def within_standard_errors(successes: float, trials: int, p: float, errors: float = 4.0) -> bool:
     """Whether a binomial count lies within so many standard errors of its mean."""
     return abs(successes - trials * p) <= errors * math.sqrt(trials * p * (1 - p)) + 1e-9
+
+
+# Models in millivolts, which normalised currents of order 1 do not make spike.
+IN_MV = ("hodgkin_huxley", "izhikevich_2003")

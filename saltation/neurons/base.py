@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import cached_property
 from typing import Any, ClassVar, dataclass_transform
@@ -89,6 +90,7 @@ class Neuron:
     """
 
     is_base: ClassVar[bool] = True  # in its own dictionary alone
+    is_map: ClassVar[bool] = False  # defines its next state, not its velocity
     name: ClassVar[str]
     title: ClassVar[str]
     State: ClassVar[Any]
@@ -112,7 +114,7 @@ class Neuron:
 
     def __post_init__(self) -> None:
         made.check(self)
-        if not self.schemes:
+        if self.is_map:
             if self.scheme not in ("", Neuron.scheme):
                 raise SaltationError(f"{_no_scheme(self)}, got scheme='{self.scheme}'")
             object.__setattr__(self, "scheme", "")
@@ -130,6 +132,15 @@ class Neuron:
 
         if self.refractory:
             self._check_refractory()
+        if not self.tensors:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Compute now what the first step needs: torch.compile could not follow how it is made."""
+        with suppress(SaltationError):  # nothing rests: who asks is told
+            _ = self.initial(), self._moves
+            if not self.is_map and self.affine_step is None:
+                _ = self.stiffness
 
     def _check_refractory(self) -> None:
         if self.refractory < self.dt / 2:
@@ -164,7 +175,7 @@ class Neuron:
     def initial(self) -> Sequence[Any]:
         """The state before the first input, numbers or tensors; by default the resting state, of a
         discrete map zeros."""
-        return self.fixed_point if self.schemes else (0.0,) * len(type(self).State._fields)
+        return (0.0,) * len(type(self).State._fields) if self.is_map else self.fixed_point
 
     # What follows.
 
@@ -181,6 +192,11 @@ class Neuron:
     def __getstate__(self) -> dict[str, Any]:
         # What was made of the parameters is made again; functions cannot be pickled.
         return {name: getattr(self, name) for name in self.parameters()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not self.tensors:
+            self._prepare()
 
     def with_values(self, values: dict[str, Any]) -> Any:
         """The same model with other values of parameters, which are not looked at."""
@@ -290,7 +306,7 @@ class Neuron:
         return self.State(v, *others)
 
     def _advanced(self, x: Any, state: Any) -> Sequence[Any]:
-        if not self.schemes:
+        if self.is_map:
             return self.map(x, *state)  # type: ignore[attr-defined, no-any-return]
         step = self.affine_step
         if step is not None:
@@ -331,7 +347,7 @@ class Neuron:
 
     @property
     def stability_scheme(self) -> Scheme:
-        if not self.schemes:
+        if self.is_map:
             raise SaltationError(_no_scheme(self))
         return get_scheme(self.scheme)
 
@@ -346,7 +362,7 @@ class Neuron:
     @on_cpu
     def is_stable(self) -> bool:
         """Whether a small perturbation of the resting state does not grow from step to step."""
-        if not self.schemes:
+        if self.is_map:
             return True
         try:
             modes = linear.each(self.jacobian)

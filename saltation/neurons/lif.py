@@ -122,7 +122,7 @@ class LIFNeuron(Neuron):
     def is_stable(self) -> bool:
         if self.beta is None:
             return super().is_stable
-        return bool((torch.as_tensor(self.beta) <= 1).all())
+        return bool((torch.as_tensor(self.beta, device="cpu") <= 1).all())
 
 
 def _decay(beta: Any) -> Any:

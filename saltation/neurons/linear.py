@@ -28,7 +28,7 @@ R = TypeVar("R")
 # The Jacobian of a nonlinear model is looked at within so many times the range of its potentials:
 # the first at which its norm is moderate. Beyond, schemes hold it fast.
 _RANGES = (8.0, 4.0, 2.0, 1.0)
-_MODERATE = 64.0
+_MODERATE = 256.0
 
 
 @dataclass(frozen=True)
@@ -212,9 +212,10 @@ def stiffness(neuron: Any) -> float:
     # There entries must not be held: what decays fast would be moved too far. They are within the
     # norm over their number.
     usual = len(start) * max(norm(start[0]), norm(threshold))
+    share = len(start) if len(start) > 2 else 1  # as above, where one entry may be the norm
     for wide in _RANGES:
         ends = (number_of(v * _scale(neuron)) for v in (-wide, wide))
-        found = max(usual, *map(norm, ends))
+        found = max(usual, *(share * norm(end) for end in ends))
         if found <= _MODERATE:
             return found
     return max(_MODERATE, usual)

@@ -115,6 +115,7 @@ def complete(cls: type[Any], base: type[Any], registry: dict[str, Any]) -> None:
     cls.__doc__ = document
     if {"velocity", "map"} & cls.__dict__.keys():
         cls.State = State(_state(cls))
+    cls.is_map = "velocity" not in said(cls)
     if not hasattr(cls, "State"):
         raise SaltationError(f"{cls.__name__} must define velocity(self, x, v, ...), or step")
     given = "name" in cls.__dict__

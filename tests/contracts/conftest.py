@@ -93,6 +93,11 @@ def schemes() -> list[Case]:
     return [case for case in every() if case.parameters["jump"] == "hard"]
 
 
+def cases() -> list[Case]:
+    """Both of these."""
+    return [*schemes(), *(case for case in jumps() if case not in schemes())]
+
+
 def _scheme(case: Case) -> str:
     return str(LAYERS[case.model].neuron_type.scheme or "exponential")
 

@@ -47,9 +47,9 @@ def test_rk2_of_brian_is_the_midpoint_rule() -> None:
         neuron, x = case.layer.neuron, case.currents
         state, spikes = neuron.rest(x[0]), []
         for now in x:
-            half = neuron.velocity(now, state)
+            half = neuron.velocity(now, *state)
             middle = [u + neuron.dt / 2 * f for u, f in zip(state, half, strict=True)]
-            whole = neuron.velocity(now, neuron.State(*middle))
+            whole = neuron.velocity(now, *middle)
             h = neuron.State(*[u + neuron.dt * f for u, f in zip(state, whole, strict=True)])
             spikes.append(h.v >= neuron.v_threshold)
             state = neuron.apply_jump(h, spikes[-1].double())

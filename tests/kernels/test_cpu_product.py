@@ -12,6 +12,7 @@ from saltation.kernels.cpu.linear import product
 from saltation.kernels.cpu.linear.currents import scratch_of, turn
 from saltation.kernels.cpu.linear.source import sourced
 from saltation.kernels.cpu.runtime.buffers import Loan
+from saltation.kernels.cpu.runtime.jit import kernel
 from saltation.kernels.events import Events, events_of
 from saltation.layers import SpikeLinear
 
@@ -161,6 +162,12 @@ def test_weights_from_few_and_from_many_spikes(steps: int, density: float) -> No
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-6 * float(exact.abs().max()))
 
 
+@kernel
+def turned(b: int, source: Any, scratch: Any) -> None:
+    """`turn`, callable from here."""
+    turn(b, source, scratch)
+
+
 @pytest.mark.parametrize("density", [0.02, 0.6])
 @pytest.mark.parametrize(("steps", "sites"), [(3, 5), (64, 64), (70, 130)])
 def test_spikes_turned(density: float, steps: int, sites: int) -> None:
@@ -173,7 +180,7 @@ def test_spikes_turned(density: float, steps: int, sites: int) -> None:
     scratch = scratch_of(Loan(), 1, steps, sites).by_step[0]
     for known in (source, source._replace(bits=np.empty((0, 0), np.uint64))):
         for b in range(3):
-            turn(b, known, scratch)
+            turned(b, known, scratch)
             found = np.unpackbits(
                 scratch[:, :steps].T.copy().view(np.uint8), bitorder="little", axis=1
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -9,6 +11,13 @@ from hypothesis import strategies as some
 
 from saltation.kernels.cpu.events import scan
 from saltation.kernels.cpu.events.trains import WORD, list_events, words
+from saltation.kernels.cpu.runtime.jit import kernel
+
+
+@kernel
+def listed(lo: int, hi: int, bits: Any, rows: Any, places: Any) -> None:
+    """`list_events`, callable from here."""
+    list_events(lo, hi, bits, rows, places)
 
 
 @given(
@@ -28,7 +37,7 @@ def test_places_of_a_sample(count: int, steps: int, density: float, seed: int) -
     expected = start + here.sum(1).cumsum()
     rows = np.full(steps + 1, start)
     places = np.full(expected[-1] + 9, -1, np.int32)
-    list_events(lo, lo + count, bits, rows, places)
+    listed(lo, lo + count, bits, rows, places)
     assert rows.tolist() == [start, *expected]
     assert places[start : rows[-1]].tolist() == here.nonzero()[1].tolist()
     assert (places[:start] == -1).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from saltation.learning import WinnerTakeAllNetwork
@@ -11,7 +13,8 @@ def counts_by_hand(
     net: WinnerTakeAllNetwork, x: Tensor, labels: list[int] | None = None, teach: float = 0.0
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Hidden and output counts of each sample, with nothing but lists and numbers."""
-    a, c = net.neurons.neuron.coefficients
+    step: Any = net.neurons.neuron.affine_step
+    a, c = step.m[0][0], step.n[0]
     threshold = net.neurons.neuron.v_threshold
     w_in = [[net.input_gain * w for w in row] for row in net.input.weight.double().tolist()]
     w_out = [[net.output_gain * w for w in row] for row in net.output.weight.double().tolist()]

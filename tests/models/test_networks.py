@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import saltation as st
 from saltation.layers import LAYERS
 from saltation.models.image import ImageNetwork
+from tests.facts import IN_MV
 from tests.models.peer import images, spread
 
 Make = Callable[..., ImageNetwork]
@@ -57,7 +58,11 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 @pytest.mark.parametrize(
     ("neuron", "batch_norm"),
-    [*((neuron, "all") for neuron in LAYERS), ("lif", "step"), ("lif", "tdbn")],
+    [
+        *((neuron, "all") for neuron in LAYERS if neuron not in IN_MV),
+        ("lif", "step"),
+        ("lif", "tdbn"),
+    ],
 )
 def test_models_of_neurons(make: Make, neuron: str, batch_norm: str) -> None:
     """Each drives every layer, and gradients reach all convolutions."""

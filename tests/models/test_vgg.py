@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import saltation as st
 from saltation.layers import LAYERS
 from saltation.models.vgg import BENCHMARK, SpikingVGG, vgg_of_depth
+from tests.facts import IN_MV
 
 
 class Looped(nn.Module):
@@ -346,7 +347,7 @@ def test_initial_weights(init: str) -> None:
     assert made.readout.bias.count_nonzero() == 0
 
 
-@pytest.mark.parametrize("neuron", LAYERS)
+@pytest.mark.parametrize("neuron", [name for name in LAYERS if name not in IN_MV])
 @pytest.mark.parametrize(("in_channels", "size", "stages"), [(1, 8, 3), (3, 28, 4), (1, 32, 4)])
 def test_sizes_and_models(neuron: str, in_channels: int, size: int, stages: int) -> None:
     """Images of any size that the poolings leave something of; gradients reach all weights."""
