@@ -27,8 +27,8 @@ from saltation.surrogate import SURROGATES
 Check = Callable[[Row], None]
 Settings = dict[str, Any]
 
-# Every model runs in the same loops, made of its program: these in all of them and in every form, the
-# others whose potentials are of order 1 in two schemes.
+# Every model runs in the same loops, made of its program: these in all of them and in every form,
+# the others whose potentials are of order 1 in two schemes.
 _WHOLE = ("lif", "cuba_lif", "izhikevich")
 _SCALED = [name for name, model in NEURONS.items() if abs(float(model.v_threshold)) <= 2]
 

@@ -102,9 +102,13 @@ def _scheme(case: Case) -> str:
     return str(LAYERS[case.model].neuron_type.scheme or "exponential")
 
 
+# Models whose steps are long: in the usual run in their default scheme alone.
+_LONG = ("hodgkin_huxley", "balanced_resonate_and_fire")
+
+
 def _marked(few: Iterable[Case]) -> list[Any]:
     """These, and the whole cross where everything is asked for."""
-    few = list(few)
+    few = [c for c in few if c.model not in _LONG or c.parameters.get("scheme") == _scheme(c)]
     return [*few, *(pytest.param(c, marks=pytest.mark.slow) for c in every() if c not in few)]
 
 
