@@ -31,7 +31,11 @@ def test_python_blocks_run(
     page: str, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # What a page adds is there for it alone.
+    known = set(st.SCHEMES)
     exec(compile(code, page, "exec", dont_inherit=True), {"__name__": page})
+    for name in set(st.SCHEMES) - known:
+        st.SCHEMES.pop(name)
 
 
 def commands() -> list[str]:

@@ -94,21 +94,23 @@ def schemes() -> list[Case]:
 
 
 def cases() -> list[Case]:
-    """Both of these."""
-    return [*schemes(), *(case for case in jumps() if case not in schemes())]
+    """Of the main models every scheme and every jump."""
+    both = [*schemes(), *(case for case in jumps() if case not in schemes())]
+    return [case for case in both if case.model in MAIN]
 
 
 def _scheme(case: Case) -> str:
     return str(LAYERS[case.model].neuron_type.scheme or "exponential")
 
 
-# Models whose steps are long: in the usual run in their default scheme alone.
-_LONG = ("hodgkin_huxley", "balanced_resonate_and_fire")
+# In all schemes in the usual run; the others, which share everything with them but their equations,
+# in their default scheme.
+MAIN = ("lif", "cuba_lif", "izhikevich")
 
 
 def _marked(few: Iterable[Case]) -> list[Any]:
     """These, and the whole cross where everything is asked for."""
-    few = [c for c in few if c.model not in _LONG or c.parameters.get("scheme") == _scheme(c)]
+    few = [c for c in few if c.model in MAIN or c.parameters.get("scheme") == _scheme(c)]
     return [*few, *(pytest.param(c, marks=pytest.mark.slow) for c in every() if c not in few)]
 
 
