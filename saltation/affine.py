@@ -35,7 +35,7 @@ class Affine(Operand):
         raise NoRuleError(f"{op} is not affine")
 
     def _map(self, function: Callable[[Any], Any]) -> Affine:
-        kept = (c if _is_zero(c) else function(c) for c in (self.constant, *self.factors))
+        kept = (c if is_zero(c) else function(c) for c in (self.constant, *self.factors))
         constant, *factors = kept
         return Affine(constant, tuple(factors))
 
@@ -48,13 +48,13 @@ class Affine(Operand):
         return Affine(total, tuple(_sum(a, b) for a, b in pairs))
 
 
-def _is_zero(coefficient: Any) -> bool:
+def is_zero(coefficient: Any) -> bool:
     """Whether there is none; a tensor of zeros may be learned."""
     return not isinstance(coefficient, Tensor) and coefficient == 0
 
 
 def _sum(a: Any, b: Any) -> Any:
-    return b if _is_zero(a) else a if _is_zero(b) else a + b
+    return b if is_zero(a) else a if is_zero(b) else a + b
 
 
 def _of(value: Any, count: int) -> Affine:

@@ -11,6 +11,7 @@ A matrix is a list of its rows, whose entries are numbers, tensors or operands.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,7 +72,14 @@ def within(entry: Any, limit: float, is_own: bool = True) -> Any:
     return entry.clamp(-limit, high)
 
 
-def seen(entry: Any, own: Any) -> Any:
+def as_seen(m: Matrix) -> Matrix:
+    """A Jacobian times the step with what variables see of each other."""
+    return [
+        [e if i == k else _seen(e, m[k][k]) for k, e in enumerate(row)] for i, row in enumerate(m)
+    ]
+
+
+def _seen(entry: Any, own: Any) -> Any:
     """What others see of a variable that grows by ``exp(own)`` in a step: ``entry``, or nothing
     where it explodes. It is about to spike, and its exponential is not the way it goes."""
     if isinstance(own, float | int):
@@ -82,13 +90,20 @@ def seen(entry: Any, own: Any) -> Any:
     return torch.where(own > _EXPLODES, nothing, entry + nothing)
 
 
-def times(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:
-    """``phi_1(m) vector``."""
+def times(
+    m: Matrix, vector: list[Any], doublings: int, made: Callable[[Matrix], Matrix] | None = None
+) -> list[Any]:
+    """``phi_1(M) vector`` for M = m, or for the matrix that is ``made`` of it."""
     if len(vector) == 1:
         return [_scalar(m[0][0], doublings) * vector[0]]
+    made = made or _as_it_is
     if len(vector) == 2:
-        return _two(m, vector, doublings)
-    return _any(m, vector, doublings)
+        return _two(m, vector, doublings, made)
+    return _any(made(m), vector, doublings)
+
+
+def _as_it_is(m: Matrix) -> Matrix:
+    return m
 
 
 def _scalar(z: Any, doublings: int) -> Any:
@@ -107,25 +122,30 @@ def _scalar_of(z: Any, doublings: int) -> Any:
     return p
 
 
-def _two(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:
+def _two(
+    m: Matrix, vector: list[Any], doublings: int, made: Callable[[Matrix], Matrix]
+) -> list[Any]:
+    def of(entries: list[Any]) -> tuple[Any, Any]:
+        return _pair(made([entries[:2], entries[2:]]), doublings)
+
     entries = [*m[0], *m[1]]
     varying = [i for i, entry in enumerate(entries) if isinstance(entry, Operand)]
     if len(varying) == 1 and not any(isinstance(entry, Tensor) for entry in entries):
         (i,) = varying
         before, after = entries[:i], entries[i + 1 :]
-        p, q = of_one(lambda e: _pair([*before, e, *after], doublings), entries[i])
+        p, q = of_one(lambda e: of([*before, e, *after]), entries[i])
     else:
-        p, q = _pair(entries, doublings)
+        p, q = of(entries)
     return [
         p * own + q * (row[0] * vector[0] + row[1] * vector[1])
-        for row, own in zip(m, vector, strict=True)
+        for row, own in zip(made(m), vector, strict=True)
     ]
 
 
-def _pair(entries: list[Any], doublings: int) -> tuple[Any, Any]:
+def _pair(m: Matrix, doublings: int) -> tuple[Any, Any]:
     """By Cayley and Hamilton every function of M is ``p + q M``: pairs of numbers instead of
     matrices, which need only M's trace t and determinant d."""
-    a, b, c, d = entries
+    (a, b), (c, d) = m
     scale = 2.0**-doublings
     t, d = scale * (a + d), scale * scale * (a * d - b * c)
     p0: Any = _TAYLOR[-2]

@@ -310,11 +310,7 @@ class ExponentialScheme(Scheme):
             [phi.within(dt * entry, bound, i == k) for k, entry in enumerate(row)]
             for i, row in enumerate(j)
         ]
-        matrix = [
-            [e if i == k else phi.seen(e, held[k][k]) for k, e in enumerate(row)]
-            for i, row in enumerate(held)
-        ]
-        change = phi.times(matrix, [dt * part for part in f], squarings)
+        change = phi.times(held, [dt * part for part in f], squarings, phi.as_seen)
         return [part + moved for part, moved in zip(state, change, strict=True)]
 
     def propagator(self, jacobian: Tensor, dt: Any) -> Tensor:

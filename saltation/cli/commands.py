@@ -50,9 +50,7 @@ class Stability:
 
     def __call__(self) -> None:
         neuron: Any = get_neuron(self.neuron)
-        given = list(map(_parameter, self.set))
-        if "beta" not in dict(given):  # the decay of a step says what dt says
-            given.append(("dt", self.dt))
+        given = [("dt", self.dt), *map(_parameter, self.set)]
         if self.tau is not None:
             given.append(("tau", self.tau))
         parameters = {name: _checked(neuron, name, value) for name, value in given}

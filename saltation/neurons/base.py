@@ -213,7 +213,7 @@ class Neuron:
     @cached_property
     def equations(self) -> list[Affine] | None:
         """The velocity as affine functions of current and state, or None if it is nonlinear."""
-        if "velocity" not in made.said(type(self)):
+        if self.is_map:
             return None
         return affine(self.velocity, 1 + len(type(self).State._fields))
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation import phi
-from saltation.affine import Affine
+from saltation.affine import Affine, is_zero
 from saltation.derivatives import jacobian
 from saltation.errors import SaltationError
 from saltation.neurons.made import said
@@ -48,14 +48,14 @@ class AffineStep:
     def __call__(self, x: Any, state: Sequence[Any]) -> list[Any]:
         """The state before the jump."""
         away = [
-            part - _met(r, x) if _there(r) else part
+            part if is_zero(r) else part - _met(r, x)
             for part, r in zip(state, self.rest, strict=True)
         ]
         return [
             _total(
                 *(_met(f, x) * p for f, p in zip(row, away, strict=True) if f is not None),
                 *([] if n is None else [_met(n, x) * x]),
-                *(_met(r, x) for r in (rest, c) if _there(r)),
+                *(_met(r, x) for r in (rest, c) if not is_zero(r)),
             )
             for row, n, rest, c in zip(self.m, self.n, self.rest, self.c, strict=True)
         ]
@@ -65,10 +65,6 @@ def _total(first: Any, *others: Any) -> Any:
     for other in others:
         first = first + other
     return first
-
-
-def _there(coefficient: Any) -> bool:
-    return isinstance(coefficient, Tensor) or coefficient != 0
 
 
 def _met(coefficient: Any, x: Any) -> Any:
@@ -108,7 +104,7 @@ def each(jacobians: NDArray[Any]) -> NDArray[Any]:
 def fixed_point(equations: list[Affine]) -> tuple[Any, ...]:
     """Where ``J y + c = 0``; zeros where nothing rests, for there an integrator starts."""
     constants = [e.constant for e in equations]
-    if not any(map(_there, constants)):
+    if all(map(is_zero, constants)):
         return (0.0,) * len(equations)
     j = matrix([e.factors[1:] for e in equations])
     c = stacked(constants, -1)
@@ -137,7 +133,7 @@ def affine_step(equations: list[Affine], scheme: Scheme, dt: float) -> AffineSte
         for i in range(size)
     ]
     rest = fixed_point(equations)
-    rests = any(map(_there, rest))
+    rests = not all(map(is_zero, rest))
     return AffineStep(
         m=tuple(tuple(row[:size]) for row in entries),
         n=tuple(row[size] for row in entries),
@@ -149,7 +145,7 @@ def affine_step(equations: list[Affine], scheme: Scheme, dt: float) -> AffineSte
 def _pattern(rows: list[list[Any]]) -> list[list[float]]:
     """Where coefficients are, with numbers of which no sum of products is zero by chance."""
     return [
-        [0.37 + 0.61 * ((7 * i + 3 * k) % 11) if _there(e) else 0.0 for k, e in enumerate(row)]
+        [0.37 + 0.61 * ((7 * i + 3 * k) % 11) if not is_zero(e) else 0.0 for k, e in enumerate(row)]
         for i, row in enumerate(rows)
     ]
 

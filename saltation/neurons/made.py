@@ -12,7 +12,7 @@ from typing import Any, ClassVar, get_origin
 import torch
 from torch import Tensor
 
-from saltation.affine import Affine, affine
+from saltation.affine import Affine, affine, is_zero
 from saltation.errors import SaltationError, flag, number, positive, register
 from saltation.schemes import SCHEMES
 
@@ -48,7 +48,7 @@ class Schemes:
     """Names of the schemes that can integrate a class; none for a discrete map."""
 
     def __get__(self, instance: Any, owner: type[Any]) -> tuple[str, ...]:
-        if "velocity" not in said(owner):
+        if owner.is_map:
             return ()
         return tuple(name for name in SCHEMES if owner.why_not(name) is None)
 
@@ -211,16 +211,12 @@ def moves(neuron: Any) -> list[Callable[[Any, Any, Any], Any]]:
 
 
 def _move(neuron: Any, i: int, to: Affine | None, count: int) -> Callable[[Any, Any, Any], Any]:
-    if to is not None and not any(map(_there, to.factors)):  # a fixed value
-        if not _there(to.constant):
+    if to is not None and all(map(is_zero, to.factors)):  # a fixed value
+        if is_zero(to.constant):
             return lambda part, s, h: (1 - s) * part
         return lambda part, s, h: (1 - s) * part + s * to.constant
     if to is not None and to.factors == tuple(float(i == k) for k in range(count)):
-        if not _there(to.constant):
+        if is_zero(to.constant):
             return lambda part, s, h: part
         return lambda part, s, h: part + s * to.constant
     return lambda part, s, h: (1 - s) * part + s * neuron.own_jump(*h)[i]
-
-
-def _there(coefficient: Any) -> bool:
-    return isinstance(coefficient, Tensor) or coefficient != 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,8 @@ def _is_own(value: Any, module: Any) -> bool:
 
 def _loaded(place: Path) -> Any:
     """The module of a file, run once in a process."""
-    # By its path, so that models of the same name in two files are two.
-    name = f"saltation_user_{abs(hash(str(place))):x}_{place.stem}"
+    # By its path, so that models of the same name in two files are two; the same in every process.
+    name = f"saltation_user_{zlib.crc32(str(place).encode()):x}_{place.stem}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, place)
         if spec is None or spec.loader is None:

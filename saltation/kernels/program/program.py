@@ -13,6 +13,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
+import torch
 
 from saltation.kernels.program.graph import Graph, Node, Program, Slots
 from saltation.kernels.program.reverse import sweep
@@ -33,10 +34,23 @@ def program_of(neuron: Neuron, spike: Any) -> Program:
     if any(isinstance(value, FunctionType | MethodType) for value in vars(neuron).values()):
         raise NoRuleError("a method was replaced on the object itself")
     if neuron.tensors:
-        return _Tracing(neuron, spike).program()  # its tensors may change
+        return _of_tensors(neuron, spike)
     found = _known(neuron, spike)
     if isinstance(found, str):
         raise NoRuleError(found)
+    return found
+
+
+def _of_tensors(neuron: Neuron, spike: Any) -> Program:
+    """The program with the tensors as they are; made once for who asks and who runs it."""
+    tensors = (getattr(neuron, name) for name in neuron.tensors)
+    versions = tuple(0 if t.is_inference() else t._version for t in tensors)
+    key = spike, torch.is_grad_enabled(), versions
+    kept = vars(neuron).setdefault("_programs", {})
+    if key not in kept:
+        kept.clear()
+        kept[key] = _Tracing(neuron, spike).program()
+    found: Program = kept[key]
     return found
 
 
