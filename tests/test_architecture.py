@@ -118,7 +118,7 @@ def test_the_check_sees_what_it_should(place: str, source: str) -> None:
         ("encoding", "from saltation.layers import LIF"),
         ("kernels/dispatch", "from saltation.kernels import cpu"),
         ("kernels/cpu/loop", "from numba import njit\nfrom saltation.kernels.cpu import seeds"),
-        ("studies/runner", "import saltation"),
+        ("studies/engine/study", "import saltation"),
         ("interop/snntorch", "from saltation.layers import LIF"),
     ],
 )

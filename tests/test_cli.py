@@ -14,9 +14,10 @@ from saltation.cli.terminal import console
 from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS
 from saltation.schemes import SCHEMES
-from saltation.studies import STUDIES, IntegratorsConfig, Study, integrators
-from saltation.studies.config import as_json
-from saltation.studies.recording import Alone
+from saltation.studies import STUDIES, IntegratorsConfig, Study
+from saltation.studies.engine.config import as_json
+from saltation.studies.engine.recording import Alone
+from saltation.studies.integrators import study as integrators
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:

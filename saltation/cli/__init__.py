@@ -21,8 +21,8 @@ from saltation.cli.terminal import close_quietly, complain, take_any_text
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.interrupts import CODE, interruptible, is_command, leave_quietly
 from saltation.studies import STUDIES
-from saltation.studies.config import StudyConfig, one_line
-from saltation.studies.config_file import read_config
+from saltation.studies.engine.config import StudyConfig, one_line
+from saltation.studies.engine.config_file import read_config
 
 
 def _study() -> None:

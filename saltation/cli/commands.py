@@ -25,9 +25,9 @@ from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS, Neuron, get_neuron
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, draw_schemes, scheme_table
-from saltation.studies.bounds import possible_path
-from saltation.studies.config import names
-from saltation.studies.files import check_folder
+from saltation.studies.engine.bounds import possible_path
+from saltation.studies.engine.config import names
+from saltation.studies.engine.files import check_folder
 from saltation.surrogate import SURROGATES
 
 # Beyond these a step is lost in the precision of numbers, or overflows it.

@@ -19,16 +19,16 @@ from saltation.cli.terminal import complain, console, say
 from saltation.data import DATASETS
 from saltation.errors import ConfigError, SaltationError
 from saltation.studies import Study
-from saltation.studies.bounds import within
-from saltation.studies.compare import compare, write_comparison
-from saltation.studies.config import names
+from saltation.studies.engine.bounds import within
+from saltation.studies.engine.config import names
+from saltation.studies.engine.files import check_folder
+from saltation.studies.engine.folder import run_and_checkpoint, runs_in, study_of, summary
+from saltation.studies.engine.records import contents
+from saltation.studies.engine.store import FINISHED, RECORD, RecordLostError
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of
-from saltation.studies.files import check_folder
-from saltation.studies.folder import run_and_checkpoint, runs_in, study_of, summary
 from saltation.studies.networks import checkpoint_of, label_of, recorded_trial
-from saltation.studies.records import contents
 from saltation.studies.report import REPORT, Grid, write_report
-from saltation.studies.store import FINISHED, RECORD, RecordLostError
+from saltation.studies.report.compare import compare, write_comparison
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="Folder of a study.")]
 

@@ -1,14 +1,14 @@
 """Studies: grids of trials that are recorded as they go, with their tables and figures."""
 
 from saltation.plugins import load_plugins
-from saltation.studies.depth import DepthStudy
-from saltation.studies.depth_config import DepthConfig
-from saltation.studies.flossing import FlossingConfig, FlossingStudy
-from saltation.studies.integrators import IntegratorsConfig, IntegratorsStudy
-from saltation.studies.remedies import RemediesConfig, RemediesStudy
-from saltation.studies.rstdp import RSTDPConfig, RSTDPStudy
-from saltation.studies.runner import STUDIES, Study
-from saltation.studies.scheme_report import draw_schemes, scheme_table
+from saltation.studies.depth.config import DepthConfig
+from saltation.studies.depth.study import DepthStudy
+from saltation.studies.engine.study import STUDIES, Study
+from saltation.studies.flossing.study import FlossingConfig, FlossingStudy
+from saltation.studies.integrators.study import IntegratorsConfig, IntegratorsStudy
+from saltation.studies.remedies.study import RemediesConfig, RemediesStudy
+from saltation.studies.report.schemes import draw_schemes, scheme_table
+from saltation.studies.rstdp.study import RSTDPConfig, RSTDPStudy
 
 load_plugins()
 

@@ -11,8 +11,8 @@ import torch
 
 from saltation.errors import ConfigError, DataError
 from saltation.stability import Diagnosis, diagnose, lyapunov
+from saltation.studies.engine.study import Study
 from saltation.studies.networks import label_of, trained
-from saltation.studies.runner import Study
 
 
 def exponents_of(

@@ -15,12 +15,13 @@ from torch import nn
 from saltation.data import DATASETS, Dataset
 from saltation.data.dataset import Split
 from saltation.errors import ConfigError, DataError, StabilityWarning, choose
-from saltation.studies.checkpoints import BEST, Checkpoints, read
-from saltation.studies.config import DataConfig
-from saltation.studies.folder import study_of
-from saltation.studies.records import Contents, Record, contents
-from saltation.studies.runner import Settings, Study
-from saltation.studies.store import FINISHED, RECORD
+from saltation.studies.engine.checkpoints import BEST, Checkpoints, read
+from saltation.studies.engine.config import DataConfig
+from saltation.studies.engine.folder import study_of
+from saltation.studies.engine.records import Contents, Record, contents
+from saltation.studies.engine.specification import Settings
+from saltation.studies.engine.store import FINISHED, RECORD
+from saltation.studies.engine.study import Study
 
 WHICH = ("last", "best")
 # Of the trials that there are, so many are named where one was asked for that is not there.

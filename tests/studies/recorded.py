@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from saltation.studies import IntegratorsStudy
-from saltation.studies.config import CONFIG, as_json
-from saltation.studies.store import RECORD, Store, trial_id
+from saltation.studies.engine.config import CONFIG, as_json
+from saltation.studies.engine.store import RECORD, Store, trial_id
 
 ENVIRONMENT = {"saltation": "0.1.0", "torch": "2.13.0", "device": "cpu", "kernel": "cpu"}
 

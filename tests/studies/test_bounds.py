@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from saltation.errors import ConfigError
-from saltation.studies import STUDIES, DepthStudy, FlossingStudy, IntegratorsStudy, RSTDPStudy, room
-from saltation.studies.config import StudyConfig, resolve_device
-from saltation.studies.config_file import read_config
+from saltation.studies import STUDIES, DepthStudy, FlossingStudy, IntegratorsStudy, RSTDPStudy
+from saltation.studies.engine import room
+from saltation.studies.engine.config import StudyConfig, resolve_device
+from saltation.studies.engine.config_file import read_config
 
 GIB = 2**30
 

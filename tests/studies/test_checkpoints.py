@@ -16,9 +16,9 @@ import torch
 from saltation.errors import DataError
 from saltation.snapshot import UnfitSnapshotError, restore, take
 from saltation.studies import IntegratorsStudy
-from saltation.studies.checkpoints import Checkpoints, epochs, keep_last, read
-from saltation.studies.fingerprint import fingerprint, not_finite
-from saltation.studies.recording import Alone
+from saltation.studies.engine.checkpoints import Checkpoints, epochs, keep_last, read
+from saltation.studies.engine.fingerprint import fingerprint, not_finite
+from saltation.studies.engine.recording import Alone
 from tests.studies.test_resume import INTEGRATORS, recorded
 
 Change = Callable[[dict[str, Any]], Any]

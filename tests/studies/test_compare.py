@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from saltation.errors import ConfigError, StoreError
-from saltation.studies.compare import compare, write_comparison
-from saltation.studies.folder import summary
-from saltation.studies.store import RECORD
+from saltation.studies.engine.folder import summary
+from saltation.studies.engine.store import RECORD
+from saltation.studies.report.compare import compare, write_comparison
 from tests.studies.recorded import recorded
 from tests.studies.test_report import IMAGE, SCRIPT, Page
 

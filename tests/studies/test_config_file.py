@@ -9,8 +9,8 @@ import pytest
 
 from saltation.errors import ConfigError
 from saltation.studies import STUDIES, IntegratorsConfig
-from saltation.studies.config import as_json
-from saltation.studies.config_file import read_config
+from saltation.studies.engine.config import as_json
+from saltation.studies.engine.config_file import read_config
 
 
 def read(folder: Path, text: str, name: str = "mine.yaml") -> IntegratorsConfig:

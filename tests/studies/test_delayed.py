@@ -9,7 +9,7 @@ import torch
 
 import saltation as st
 from saltation.random import TEST, TRAIN
-from saltation.studies.delayed import TASKS, Delayed
+from saltation.studies.flossing.delayed import TASKS, Delayed
 
 CLEAN: dict[str, Any] = {"rate": 1.0, "noise": 0.0}
 

@@ -14,11 +14,13 @@ from torch import Tensor
 import saltation as st
 from saltation.data import Batch, Dataset, Split, load
 from saltation.stability import ESTIMATORS, PENALTIES
-from saltation.studies import DepthStudy, depth, depth_trial
-from saltation.studies.checkpoints import Checkpoints
-from saltation.studies.depth_trial import driving, measure, network_of
-from saltation.studies.folder import study_of
-from saltation.studies.progress import StudyProgress
+from saltation.studies import DepthStudy
+from saltation.studies.depth import study as depth
+from saltation.studies.depth import trial as depth_trial
+from saltation.studies.depth.trial import driving, measure, network_of
+from saltation.studies.engine.checkpoints import Checkpoints
+from saltation.studies.engine.folder import study_of
+from saltation.studies.engine.progress import StudyProgress
 from saltation.training import fit
 
 CPU, QUIET = torch.device("cpu"), StudyProgress([1.0], 1, show=False)

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from saltation.studies.depth_figures import draw_depth
-from saltation.studies.depth_report import depth_grid, depth_text
-from saltation.studies.depth_verdict import (
+from saltation.studies.depth.figures import draw_depth
+from saltation.studies.depth.report import depth_grid, depth_text
+from saltation.studies.depth.verdict import (
     Interval,
     Variant,
     difference,

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 import saltation as st
-from saltation.studies import FlossingStudy, flossing, flossing_trial
-from saltation.studies.flossing_report import draw_flossing, flossing_grid
-from saltation.studies.flossing_trial import floss, measure, network_of
+from saltation.studies import FlossingStudy
+from saltation.studies.flossing import study as flossing
+from saltation.studies.flossing import trial as flossing_trial
+from saltation.studies.flossing.report import draw_flossing, flossing_grid
+from saltation.studies.flossing.trial import floss, measure, network_of
 
 CPU = torch.device("cpu")
 # A study of seconds: everything small but real.

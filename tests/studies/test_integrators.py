@@ -18,8 +18,9 @@ import torch
 
 import saltation as st
 from saltation.kernels.dispatch import KERNELS
-from saltation.studies import IntegratorsStudy, integrators
-from saltation.studies.store import Store
+from saltation.studies import IntegratorsStudy
+from saltation.studies.engine.store import Store
+from saltation.studies.integrators import study as integrators
 from saltation.training import fit
 
 # A study of seconds: everything small but real.
@@ -292,7 +293,7 @@ def test_a_killed_study_goes_on_to_the_same_results(
 
 
 def integrators_id(trial: dict[str, Any]) -> str:
-    from saltation.studies.store import trial_id
+    from saltation.studies.engine.store import trial_id
 
     return trial_id(trial)
 

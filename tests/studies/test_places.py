@@ -14,8 +14,8 @@ from saltation.cli import main, runs
 from saltation.data import load
 from saltation.errors import ConfigError, DataError, StoreError
 from saltation.studies import IntegratorsStudy
-from saltation.studies.files import check_folder
-from saltation.studies.folder import study_of
+from saltation.studies.engine.files import check_folder
+from saltation.studies.engine.folder import study_of
 from saltation.studies.report import page, write_report
 from tests.studies.recorded import recorded
 from tests.studies.test_resume import INTEGRATORS

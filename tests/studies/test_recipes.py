@@ -16,8 +16,10 @@ from saltation.data import Batch
 from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
 from saltation.stability import REMEDIES
-from saltation.studies import DepthStudy, depth, depth_trial
-from saltation.studies.depth_trial import EveryStep, Regularisation, network_of
+from saltation.studies import DepthStudy
+from saltation.studies.depth import study as depth
+from saltation.studies.depth import trial as depth_trial
+from saltation.studies.depth.trial import EveryStep, Regularisation, network_of
 from saltation.studies.recipes import Recipe, recipes, surrogate_of
 from saltation.surrogate import FastSigmoid, Sigmoid
 from saltation.training import fit

@@ -17,10 +17,10 @@ from saltation.cli import main
 from saltation.cli.terminal import console
 from saltation.errors import ConfigError, StoreError
 from saltation.studies import IntegratorsStudy
-from saltation.studies.folder import study_of, summary
-from saltation.studies.records import contents
+from saltation.studies.engine.folder import study_of, summary
+from saltation.studies.engine.records import contents
+from saltation.studies.engine.store import RecordLostError, Store, trial_id
 from saltation.studies.report import write_report
-from saltation.studies.store import RecordLostError, Store, trial_id
 from tests.studies.recorded import epoch
 from tests.studies.recorded import recorded as made
 from tests.studies.test_report import Page

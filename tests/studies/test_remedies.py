@@ -13,9 +13,9 @@ import saltation as st
 from saltation.layers import watch
 from saltation.layers.recurrent import neuron_layers
 from saltation.studies import RemediesStudy
-from saltation.studies.faults import FAULTS
-from saltation.studies.intervals import Interval
-from saltation.studies.remedies_report import overall, ranking, remedies_text
+from saltation.studies.remedies.faults import FAULTS
+from saltation.studies.remedies.report import overall, ranking, remedies_text
+from saltation.studies.report.intervals import Interval
 
 SMALL: dict[str, Any] = {
     "networks": ["vgg"],

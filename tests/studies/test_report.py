@@ -17,11 +17,11 @@ from rich.text import Text
 
 from saltation.errors import StoreError
 from saltation.studies import IntegratorsStudy
-from saltation.studies.folder import study_of
+from saltation.studies.engine.folder import study_of
+from saltation.studies.engine.store import RECORD, Store
 from saltation.studies.report import write_report
 from saltation.studies.report.blocks import Column, Grid, Verbatim, blocks, in_words
 from saltation.studies.report.figures import figures_in
-from saltation.studies.store import RECORD, Store
 from tests.studies.recorded import ENVIRONMENT, epoch, recorded
 
 OUTCOMES = [

@@ -12,8 +12,8 @@ import pytest
 
 import saltation as st
 from saltation.studies import draw_schemes, scheme_table
-from saltation.studies.figures import draw_integrators
-from saltation.studies.tables import integrators_grid
+from saltation.studies.integrators.figures import draw_integrators
+from saltation.studies.report.tables import integrators_grid
 
 
 def row(scheme: str, dt: float, seed: int, accuracy: float, status: str = "finished") -> Any:

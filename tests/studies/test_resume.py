@@ -23,11 +23,11 @@ from saltation.studies import (
     RSTDPStudy,
     Study,
 )
-from saltation.studies.checkpoints import Checkpoints, read
-from saltation.studies.folder import study_of
-from saltation.studies.recording import Alone
-from saltation.studies.stopping import stoppable
-from saltation.studies.store import Store
+from saltation.studies.engine.checkpoints import Checkpoints, read
+from saltation.studies.engine.folder import study_of
+from saltation.studies.engine.recording import Alone
+from saltation.studies.engine.stopping import stoppable
+from saltation.studies.engine.store import Store
 
 SHARED: dict[str, Any] = {"epochs": 3, "batch_size": 16, "progress": False, "schedule": "cosine"}
 INTEGRATORS: dict[str, Any] = SHARED | {
@@ -161,7 +161,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "config.json").write_bytes((once / "config.json").read_bytes())
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["saltation.studies.folder", "saltation.studies"])
+    context.set_forkserver_preload(["saltation.studies.engine.folder", "saltation.studies"])
     noise, kills = random.Random(0), 0
     longest = 0.2
     while kills < 20:
@@ -239,7 +239,7 @@ def test_a_full_disk_ends_the_study_and_keeps_what_it_has(
                 raise OSError(28, "No space left on device")
 
             with monkeypatch.context() as patch:
-                patch.setattr("saltation.studies.checkpoints.write_whole", no_space)
+                patch.setattr("saltation.studies.engine.checkpoints.write_whole", no_space)
                 save(self, epoch, snapshot, score)
         save(self, epoch, snapshot, score)
 

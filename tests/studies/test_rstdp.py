@@ -16,9 +16,10 @@ import saltation as st
 from saltation.data import batches, load
 from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
 from saltation.random import TEST, TRAIN
-from saltation.studies import RSTDPStudy, rstdp
-from saltation.studies.rstdp_report import draw_rstdp, rates_grid, rstdp_grid
-from saltation.studies.rstdp_trial import RULES, rule_of, run_trial
+from saltation.studies import RSTDPStudy
+from saltation.studies.rstdp import study as rstdp
+from saltation.studies.rstdp.report import draw_rstdp, rates_grid, rstdp_grid
+from saltation.studies.rstdp.trial import RULES, rule_of, run_trial
 
 # A study of seconds: everything small but real.
 SMALL: dict[str, Any] = {

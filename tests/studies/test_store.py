@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from saltation import DataError
-from saltation.studies.store import Store, trial_id
+from saltation.studies.engine.store import Store, trial_id
 
 
 def test_an_id_depends_on_settings_and_not_on_their_order() -> None:

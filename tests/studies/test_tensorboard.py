@@ -12,8 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import saltation as st
 from saltation.studies import FlossingStudy, IntegratorsStudy
-from saltation.studies.store import RECORD, Store
-from saltation.studies.tensorboard import Board
+from saltation.studies.engine.store import RECORD, Store
+from saltation.studies.engine.tensorboard import Board
 from saltation.training import EpochRecord, Score
 
 SMALL: dict[str, Any] = {

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from saltation.errors import ConfigError, StoreError
-from saltation.studies import IntegratorsStudy, runner
-from saltation.studies.store import Store
+from saltation.studies import IntegratorsStudy
+from saltation.studies.engine import specification
+from saltation.studies.engine import study as engine_study
+from saltation.studies.engine.store import Store
 from tests.studies.test_resume import INTEGRATORS, integrators, recorded
 
 
@@ -74,7 +76,7 @@ def test_a_folder_that_only_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(path: Path, content: Any) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(runner, "write_whole", refuse)
+    monkeypatch.setattr(engine_study, "write_whole", refuse)
     with pytest.raises(ConfigError, match=r"out_dir .* cannot be written: .*Permission denied"):
         integrators(tmp_path).run()
     assert not (tmp_path / "study.db").exists()
@@ -101,7 +103,7 @@ def test_a_clock_that_goes_back_mixes_no_studies(
             return cls(2026, 1, 1)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner.datetime, "datetime", Stopped)
+    monkeypatch.setattr(specification.datetime, "datetime", Stopped)
     folders = []
     for _ in range(3):
         study = IntegratorsStudy(**INTEGRATORS | {"epochs": 1, "schemes": ["euler"]})

@@ -13,11 +13,11 @@ from saltation.data import Dataset, Split
 from saltation.data import load as load_data
 from saltation.errors import ConfigError, DataError
 from saltation.studies import IntegratorsStudy
-from saltation.studies.checkpoints import read
-from saltation.studies.folder import study_of
-from saltation.studies.recording import Alone
-from saltation.studies.store import trial_id
-from saltation.studies.validation import FIRST, held_out, validation_batches
+from saltation.studies.engine.checkpoints import read
+from saltation.studies.engine.folder import study_of
+from saltation.studies.engine.recording import Alone
+from saltation.studies.engine.store import trial_id
+from saltation.studies.engine.validation import FIRST, held_out, validation_batches
 from tests.studies.test_report import Page
 from tests.studies.test_resume import DEPTH, FLOSSING, INTEGRATORS, RSTDP, STUDIES, recorded
 

@@ -18,9 +18,9 @@ import torch
 from saltation.cli import main
 from saltation.errors import ConfigError
 from saltation.studies import DepthStudy, IntegratorsStudy
-from saltation.studies.config import as_json
-from saltation.studies.folder import study_of
-from saltation.studies.store import Store
+from saltation.studies.engine.config import as_json
+from saltation.studies.engine.folder import study_of
+from saltation.studies.engine.store import Store
 from tests.studies.test_resume import INTEGRATORS, recorded
 
 

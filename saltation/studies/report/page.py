@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import saltation
-from saltation.studies.files import write_whole
+from saltation.studies.engine.files import write_whole
 from saltation.studies.report.blocks import Grid, Verbatim, in_words
 
 _TEMPLATES = Environment(

@@ -6,30 +6,20 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pandas as pd
-from rich.console import RenderableType
 
 from saltation.errors import StoreError
-from saltation.studies.config import CONFIG
-from saltation.studies.records import Contents, Recorded, contents
+from saltation.studies.engine.config import CONFIG
+from saltation.studies.engine.records import Contents, contents
+from saltation.studies.engine.specification import Specification
+from saltation.studies.engine.store import FINISHED, trial_id
 from saltation.studies.report.blocks import Column, Grid, blocks, in_words
 from saltation.studies.report.figures import figures_in
 from saltation.studies.report.page import write_page
-from saltation.studies.store import FINISHED, trial_id
 
 REPORT = "report.html"
-
-
-class Reported(Recorded, Protocol):
-    """What a report asks of a study; see `saltation.studies.runner.Study`."""
-
-    @property
-    def name(self) -> str: ...
-    def label(self, trial: dict[str, Any]) -> str: ...
-    def table(self, records: list[dict[str, Any]]) -> pd.DataFrame: ...
-    def tables(self, results: pd.DataFrame) -> RenderableType: ...
 
 
 class Trouble(NamedTuple):
@@ -41,7 +31,7 @@ class Trouble(NamedTuple):
     epochs: int
 
 
-def write_report(study: Reported, found: Contents | None = None) -> Path:
+def write_report(study: Specification[Any], found: Contents | None = None) -> Path:
     """Write ``report.html`` into a study's folder, from its record, config and figures.
 
     Parameters

@@ -1,0 +1,1 @@
+"""The depth study: what makes depth pay?"""

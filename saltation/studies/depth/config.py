@@ -1,0 +1,229 @@
+"""The settings of the depth study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from saltation.data import DATASETS, Dataset, load
+from saltation.errors import ConfigError, choose
+from saltation.models import ARCHITECTURES
+from saltation.models.blocks import NORMS
+from saltation.models.init import INITS
+from saltation.stability import ESTIMATORS, PENALTIES, REMEDIES
+from saltation.studies.depth.trial import GROWTH
+from saltation.studies.engine import room
+from saltation.studies.engine.bounds import (
+    AtLeast0,
+    Count,
+    Finite,
+    Folder,
+    Positive,
+    Seed,
+    Several,
+    Some,
+)
+from saltation.studies.engine.config import HOW, DataConfig, GradientConfig, names
+from saltation.studies.recipes import LOSSES, NONE, OWN, Recipe, recipes
+from saltation.surrogate import SURROGATES
+from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
+
+Layers = Annotated[int, Field(ge=1, le=1000)]
+
+
+class DepthConfig(GradientConfig, DataConfig):
+    """What makes depth pay in spiking networks: recipes, and control of the Lyapunov exponent."""
+
+    dataset: str = Field(
+        "cifar100", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
+    )
+    depths: Annotated[list[Layers], Some, Several] = [4, 8, 12, 16]
+    """Layers of neurons. With vgg 4 stages share them equally; up to 4 are stages of one."""
+    arch: str = Field("vgg", description=f"Networks: {names(ARCHITECTURES)}.")
+    base_channels: Annotated[int, Field(ge=1, le=512)] = 64
+    """Channels of the first stage, doubled by every further one up to 512; with mlp, neurons of a
+    layer."""
+    T: Count = 4
+    """Steps for which an image is shown."""
+    side: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Height and width in pixels that images are resized to."""
+    epochs: Count = 100
+    """Passes over the training set."""
+    lr: Positive = 1e-3
+    """Learning rate."""
+    optimizer: str = Field("adamw", description=f"{names(OPTIMIZERS)} (with momentum 0.9).")
+    weight_decay: AtLeast0 = 1e-4
+    """Decay of the weights."""
+    schedule: str = Field("cosine", description=f"Of the learning rate: {names(SCHEDULES)}.")
+    clip: Positive | None = 10.0
+    """Largest norm of the gradient."""
+    surrogate: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            description="Surrogate derivatives, NAME or NAME:PARAMETER: own (of vgg and mlp the "
+            f"benchmark's, fast_sigmoid:25), {names(SURROGATES)}.",
+        ),
+        Several,
+    ] = [OWN]
+    batch_norm: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            description=f"Statistics of normalisations: own (of vgg the benchmark's, step), "
+            f"{names(NORMS)}.",
+        ),
+        Several,
+    ] = [OWN]
+    init: Annotated[
+        list[str], Field(min_length=1, description=f"Initial weights: {names(INITS)}."), Several
+    ] = ["kaiming"]
+    loss: Annotated[
+        list[str],
+        Field(min_length=1, description=f"Losses: {names(LOSSES)} (of every step's output)."),
+        Several,
+    ] = ["cross_entropy"]
+    remedies: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            description="Before training: none, cure (what saltation.cure finds on some hundred "
+            f"training samples), or {names(REMEDIES)}; several in a row are joined by +.",
+        ),
+        Several,
+    ] = [NONE]
+    reg_type: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            description=f"Penalties on λ: {names(PENALTIES)}; {GROWTH}: on growth over depth, "
+            "towards 0; none: networks without a penalty alone.",
+        ),
+        Several,
+    ] = ["squared"]
+    estimator: Annotated[
+        list[str],
+        Field(min_length=1, description=f"How the penalty estimates λ: {names(ESTIMATORS)}."),
+        Several,
+    ] = ["telescoped"]
+    lambda_reg: Positive = 0.3
+    """Weight of the penalty in the loss."""
+    lambda_target: Finite = -0.1
+    """λ per step that squared and adaptive_sigmoid aim at."""
+    lyap_threshold: Finite = 2.0
+    """λ from which extreme and adaptive_* penalise."""
+    lyap_every: Count = 4
+    """Training steps from one estimate of λ to the next."""
+    lyap_samples: Count = 4
+    """Samples of a batch that λ is estimated on; more than there are mean all."""
+    warmup_epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Epochs over which the weight of the penalty rises to its value."""
+    stable_init: bool = False
+    """Initial weights half as large."""
+    gain: Positive = 1.0
+    """Factor on all initial weights but the readout's."""
+    seed: Seed | None = None
+    """One seed, in place of seeds."""
+    seeds: Annotated[list[Seed], Some, Several] = [42]
+    """One trial each; weights, order of samples and dropout follow from the seed. Intervals, and a
+    verdict, need at least two."""
+    data_dir: Folder | None = Path("data")
+    """Folder of the data set, searched before $SALTATION_DATA."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        choose("architecture", self.arch, ARCHITECTURES)
+        for recipe in self.recipes:
+            recipe.check(self.arch)
+            together = recipe.batch_norm in ("all", "tdbn")
+            on_exponent = any(penalty in PENALTIES for penalty in self.reg_type)
+            if together and on_exponent and "finite" in self.estimator:
+                raise ConfigError(
+                    f"estimator 'finite' takes networks through their steps one after the other, "
+                    f"and batch_norm '{recipe.batch_norm}' normalises all together (allowed: "
+                    f"telescoped, tangent, or batch_norm step or per_step)"
+                )
+        if GROWTH in self.reg_type and min(self.depths) < 2:
+            raise ConfigError(
+                f"reg_type '{GROWTH}' needs two layers of neurons or more, got depths="
+                f"{' '.join(map(str, self.depths))}"
+            )
+        if self.stable_init and self.init != ["kaiming"]:
+            raise ConfigError(
+                f"give either stable_init or init, got init={' '.join(self.init)}; stable_init is "
+                f"'scaled'"
+            )
+        for depth in self.depths:
+            ARCHITECTURES[self.arch].check(depth, self.side)
+        for penalty in self.reg_type:
+            choose("reg_type", penalty, (*PENALTIES, GROWTH, NONE))
+        for estimator in self.estimator:
+            choose("estimator", estimator, ESTIMATORS)
+        if self.seed is not None and self.seeds != [42] and self.seed not in self.seeds:
+            raise ConfigError(
+                f"give either seed or seeds, got seed={self.seed} and "
+                f"seeds={' '.join(map(str, self.seeds))}"
+            )
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_recorded(cls, given: Any) -> Any:
+        """Progress by the name that the script's config has for its opposite, and the first of the
+        seeds once."""
+        if isinstance(given, dict) and "no_progress" in given:
+            given = dict(given)
+            given["progress"] = not given.pop("no_progress")
+            if given.get("seeds"):
+                given.pop("seed", None)
+        return given
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """All combinations of what networks are made and trained with."""
+        return recipes(self.surrogate, self.batch_norm, self.init, self.loss, self.remedies)
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds, however they were given."""
+        return self.seeds if self.seed is None or self.seeds != [42] else [self.seed]
+
+    def recorded(self) -> dict[str, Any]:
+        """All settings, with the names and fields that the script's config has."""
+        return self.model_dump(mode="json", exclude=set(HOW)) | {
+            "seed": self.all_seeds[0],
+            "seeds": self.all_seeds,
+            "no_progress": not self.progress,
+        }
+
+    @property
+    def optimisation(self) -> Optimisation:
+        return Optimisation(
+            epochs=self.epochs,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+        )
+
+    def least_memory(self) -> float:
+        data = DATASETS[self.dataset]
+        pixels = self.side**2
+        samples = min(self.limit_train or data.samples, data.samples)
+        batch = min(self.batch_size, samples)
+        # One byte for every value of the images, and the potentials of one layer at every step.
+        images = samples * data.shape[0] * pixels
+        sites = 1 if self.arch == "mlp" else pixels // 16
+        return images + room.FLOAT * self.T * batch * self.base_channels * max(1, sites)
+
+    def load(self) -> Dataset:
+        return load(
+            self.dataset,
+            self.data_dir,
+            side=self.side,
+            limit_train=self.limit_train,
+            limit_test=self.limit_test,
+        )

@@ -1,0 +1,170 @@
+"""The depth study: shallow spiking networks plateau, deep ones do not train; what makes depth pay?
+
+Every depth is trained by every recipe (surrogate, normalisation, initial weights, loss, remedies),
+as it is (vanilla) and with a penalty on its largest Lyapunov exponent or on growth over depth
+(regularised), with the same order of samples and dropout, and from the same initial weights but
+where a recipe draws others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from rich.console import RenderableType
+from torch import nn
+
+from saltation.data import Dataset, batches
+from saltation.encoding import direct
+from saltation.kernels.dispatch import in_words, resolve
+from saltation.layers.recurrent import neuron_layers
+from saltation.stability import PENALTIES
+from saltation.studies.depth.config import DepthConfig
+from saltation.studies.depth.figures import draw_depth
+from saltation.studies.depth.report import depth_summary, depth_text, script_epochs
+from saltation.studies.depth.trial import GROWTH, network_of, run_trial
+from saltation.studies.depth.verdict import health_of
+from saltation.studies.engine.checkpoints import Checkpoints
+from saltation.studies.engine.files import write_whole
+from saltation.studies.engine.progress import BatchProgress
+from saltation.studies.engine.specification import Probe, Settings
+from saltation.studies.engine.study import Study
+from saltation.studies.engine.validation import held_out, number_held_out
+from saltation.studies.recipes import NONE, Recipe, treated
+from saltation.training import EpochRecord
+
+
+class DepthStudy(Study[DepthConfig]):
+    """Train networks of several depths with and without a penalty on λ.
+
+    >>> from saltation.studies import DepthStudy
+    >>> study = DepthStudy(dataset="mnist", depths=[4, 16], base_channels=8, seeds=[0, 1, 2])
+    >>> results = study.run()
+    """
+
+    name = "depth"
+    needs: ClassVar = {
+        **dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "gradient_norm"), float),
+        **dict.fromkeys(("lr", "exponent", "exponent_finite"), float),
+        **dict.fromkeys(("largest_by_layer", "smallest_by_layer"), list),
+        **dict.fromkeys(("gradient_by_layer", "growth_by_layer"), list),
+    }
+    config_type = DepthConfig
+    data_parallel = True
+
+    def trials(self) -> list[Settings]:
+        c = self.config
+        # A trial has only the settings it depends on, so that others may change around it.
+        shared = c.model_dump(
+            include={"arch", "base_channels", "T", "side", "epochs", "dataset", "limit_train"}
+            | {"limit_test", "batch_size", "lr", "optimizer", "weight_decay", "schedule", "clip"}
+            | {"stable_init", "gain"}
+        )
+        growth = c.model_dump(include={"lambda_reg", "lyap_every", "lyap_samples", "warmup_epochs"})
+        penalised = growth | c.model_dump(include={"lambda_target", "lyap_threshold"})
+        modes: list[Settings] = [
+            {"mode": "vanilla"},
+            *(
+                {"mode": "regularised", "reg_type": penalty, "estimator": estimator} | penalised
+                for penalty in c.reg_type
+                if penalty in PENALTIES
+                for estimator in c.estimator
+            ),
+        ]
+        if GROWTH in c.reg_type:
+            modes.append({"mode": "regularised", "reg_type": GROWTH} | growth)
+        return [
+            {"depth": depth, "seed": seed}
+            | mode
+            | shared
+            | recipe.settings
+            | c.on_threads
+            | c.put_aside
+            for depth in c.depths
+            for recipe in c.recipes
+            for mode in modes
+            for seed in c.all_seeds
+        ]
+
+    def label(self, trial: Settings) -> str:
+        parts = [str(Recipe.of(trial))]
+        if trial["mode"] == "regularised":
+            parts.append(" ".join(filter(None, (trial["reg_type"], trial.get("estimator")))))
+        how = ", ".join(filter(None, parts)) or "vanilla"
+        return f"{trial['arch']} depth={trial['depth']} {how} seed={trial['seed']}"
+
+    def work(self, trial: Settings) -> float:
+        if trial["mode"] == "vanilla":
+            return float(trial["depth"])
+        # An estimate with its gradient costs some three training steps on the samples it looks at.
+        samples = min(trial["lyap_samples"], trial["batch_size"])
+        return float(trial["depth"] * (1 + 3 * samples / trial["batch_size"] / trial["lyap_every"]))
+
+    def kernels(self, trial: Settings, device: torch.device) -> str:
+        slim = network_of(trial | {"base_channels": 1}, (1, trial["side"], trial["side"]), 2)
+        layer: Any = next(iter(neuron_layers(slim).values()))
+        probe = torch.zeros(trial["T"], 1, 1, device=device)
+        return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
+
+    def data(self, device: torch.device) -> Dataset:
+        data = self.config.load()
+        number_held_out(len(data.train), self.config.validation)
+        return data.to(device)
+
+    def network(self, trial: Settings, data: Dataset) -> nn.Module:
+        """As the trial had it when training began: remedies look at samples and initial weights, so
+        that both are needed."""
+        remedies = Recipe.of(trial).remedies
+        if remedies == NONE:
+            return network_of(trial, data.shape, data.classes)
+        samples = data if len(data.train) else self.config.load()
+        seen, _ = held_out(samples, trial.get("validation", 0.0), trial["seed"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(trial["seed"])
+            network = network_of(trial, data.shape, data.classes).to(seen.train.images.device)
+            return treated(network, remedies, seen, trial["lr"], trial["seed"]).network
+
+    def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
+        batch = next(batches(data.test, min(samples, len(data.test))))
+        return Probe(direct(batch.images, trial["T"]), batch.labels)
+
+    def train(
+        self,
+        trial: Settings,
+        data: Dataset,
+        device: torch.device,
+        progress: BatchProgress,
+        checkpoints: Checkpoints,
+    ) -> Iterator[EpochRecord]:
+        optimisation = self.config.optimisation
+        return run_trial(
+            trial,
+            optimisation,
+            data,
+            device,
+            progress,
+            checkpoints,
+            self.ranks,
+            self.config.tensorboard,
+        )
+
+    def results(self, records: list[dict[str, Any]]) -> Any:
+        return script_epochs(records, self.config) | {"trials": records}
+
+    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The best test accuracy beside the last, and what the report says of gradients."""
+        scores = [e["test_accuracy"] for e in record["epochs"] if e["test_accuracy"] is not None]
+        last = record["epochs"][-1] if record["epochs"] else None
+        # With a validation split nothing is chosen on the test set.
+        best = {} if self.config.validation else {"best_test_accuracy": max(scores, default=None)}
+        recipe = {"recipe": str(Recipe.of(record["settings"]))}
+        return recipe | best | (health_of(last) if last else {})
+
+    def report(self, records: list[dict[str, Any]]) -> None:
+        write_whole(self.folder / "summary.md", depth_text(self.table(records)))
+        draw_depth(records, self.folder / "figures")
+
+    def tables(self, results: pd.DataFrame) -> RenderableType:
+        return depth_summary(results)

@@ -1,0 +1,155 @@
+"""What a study says: its trials, how each is trained, and what is made of the results."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import pandas as pd
+import torch
+from rich.console import RenderableType
+from torch import Tensor, nn
+
+from saltation.ranks import Ranks
+from saltation.studies.engine.checkpoints import Checkpoints
+from saltation.studies.engine.config import StudyConfig
+from saltation.studies.engine.progress import BatchProgress
+from saltation.studies.engine.results import row
+from saltation.training import EpochRecord
+
+Config = TypeVar("Config", bound=StudyConfig)
+Settings = dict[str, Any]
+
+
+class Probe(NamedTuple):
+    """Some test samples of a trial.
+
+    Attributes
+    ----------
+    x
+        What the network is given, ``[T, B, ...]``.
+    y
+        Labels ``[B]``.
+    loss
+        ``(output, y) -> scalar``; None for the cross-entropy of the output as it is.
+    """
+
+    x: Tensor
+    y: Tensor
+    loss: Callable[[Any, Tensor], Tensor] | None = None
+
+
+class Specification(ABC, Generic[Config]):
+    """What a study says: its config, its trials, and what is made of their results.
+
+    Parameters
+    ----------
+    config
+        The study's config; or give its fields as keywords.
+
+    Raises
+    ------
+    ConfigError
+        If a setting cannot be run, before anything is.
+    """
+
+    name: ClassVar[str]
+    config_type: ClassVar[type[StudyConfig]]
+    needs: ClassVar[Mapping[str, type]] = {}
+    """Metrics that every epoch of a trial must have for the study's tables and figures: names, and
+    whether each is a number (float) or a list of them (list)."""
+    data_parallel: ClassVar[bool] = False
+    """Whether `train` trains with the other processes of ``self.ranks``."""
+
+    def __init__(self, config: Config | None = None, **settings: Any) -> None:
+        self.config: Config = (
+            self.config_type.build(**settings) if config is None else config  # type: ignore[assignment]
+        )
+        self.folder = self.config.out_dir or _new_folder(self.name)
+        self.ranks: Ranks | None = None
+
+    @abstractmethod
+    def trials(self) -> list[Settings]:
+        """Settings of every trial, in order: plain values that together fix its result."""
+
+    @abstractmethod
+    def network(self, trial: Settings, data: Any) -> nn.Module:
+        """The network of a trial, with the weights that torch's generator gives now."""
+
+    @abstractmethod
+    def probe(self, trial: Settings, data: Any, samples: int, device: torch.device) -> Probe:
+        """The first test samples as the network takes them."""
+
+    @abstractmethod
+    def train(
+        self,
+        trial: Settings,
+        data: Any,
+        device: torch.device,
+        progress: BatchProgress,
+        checkpoints: Checkpoints,
+    ) -> Iterator[EpochRecord]:
+        """Run a trial with what `data` gave, yielding its epochs; 0 is the one before training.
+
+        The first is that after ``checkpoints.epoch``.
+        """
+
+    @abstractmethod
+    def label(self, trial: Settings) -> str:
+        """A trial in a few words."""
+
+    @abstractmethod
+    def kernels(self, trial: Settings, device: torch.device) -> str:
+        """Which time loop runs a trial's neurons, and why where it is not the first choice."""
+
+    @abstractmethod
+    def report(self, records: list[dict[str, Any]]) -> None:
+        """Draw the recorded trials into the folder."""
+
+    @abstractmethod
+    def tables(self, results: pd.DataFrame) -> RenderableType:
+        """What `run` returned, for the terminal."""
+
+    def data(self, device: torch.device) -> Any:
+        """What all trials share, loaded before the first; nothing unless a study says otherwise."""
+
+    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Columns of a recorded trial's row beside those that all studies have."""
+        return {}
+
+    def notes(self) -> str:
+        """One line to read before the study starts; empty if there is nothing to say."""
+        return ""
+
+    def resources(self, trial: Settings) -> dict[str, float]:
+        """What a trial takes of a cluster's node, by the names of Ray's options."""
+        on_gpu = self.config.device == "auto" or self.config.device.startswith("cuda")
+        gpus = float(on_gpu and torch.cuda.is_available())
+        return {"num_cpus": self.config.threads, "num_gpus": gpus}
+
+    def work(self, trial: Settings) -> float:
+        """Expected cost of a trial relative to others, for the estimate of the time left."""
+        return 1.0
+
+    def checkpoints(self, trial: str) -> Path:
+        """Folder of the checkpoints of the trial with this id."""
+        return self.folder / "checkpoints" / trial
+
+    def results(self, records: list[dict[str, Any]]) -> Any:
+        """What ``results.json`` holds: the recorded trials, unless a study says otherwise."""
+        return records
+
+    def table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
+        """A row per recorded trial, as ``results.csv`` has them."""
+        return pd.DataFrame([row(record) | self.findings(record) for record in records])
+
+
+def _new_folder(study: str) -> Path:
+    """A folder in ``runs`` that is not there yet, whatever the clock says."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = itertools.chain([f"{study}-{now}"], (f"{study}-{now}-{i}" for i in itertools.count(2)))
+    return next(path for path in (Path("runs") / name for name in names) if not path.exists())

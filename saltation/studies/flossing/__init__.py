@@ -1,0 +1,1 @@
+"""The flossing study: do Lyapunov exponents near zero help over long delays?"""

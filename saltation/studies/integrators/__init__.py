@@ -1,0 +1,1 @@
+"""The integrators study: which scheme and step train a spiking network?"""

@@ -1,0 +1,1 @@
+"""The remedies study: which remedy makes which network learn?"""

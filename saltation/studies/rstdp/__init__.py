@@ -1,0 +1,1 @@
+"""The R-STDP study: what a network learns without gradients."""

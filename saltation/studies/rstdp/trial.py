@@ -1,0 +1,169 @@
+"""One trial of the R-STDP study: its network, its rule, and its epochs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from saltation.data import Batch, Dataset, batches
+from saltation.encoding import poisson
+from saltation.layers import SpikeStatistics
+from saltation.learning import (
+    RSTDP,
+    Activity,
+    PairSTDP,
+    Rule,
+    TraceRSTDP,
+    WinnerTakeAllNetwork,
+)
+from saltation.random import TEST, TRAIN
+from saltation.snapshot import Keeper, restore, take
+from saltation.studies.engine.progress import BatchProgress
+from saltation.studies.engine.specification import Settings
+from saltation.studies.engine.validation import held_out, validation_batches
+from saltation.training import EpochRecord, Score
+
+# Settings of the rules of spike pairs.
+OF_PAIRS = ("tau_plus", "tau_minus", "a_minus", "total")
+
+
+def _of_pairs(trial: Settings) -> dict[str, Any]:
+    return {name: trial[name] for name in ("dt", *OF_PAIRS)}
+
+
+def _traces(reward: str) -> Callable[..., Rule]:
+    return lambda trial, **shared: TraceRSTDP(
+        **shared, **_of_pairs(trial), reward=reward, tau_eligibility=trial["tau_eligibility"]
+    )
+
+
+# What the study calls a reward, to the rule.
+RULES: dict[str, Callable[..., Rule]] = {
+    "pm1": lambda trial, **shared: RSTDP(**shared, reward="pm1"),
+    "onehot": lambda trial, **shared: RSTDP(**shared, reward="onehot"),
+    "trace_end": _traces("end"),
+    "trace_online": _traces("online"),
+    "stdp": lambda trial, **shared: PairSTDP(**shared, **_of_pairs(trial)),
+}
+
+
+def rule_of(trial: Settings) -> Rule:
+    """The rule of a trial."""
+    shared = {name: trial[name] for name in ("lr", "clip", "decay")}
+    return RULES[trial["reward"]](trial, **shared)
+
+
+def network_of(trial: Settings, features: int, classes: int) -> WinnerTakeAllNetwork:
+    """The network of a trial, with the weights that torch's generator gives now."""
+    names = ("tau", "dt", "scheme", "v_threshold", "input_gain", "output_gain")
+    return WinnerTakeAllNetwork(
+        features, trial["hidden"], classes, **{name: trial[name] for name in names}
+    )
+
+
+class _Tally:
+    """Running sums over the batches of a pass."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self.correct = self.silent = self.samples = 0
+        self.layers = {"hidden": SpikeStatistics(), "output": SpikeStatistics()}
+
+    def add(self, activity: Activity, labels: Tensor) -> None:
+        self.loss += len(labels) * cross_entropy(activity.output_counts, labels).item()
+        self.correct += int((activity.answers == labels).sum())
+        self.silent += int(activity.silent.sum())
+        self.samples += len(labels)
+        self.layers["hidden"].count(activity.hidden_counts, activity.steps)
+        self.layers["output"].count(activity.output_counts, activity.steps)
+
+    def score(self) -> Score:
+        """The pseudo cross-entropy takes spike counts for logits."""
+        return Score(self.loss / self.samples, 100 * self.correct / self.samples)
+
+    def rates(self, prefix: str) -> dict[str, float]:
+        """Spikes per neuron and step of each layer, and the samples without an output spike."""
+        rates = {f"{prefix}{k}_rate": v.mean_spike_rate for k, v in self.layers.items()}
+        return rates | {f"{prefix}silent_samples": self.silent / self.samples}
+
+
+def run_trial(
+    trial: Settings, data: Dataset, device: torch.device, progress: BatchProgress, keeper: Keeper
+) -> Iterator[EpochRecord]:
+    """Train and test, yielding the record of every epoch.
+
+    A record holds in addition the rates of both layers and the fraction of samples without an
+    output spike, on the test set and, as ``train_...``, in training; the teaching current; and
+    after the last epoch what each output sees, ``images``, C lists of one number per pixel.
+    """
+    seed, size = trial["seed"], trial["batch_size"]
+    torch.manual_seed(seed)
+    network = network_of(trial, math.prod(data.shape), data.classes).to(device)
+    if keeper.epoch:
+        restore(keeper.load(), {"network": network})
+    rule = rule_of(trial)
+    data, aside = held_out(data, trial.get("validation", 0.0), seed)
+    whole = len(data.train) >= size
+    in_training = min(trial["train_batches"], len(data.train) // size if whole else 1)
+    in_test = sum(-(-len(split) // trial["test_batch_size"]) for split in (data.test, aside))
+
+    def encoded(batch: Batch, epoch: int, stream: int) -> Tensor:
+        return poisson(
+            batch.images.flatten(1),
+            trial["steps"],
+            method="bernoulli",
+            index=batch.index,
+            seed=seed,
+            epoch=epoch,
+            stream=stream,
+        )
+
+    for epoch in range(keeper.epoch + 1, trial["epochs"] + 1):
+        start = time.perf_counter()
+        teach = trial["teach"] * trial["teach_decay"] ** (epoch - 1)
+        train, test, validation = _Tally(), _Tally(), _Tally()
+        shuffled = batches(data.train, size, seed=seed, epoch=epoch, shuffle=True, drop_last=whole)
+        for done, batch in enumerate(itertools.islice(shuffled, in_training), start=1):
+            activity = network(encoded(batch, epoch, TRAIN), batch.labels, teach)
+            train.add(activity, batch.labels)
+            rule.learn(network.output.weight, activity, batch.labels)
+            progress.batch(done, in_training + in_test)
+        tests = ((test, batch) for batch in batches(data.test, trial["test_batch_size"]))
+        asides = ((validation, b) for b in validation_batches(aside, trial["test_batch_size"]))
+        for done, (tally, batch) in enumerate(itertools.chain(tests, asides), in_training + 1):
+            tally.add(network(encoded(batch, epoch, TEST)), batch.labels)
+            progress.batch(done, in_training + in_test)
+        found: dict[str, Any] = {"teach": teach} | test.rates("") | train.rates("train_")
+        if epoch == trial["epochs"]:
+            found["images"] = images(network, data)
+        seconds = time.perf_counter() - start
+        chosen_on = validation if len(aside) else test
+        keeper.save(epoch, take({"network": network}), chosen_on.score().accuracy)
+        yield EpochRecord(
+            epoch=epoch,
+            train=train.score(),
+            test=test.score(),
+            layers=test.layers,
+            gradient_norm=math.nan,
+            lr=trial["lr"],
+            seconds=seconds,
+            validation=validation.score() if len(aside) else None,
+            found=found,
+        )
+
+
+def images(network: WinnerTakeAllNetwork, data: Dataset) -> list[list[float]]:
+    """What each output sees: ``W_out W_in`` as images ``[C, H * W]``, mean over the channels.
+
+    Rounded to four digits, which is what a picture can show.
+    """
+    seen = network.output.weight @ network.input.weight
+    mean = seen.view(data.classes, data.channels, -1).mean(1)
+    return [[float(f"{number:.4g}") for number in row] for row in mean.tolist()]
