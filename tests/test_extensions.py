@@ -130,3 +130,48 @@ def test_a_plugin_that_fails_is_left_out(theirs: Path) -> None:
     (theirs / "their_package" / "surrogate.py").write_text("raise RuntimeError('no')\n")
     code = "import saltation.studies, saltation as st; print('cauchy' in st.SURROGATES)"
     assert run(theirs, "-W", "ignore", "-c", code).strip() == "False"
+
+
+def test_a_script_of_theirs_trains_everywhere(tmp_path: Path) -> None:
+    """A model pasted into a script: in every container and in a study, on the compiled loop."""
+    model = FILES["neuron"].replace('    name = "their_adex"\n', "")
+    script = f"""{model}
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.neurons = torch.nn.Linear(784, 32), AdEx.layer(dt=0.5)
+        self.last = torch.nn.Linear(32, 10)
+
+    def forward(self, x):
+        return self.last(self.neurons(self.first(x))).mean(0)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    chain = st.Sequential(
+        st.SpikeLinear(784, 32), AdEx.layer(dt=0.5), st.SpikeLinear(32, 10), st.Readout("mean")
+    )
+    vgg = st.spiking_vgg(1, 10, 16, blocks_per_stage=1, base_channels=8, dropout=0, neuron=AdEx)
+    flat = st.poisson(torch.rand(8, 784), steps=10, dt=0.5)
+    for net, x in ((chain, flat), (Net(), flat), (vgg, torch.rand(4, 8, 1, 16, 16))):
+        for layer in net.modules():
+            if hasattr(layer, "backend"):
+                layer.backend = "cpu"
+        optimizer = torch.optim.Adam(net.parameters(), 0.01)
+        losses = []
+        for _ in range(12):
+            loss = torch.nn.functional.cross_entropy(net(x), torch.arange(x.shape[1]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        print(losses[-1] < 0.9 * losses[0])
+"""
+    (tmp_path / "script.py").write_text(script)
+    assert run(tmp_path, "-W", "ignore", "script.py").split() == ["True"] * 3
+    words = "--neurons script.py:AdEx --schemes rk4 --dt 0.5 --steps 6 --epochs 1 --hidden 8"
+    more = "--limit-train 64 --limit-test 64 --out-dir here"
+    run(tmp_path, "-m", "saltation", "study", "integrators", *words.split(), *more.split())
+    code = "import json; print(json.load(open('here/results.json'))[0]['environment']['kernel'])"
+    assert run(tmp_path, "-c", code).startswith("cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,13 +43,24 @@ def lowered(
     """The results of ``graph``, all or those of the places ``wanted`` among them; what they do not
     need is not emitted.
 
-    With ``fast``, exponentials are those of `Lanes.fast_exp`; else every bit is that of the torch
-    operations that the graph was made of.
+    With ``fast``, exponentials are those of `Lanes.fast_exp`, products that are only added or
+    subtracted are fused with that, and divisions by a number are by its reciprocal; else every bit
+    is that of the torch operations that the graph was made of.
     """
     outputs = [graph.outputs[i] for i in (range(len(graph.outputs)) if wanted is None else wanted)]
     operations = _OPERATIONS | _FAST if fast else _OPERATIONS
+    places = needed(graph, outputs)
+    uses = Counter(i for place in places for i in graph.nodes[place].inputs) + Counter(outputs)
     values: dict[int, Any] = {}
-    for place in needed(graph, outputs):
+
+    def product(place: int) -> tuple[Lanes, Lanes] | None:
+        """The factors of a product that nothing else uses."""
+        node = graph.nodes[place]
+        if node.op != "mul" or uses[place] > 1:
+            return None
+        return values[node.inputs[0]], values[node.inputs[1]]
+
+    for place in places:
         node = graph.nodes[place]
         parts = [values[i] for i in node.inputs]
         if node.op in ("input", "number", "row"):
@@ -60,6 +72,16 @@ def lowered(
         elif node.op == "to":
             some = values[graph.nodes[node.inputs[0]].inputs[0]]
             values[place] = some.one().chosen(parts[0], 0.0)
+        elif fast and node.op == "add" and (factors := product(node.inputs[0])):
+            values[place] = factors[0].times_plus(factors[1], parts[1])
+        elif fast and node.op == "add" and (factors := product(node.inputs[1])):
+            values[place] = factors[0].times_plus(factors[1], parts[0])
+        elif fast and node.op == "sub" and (factors := product(node.inputs[1])):
+            values[place] = (-factors[0]).times_plus(factors[1], parts[0])
+        elif fast and node.op == "sub" and (factors := product(node.inputs[0])):
+            values[place] = factors[0].times_plus(factors[1], -parts[1])
+        elif fast and node.op == "div" and graph.nodes[node.inputs[1]].op == "number":
+            values[place] = parts[0] * (parts[1].one() / parts[1])
         else:
             values[place] = operations[node.op](*parts)
     return [values[place] for place in outputs]
