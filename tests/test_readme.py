@@ -43,13 +43,28 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("saltation ")]
 
 
+@pytest.fixture(scope="module")
+def own_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that docs/own.md makes."""
+    folder = tmp_path_factory.mktemp("own")
+    data, network = (text for page, text in blocks("python") if page == "own.md")
+    (folder / "mine.py").write_text(network)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        exec(compile(data, "own.md", "exec", dont_inherit=True), {"__name__": "own.md"})
+    return folder
+
+
 @pytest.mark.parametrize("command", commands())
-def test_commands_are_accepted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_are_accepted(
+    command: str, monkeypatch: pytest.MonkeyPatch, own_files: Path
+) -> None:
     """Every command parses to something that can be run; nothing is."""
+    monkeypatch.chdir(own_files)
     ran: list[object] = []
     monkeypatch.setattr(cli, "run_study", ran.append)
-    callables = ("Stability", "Report", "Compare", "DataList", "DataFetch", "Info", "SelfTest")
-    for name in callables:
+    callables = ("Stability", "Report", "Compare", "DataList", "DataDescribe", "DataFetch")
+    for name in (*callables, "Info", "SelfTest", "Exponents"):
         monkeypatch.setattr(getattr(cli, name), "__call__", lambda self: ran.append(self))
     cli.main(shlex.split(command)[1:])
     assert len(ran) == 1

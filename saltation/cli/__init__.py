@@ -15,7 +15,15 @@ from typing import Any
 import tyro
 from pydantic import ValidationError
 
-from saltation.cli.commands import DataFetch, DataList, Diagnose, Info, SelfTest, Stability
+from saltation.cli.commands import (
+    DataDescribe,
+    DataFetch,
+    DataList,
+    Diagnose,
+    Info,
+    SelfTest,
+    Stability,
+)
 from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_study
 from saltation.cli.terminal import close_quietly, complain, take_any_text
 from saltation.errors import ConfigError, SaltationError, choose
@@ -35,7 +43,7 @@ def _data() -> None:
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
     "study": {name: study.config_type for name, study in STUDIES.items()},
-    "data": {"list": DataList, "fetch": DataFetch},
+    "data": {"list": DataList, "describe": DataDescribe, "fetch": DataFetch},
 }
 COMMANDS: dict[str, Callable[..., Any]] = {
     "study": _study,

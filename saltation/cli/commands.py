@@ -17,8 +17,10 @@ import saltation
 from saltation import selftest
 from saltation.cli.diagnosis import diagnosis_of
 from saltation.cli.terminal import console, say
-from saltation.data import DATASETS, describe, fetch
+from saltation.data import DATASETS, describe, fetch, load
+from saltation.data.own import HELP
 from saltation.data.places import roots
+from saltation.data.summary import in_words
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import KERNELS
 from saltation.models import ARCHITECTURES
@@ -95,6 +97,22 @@ class DataList:
                 Text(found.note or str(found.where or "")),
             )
         console.print(table)
+
+
+@dataclass
+class DataDescribe:
+    """What a data set is: of the registry, or a file or folder of yours."""
+
+    name: Annotated[
+        tyro.conf.Positional[str],
+        tyro.conf.arg(help=f"{names(DATASETS)}; {HELP}."),
+    ]
+    data_dir: Path | None = None
+    """Folder of a data set of the registry, before $SALTATION_DATA."""
+
+    def __call__(self) -> None:
+        for line in in_words(load(self.name, self.data_dir)):
+            say(line)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from saltation.studies.engine.files import check_folder
 from saltation.studies.engine.folder import run_and_checkpoint, runs_in, study_of, summary
 from saltation.studies.engine.records import contents
 from saltation.studies.engine.store import FINISHED, RECORD, RecordLostError
-from saltation.studies.exponents import diagnose_checkpoint, exponents_of
+from saltation.studies.exponents import diagnose_checkpoint, exponents_of, exponents_of_network
 from saltation.studies.networks import checkpoint_of, label_of, recorded_trial
 from saltation.studies.report import REPORT, Grid, write_report
 from saltation.studies.report.compare import compare, write_comparison
@@ -188,12 +188,15 @@ class Exponents:
     """Lyapunov exponents of the networks that a study trained; the diagnosis of one of them."""
 
     source: Annotated[
-        tyro.conf.Positional[Path],
+        tyro.conf.Positional[Path | None],
         tyro.conf.arg(
             help="Folder of a study: a table of the last networks of all its trials. Or one "
             "checkpoint, RUN/checkpoints/TRIAL/epoch-00010.pt: its diagnosis, with figures."
         ),
-    ]
+    ] = None
+    network: str | None = None
+    """FILE.py:FUNCTION in place of a study: a function of shape, classes and steps, or some of
+    them, that returns a network for the data set. Its exponents as it is returned."""
     trial: str | None = None
     """Id of one trial, or its beginning: the diagnosis of its last network, with figures."""
     dataset: Annotated[
@@ -204,6 +207,8 @@ class Exponents:
     """Folder of the data set, before $SALTATION_DATA. Default: the study's."""
     samples: int = 32
     """Test samples to show."""
+    steps: int | None = None
+    """With --network: steps that an image is shown for. Default 10."""
     k: int = 1
     """Number of exponents, from the largest."""
     seed: int = 0
@@ -215,6 +220,15 @@ class Exponents:
         within("samples", self.samples, 1, 1_000_000)
         within("k", self.k, 1, 1000)
         within("seed", self.seed, 0, 2**63 - 1)
+        if self.network is not None:
+            if self.source is not None:
+                raise ConfigError("give either the folder of a study or --network, got both")
+            self._of_network(self.network)
+            return
+        if self.source is None:
+            raise ConfigError("give the folder of a study, or --network FILE.py:FUNCTION")
+        if self.steps is not None:
+            raise ConfigError("steps are of --network; a study has its own")
         folder, checkpoint = run_and_checkpoint(self.source)
         given = {"dataset": self.dataset, "data_dir": self.data_dir}
         device = torch.device("cpu")  # wherever it ran
@@ -255,6 +269,23 @@ class Exponents:
         say(str(found))
         for path in figures:
             say(f"figure: {path}")
+
+    def _of_network(self, source: str) -> None:
+        """The exponents of a network of the user's on a data set."""
+        for name in ("trial", "out_dir"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"{name} is of a study; with --network give none")
+        within("steps", 10 if self.steps is None else self.steps, 2, 1_000_000)
+        found = exponents_of_network(
+            source,
+            self.dataset or "digits",
+            self.data_dir,
+            steps=self.steps,
+            samples=self.samples,
+            k=self.k,
+            seed=self.seed,
+        )
+        say(str(found))
 
 
 def _with_error(value: float, error: float) -> str:

@@ -5,8 +5,10 @@ from saltation.data.batching import Batch, batches
 from saltation.data.dataset import Dataset, Split
 from saltation.data.download import fetch
 from saltation.data.loading import load
+from saltation.data.own import spec_of, whole_name
 from saltation.data.places import Presence, describe
 from saltation.data.registry import DATASETS, Spec
+from saltation.data.sequences import at_steps
 from saltation.data.sets import import_all
 
 import_all()
@@ -19,10 +21,13 @@ __all__ = [
     "Presence",
     "Spec",
     "Split",
+    "at_steps",
     "batches",
     "describe",
     "fetch",
     "load",
     "random_crop",
     "random_flip",
+    "spec_of",
+    "whole_name",
 ]

@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     images
-        float32 ``[B, C, H, W]`` in [0, 1].
+        float32 ``[B, C, H, W]`` in [0, 1], or sequences ``[B, T, F]``.
     labels
         int64 ``[B]``.
     index
@@ -81,7 +81,9 @@ def batches(
     def generate() -> Iterator[Batch]:
         for start in range(0, end, batch_size):
             index = order[start : min(start + batch_size, end)][part[0] :: part[1]]
-            images = split.images[index].to(torch.float32).div_(255)
+            images = split.images[index]
+            if images.dtype == torch.uint8:
+                images = images.to(torch.float32).div_(255)
             if augment is not None:
                 images = augment(images, index, seed=seed, epoch=epoch)
             yield Batch(images, split.labels[index], index)

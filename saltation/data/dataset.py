@@ -1,8 +1,8 @@
-"""What a loaded data set is: two splits of uint8 images and int64 labels."""
+"""What a loaded data set is: two splits of samples, images or sequences, and int64 labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,30 +13,36 @@ from saltation.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and labels of one part of a data set.
+    """Samples and labels of one part of a data set.
 
     Attributes
     ----------
     images
-        uint8 ``[N, C, H, W]``, 0 (black) to 255.
+        uint8 ``[N, C, H, W]``, 0 (black) to 255, or float32 from 0 to 1; vectors are ``[N, 1, 1,
+        F]``. Or sequences, float32 ``[N, T, F]``.
     labels
         int64 ``[N]`` on the same device.
 
     Raises
     ------
     DataError
-        If dtypes or shapes are not these.
+        If dtypes, shapes or values are not these.
     """
 
     images: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+        kind = self.images.dtype, self.images.ndim
+        if kind not in ((torch.uint8, 4), (torch.float32, 4), (torch.float32, 3)):
             raise DataError(
-                "images must be uint8 [N, C, H, W], got "
-                f"{self.images.dtype} {list(self.images.shape)}"
+                "samples must be images, uint8 or float32 [N, C, H, W], or sequences, float32 "
+                f"[N, T, F], got {self.images.dtype} {list(self.images.shape)}"
             )
+        if kind == (torch.float32, 4) and self.images.numel() and self.images.device.type != "meta":
+            low, high = (float(value) for value in self.images.aminmax())
+            if not 0 <= low <= high <= 1:
+                raise DataError(f"float32 images are from 0 to 1, got {low:g} to {high:g}")
         if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
             raise DataError(
                 f"labels must be int64 [N], got {self.labels.dtype} {list(self.labels.shape)}"
@@ -61,18 +67,28 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in memory; ``classes`` is the number of labels, not all of which need occur."""
+    """A data set in memory; ``classes`` is the number of labels, not all of which need occur.
+
+    ``dt`` is the time between the samples of a sequence, None for images.
+    """
 
     name: str
     train: Split
     test: Split
     classes: int
+    dt: float | None = None
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of one image: channels, height, width."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what a network is given at a step: channels, height and width of an image, or
+        the features of a sequence."""
+        images = self.train.images
+        return tuple(images.shape[1:] if images.ndim == 4 else images.shape[2:])
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """`shape`, of vectors without the channel and height that they do not have."""
+        return self.shape[2:] if self.shape[:2] == (1, 1) else self.shape
 
     @property
     def channels(self) -> int:
@@ -86,7 +102,7 @@ class Dataset:
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set on ``device``; batches are then made there."""
-        return Dataset(self.name, self.train.to(device), self.test.to(device), self.classes)
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
 def checked_split(images: Tensor, labels: Tensor, classes: int, source: Path) -> Split:

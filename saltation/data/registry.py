@@ -52,13 +52,17 @@ class Spec:
         Whether the names of the parts say which set it is, so that a data folder that holds all
         of them needs no name.
     bundled
-        Whether the set comes with a dependency, so that there is nothing to look for.
+        Whether there is nothing to look for: it comes with a dependency, or it is a user's file.
+    fingerprint
+        What changes with the content of a user's file; empty for sets that do not.
+    dt
+        The time between the samples of a sequence; None for images.
     """
 
     name: str
     title: str
     classes: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     samples: int
     read: Reader
     parts: tuple[tuple[str, ...], ...] = ()
@@ -70,6 +74,13 @@ class Spec:
     telling: bool = False
     downloads: tuple[Download, ...] = ()
     bundled: bool = False
+    fingerprint: str = ""
+    dt: float | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether samples have a height and a width: no sequences, no vectors."""
+        return len(self.shape) == 3 and self.shape[1] > 1
 
 
 DATASETS: dict[str, Spec] = {}

@@ -9,9 +9,12 @@ from typing import Any
 import pandas as pd
 import torch
 
+from saltation.data import batches, load
+from saltation.encoding import direct
 from saltation.errors import ConfigError, DataError
-from saltation.stability import Diagnosis, diagnose, lyapunov
+from saltation.stability import Diagnosis, Lyapunov, diagnose, lyapunov
 from saltation.studies.engine.study import Study
+from saltation.studies.given import PLAIN, Builder
 from saltation.studies.networks import label_of, trained
 
 
@@ -75,6 +78,50 @@ def exponents_of(
     table = pd.DataFrame(rows)
     table.attrs["left_out"] = left_out
     return table
+
+
+def exponents_of_network(
+    source: str,
+    dataset: str,
+    data_dir: Path | None,
+    *,
+    steps: int | None,
+    samples: int,
+    k: int,
+    seed: int,
+) -> Lyapunov:
+    """λ of the network that a user's function builds, as it is returned, on test samples.
+
+    Parameters
+    ----------
+    source
+        ``FILE.py:FUNCTION``; see `given.Builder`.
+    dataset, data_dir
+        As for `saltation.data.load`.
+    steps
+        Steps that an image is shown for, 10 if None; sequences have their own.
+    samples, k, seed
+        As for `exponents_of`.
+
+    Raises
+    ------
+    SaltationError
+        If there is no such function or data set, or the network does not fit.
+    """
+    builder = Builder.of(source)
+    data = load(dataset, data_dir, limit_train=1, limit_test=_count(samples))
+    if data.dt is not None and steps is not None:
+        raise ConfigError(f"{data.name} holds sequences, whose steps are their own: give no steps")
+    images = data.test.images
+    batch = next(batches(data.test, len(images)))
+    x = direct(batch.images, steps or 10) if data.dt is None else batch.images.transpose(0, 1)
+    torch.manual_seed(seed)
+    network = builder.build(
+        **PLAIN, shape=data.sample_shape, classes=data.classes, steps=len(x), depth=4
+    )
+    x = x.reshape(*x.shape[:2], *data.sample_shape)
+    builder.check(network, x, data.classes)
+    return lyapunov(network, x, k=k, seed=seed)
 
 
 def diagnose_checkpoint(

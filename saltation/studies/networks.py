@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from saltation.data import DATASETS, Dataset
+from saltation.data import Dataset, spec_of
 from saltation.data.dataset import Split
 from saltation.errors import ConfigError, DataError, StabilityWarning, choose
 from saltation.studies.engine.checkpoints import BEST, Checkpoints, read
@@ -248,9 +248,9 @@ def blank(study: Study[Any]) -> Any:
     config = study.config
     if not isinstance(config, DataConfig):
         return study.data(torch.device("cpu"))
-    spec = DATASETS[config.dataset]
-    channels, height, width = spec.shape
+    spec = spec_of(config.dataset)
     side = getattr(config, "side", None)
-    shape = (0, channels, side or height, side or width)
-    nothing = Split(torch.empty(shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
-    return Dataset(spec.name, nothing, nothing, spec.classes)
+    shape = (spec.shape[0], side, side) if side and spec.is_image else spec.shape
+    images = torch.empty((0, *shape), dtype=torch.uint8 if spec.dt is None else torch.float32)
+    nothing = Split(images, torch.empty(0, dtype=torch.int64))
+    return Dataset(spec.name, nothing, nothing, spec.classes, spec.dt)

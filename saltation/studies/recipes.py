@@ -19,6 +19,7 @@ from saltation.models import ARCHITECTURES
 from saltation.models.blocks import NORMS
 from saltation.models.init import INITS
 from saltation.stability import REMEDIES, cure
+from saltation.studies.given import architecture_of
 from saltation.surrogate import SURROGATES, Surrogate
 
 OWN, NONE, CURE = "own", "none", "cure"
@@ -83,7 +84,7 @@ class Recipe:
         choose("loss", self.loss, LOSSES)
         for name in remedies_of(self.remedies):
             choose("remedy", name, (NONE, CURE, *REMEDIES))
-        takes = ARCHITECTURES[arch].takes
+        takes = architecture_of(arch).takes
         asked = {
             "surrogate": self.surrogate != OWN,
             "batch_norm": self.batch_norm != OWN,

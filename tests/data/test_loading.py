@@ -134,8 +134,10 @@ def test_side_of_a_loaded_set() -> None:
 
 def test_split_checks_itself() -> None:
     images, labels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
-    with pytest.raises(DataError, match="images must be uint8"):
-        Split(images.float(), labels)
+    with pytest.raises(DataError, match="samples must be images, uint8 or float32"):
+        Split(images.double(), labels)
+    with pytest.raises(DataError, match="float32 images are from 0 to 1, got 0 to 255"):
+        Split(torch.tensor([0.0, 255.0]).view(2, 1, 1, 1), labels)
     with pytest.raises(DataError, match="labels must be int64"):
         Split(images, labels.int())
     with pytest.raises(DataError, match="2 images but 1 labels"):

@@ -64,7 +64,7 @@ def test_the_machine_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_steps_from_a_time_are_bounded() -> None:
-    message = r"bio_time / dt must be at most 1000000 steps, got 1e\+06 / 0.5"
+    message = r"bio_time / dt must be at most 1000000 steps, got 2000000 with dt=0.5"
     with pytest.raises(ConfigError, match=message):
         IntegratorsStudy(bio_time=1e6, dt=[5.0, 0.5])
 

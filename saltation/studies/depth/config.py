@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+import torch
+from pydantic import Field, field_validator, model_validator
 
-from saltation.data import DATASETS, Dataset, load
+from saltation.data import DATASETS, Dataset, load, spec_of
+from saltation.data.own import HELP
 from saltation.errors import ConfigError, choose
+from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
 from saltation.models.blocks import NORMS
 from saltation.models.init import INITS
@@ -26,10 +29,12 @@ from saltation.studies.engine.bounds import (
     Some,
 )
 from saltation.studies.engine.config import HOW, DataConfig, GradientConfig, names
+from saltation.studies.given import PLAIN, Builder, architecture_of, whole_source
 from saltation.studies.recipes import LOSSES, NONE, OWN, Recipe, recipes
 from saltation.surrogate import SURROGATES
 from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
 
+DEPTHS = [4, 8, 12, 16]
 Layers = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -37,11 +42,16 @@ class DepthConfig(GradientConfig, DataConfig):
     """What makes depth pay in spiking networks: recipes, and control of the Lyapunov exponent."""
 
     dataset: str = Field(
-        "cifar100", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
+        "cifar100",
+        description=f"{names(DATASETS)}; `saltation data list` shows which are present; {HELP}.",
     )
-    depths: Annotated[list[Layers], Some, Several] = [4, 8, 12, 16]
+    depths: Annotated[list[Layers], Some, Several] = DEPTHS
     """Layers of neurons. With vgg 4 stages share them equally; up to 4 are stages of one."""
     arch: str = Field("vgg", description=f"Networks: {names(ARCHITECTURES)}.")
+    network: str | None = None
+    """FILE.py:FUNCTION that builds networks in place of those of arch: of shape, classes, depth and
+    steps it takes those that it names, and returns a module from sequences [T, B, C, H, W] to
+    logits [B, classes]. One that takes no depth has that of its neuron layers."""
     base_channels: Annotated[int, Field(ge=1, le=512)] = 64
     """Channels of the first stage, doubled by every further one up to 512; with mlp, neurons of a
     layer."""
@@ -134,9 +144,20 @@ class DepthConfig(GradientConfig, DataConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        choose("architecture", self.arch, ARCHITECTURES)
+        kind = architecture_of(self.networks)
+        data = spec_of(self.dataset)
+        if data.dt is not None:
+            raise ConfigError(
+                f"the depth study shows images, and {data.name} holds sequences (allowed: images "
+                "[N, C, H, W], or vectors [N, F])"
+            )
+        if not data.is_image and self.network is None and self.arch != "mlp":
+            raise ConfigError(
+                f"{data.name} holds vectors of {data.shape[-1]} numbers, and {self.arch} takes "
+                "images (allowed: mlp, or a network of yours)"
+            )
         for recipe in self.recipes:
-            recipe.check(self.arch)
+            recipe.check(self.networks)
             together = recipe.batch_norm in ("all", "tdbn")
             on_exponent = any(penalty in PENALTIES for penalty in self.reg_type)
             if together and on_exponent and "finite" in self.estimator:
@@ -155,8 +176,13 @@ class DepthConfig(GradientConfig, DataConfig):
                 f"give either stable_init or init, got init={' '.join(self.init)}; stable_init is "
                 f"'scaled'"
             )
+        if self.network is not None:
+            builds = {"init": ["kaiming"], "base_channels": 64, "stable_init": False}
+            for name, default in builds.items():
+                if getattr(self, name) != default:
+                    raise ConfigError(f"{self.network} builds the whole network: give no {name}")
         for depth in self.depths:
-            ARCHITECTURES[self.arch].check(depth, self.side)
+            kind.check(depth, self.side)
         for penalty in self.reg_type:
             choose("reg_type", penalty, (*PENALTIES, GROWTH, NONE))
         for estimator in self.estimator:
@@ -173,12 +199,38 @@ class DepthConfig(GradientConfig, DataConfig):
     def _as_recorded(cls, given: Any) -> Any:
         """Progress by the name that the script's config has for its opposite, and the first of the
         seeds once."""
+        if isinstance(given, dict) and given.get("network"):
+            layers = _layers(given)
+            depths = list(given.get("depths", DEPTHS))
+            if layers and depths not in (DEPTHS, [layers]):
+                raise ConfigError(
+                    f"{given['network']} takes no depth, and its network has {layers} layers of "
+                    f"neurons: give no depths"
+                )
+            given = given | ({"depths": [layers]} if layers else {})
         if isinstance(given, dict) and "no_progress" in given:
             given = dict(given)
             given["progress"] = not given.pop("no_progress")
             if given.get("seeds"):
                 given.pop("seed", None)
         return given
+
+    @field_validator("network")
+    @classmethod
+    def _network_from_any_folder(cls, source: str | None) -> str | None:
+        return whole_source(source)
+
+    @property
+    def networks(self) -> str:
+        """The name of the networks that are trained: of the registry, or of a user's function."""
+        return self.network or self.arch
+
+    @property
+    def of_network(self) -> dict[str, str]:
+        """Settings that say which networks are trained."""
+        if self.network is None:
+            return {"arch": self.arch}
+        return {"arch": self.network, "code": Builder.of(self.network).fingerprint}
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -210,8 +262,8 @@ class DepthConfig(GradientConfig, DataConfig):
         )
 
     def least_memory(self) -> float:
-        data = DATASETS[self.dataset]
-        pixels = self.side**2
+        data = spec_of(self.dataset)
+        pixels = self.side**2 if data.is_image else data.shape[-1]
         samples = min(self.limit_train or data.samples, data.samples)
         batch = min(self.batch_size, samples)
         # One byte for every value of the images, and the potentials of one layer at every step.
@@ -223,7 +275,21 @@ class DepthConfig(GradientConfig, DataConfig):
         return load(
             self.dataset,
             self.data_dir,
-            side=self.side,
+            side=self.side if spec_of(self.dataset).is_image else None,
             limit_train=self.limit_train,
             limit_test=self.limit_test,
         )
+
+
+def _layers(given: dict[str, Any]) -> int:
+    """Layers of neurons of a user's network that is built without a depth; 0 if it takes one."""
+    builder = Builder.of(str(given["network"]))
+    if "depth" in builder.names:
+        return 0
+    spec = spec_of(str(given.get("dataset", DepthConfig.model_fields["dataset"].default)))
+    side = given.get("side", DepthConfig.model_fields["side"].default)
+    shape = (spec.shape[0], side, side) if spec.is_image else spec.shape
+    steps = given.get("T", DepthConfig.model_fields["T"].default)
+    with torch.random.fork_rng(devices=[]):
+        network = builder.build(**PLAIN, shape=shape, classes=spec.classes, steps=steps)
+    return max(1, len(neuron_layers(network)))

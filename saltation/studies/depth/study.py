@@ -16,7 +16,7 @@ import torch
 from rich.console import RenderableType
 from torch import nn
 
-from saltation.data import Dataset, batches
+from saltation.data import Dataset, batches, spec_of
 from saltation.encoding import direct
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
@@ -32,6 +32,7 @@ from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.specification import Probe, Settings
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import held_out, number_held_out
+from saltation.studies.given import check_architecture
 from saltation.studies.recipes import NONE, Recipe, treated
 from saltation.training import EpochRecord
 
@@ -58,10 +59,11 @@ class DepthStudy(Study[DepthConfig]):
         c = self.config
         # A trial has only the settings it depends on, so that others may change around it.
         shared = c.model_dump(
-            include={"arch", "base_channels", "T", "side", "epochs", "dataset", "limit_train"}
+            include={"base_channels", "T", "side", "epochs", "dataset", "limit_train"}
             | {"limit_test", "batch_size", "lr", "optimizer", "weight_decay", "schedule", "clip"}
             | {"stable_init", "gain"}
         )
+        shared = c.of_network | shared
         growth = c.model_dump(include={"lambda_reg", "lyap_every", "lyap_samples", "warmup_epochs"})
         penalised = growth | c.model_dump(include={"lambda_target", "lyap_threshold"})
         modes: list[Settings] = [
@@ -81,7 +83,7 @@ class DepthStudy(Study[DepthConfig]):
             | shared
             | recipe.settings
             | c.on_threads
-            | c.put_aside
+            | c.of_data
             for depth in c.depths
             for recipe in c.recipes
             for mode in modes
@@ -103,14 +105,23 @@ class DepthStudy(Study[DepthConfig]):
         return float(trial["depth"] * (1 + 3 * samples / trial["batch_size"] / trial["lyap_every"]))
 
     def kernels(self, trial: Settings, device: torch.device) -> str:
-        slim = network_of(trial | {"base_channels": 1}, (1, trial["side"], trial["side"]), 2)
-        layer: Any = next(iter(neuron_layers(slim).values()))
+        spec = spec_of(trial["dataset"])
+        shape = (spec.shape[0], trial["side"], trial["side"]) if spec.is_image else spec.shape
+        with torch.random.fork_rng(devices=[]):
+            slim = network_of(trial | {"base_channels": 1}, shape, spec.classes)
+        layer: Any = next(iter(neuron_layers(slim).values()), None)
+        if layer is None:
+            return "as the network has it"
         probe = torch.zeros(trial["T"], 1, 1, device=device)
         return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
 
     def data(self, device: torch.device) -> Dataset:
         data = self.config.load()
         number_held_out(len(data.train), self.config.validation)
+        c = self.config
+        if c.network is not None:
+            images = next(batches(data.train, min(2, len(data.train)))).images
+            check_architecture(c.network, images, data.classes, c.depths[0], c.T)
         return data.to(device)
 
     def network(self, trial: Settings, data: Dataset) -> nn.Module:
@@ -160,7 +171,7 @@ class DepthStudy(Study[DepthConfig]):
         # With a validation split nothing is chosen on the test set.
         best = {} if self.config.validation else {"best_test_accuracy": max(scores, default=None)}
         recipe = {"recipe": str(Recipe.of(record["settings"]))}
-        return recipe | best | (health_of(last) if last else {})
+        return recipe | best | health_of(last)
 
     def report(self, records: list[dict[str, Any]]) -> None:
         write_whole(self.folder / "summary.md", depth_text(self.table(records)))

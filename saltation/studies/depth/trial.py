@@ -16,7 +16,6 @@ from saltation.data import Augment, Batch, Dataset, batches
 from saltation.encoding import direct
 from saltation.layers import SpikeStatistics
 from saltation.losses import tet_loss
-from saltation.models import ARCHITECTURES
 from saltation.ranks import Ranks
 from saltation.stability import DepthPenalty, LyapunovPenalty, depth_growth, lyapunov
 from saltation.stability.gradients import matrix_health
@@ -27,6 +26,7 @@ from saltation.studies.engine.memory import forget_peak, peak
 from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.specification import Settings
 from saltation.studies.engine.validation import held_out, validation_batches
+from saltation.studies.given import architecture_of
 from saltation.studies.recipes import Recipe, treated
 from saltation.training import EpochRecord, Optimisation, Score, fit
 
@@ -39,11 +39,11 @@ _GRADED, _PERTURBED = 64, 16
 GROWTH = "depth_growth"
 
 
-def network_of(trial: Settings, shape: tuple[int, int, int], classes: int) -> nn.Module:
+def network_of(trial: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network of a trial without its remedies, with the weights that torch's generator gives
     now."""
     recipe = Recipe.of(trial)
-    network = ARCHITECTURES[trial["arch"]].build(
+    network = architecture_of(trial["arch"]).build(
         shape,
         classes,
         trial["depth"],

@@ -214,9 +214,12 @@ def _diverged(results: pd.DataFrame) -> list[str]:
     return [f"Diverged, and not in any mean: {', '.join(found)}."]
 
 
-def health_of(epoch: dict[str, Any]) -> dict[str, Any]:
+def health_of(epoch: dict[str, Any] | None) -> dict[str, Any]:
     """Of a recorded epoch: worst condition number of a layer, gradient of the first over that of
-    the last layer, and number of silent layers. NaN where the gradient is not finite."""
+    the last layer, and number of silent layers. NaN where the gradient is not finite, and of no
+    epoch."""
+    if epoch is None:
+        return dict.fromkeys(("condition", "gradient_ratio", "silent_layers"), math.nan)
     pairs = list(zip(epoch["largest_by_layer"], epoch["smallest_by_layer"], strict=True))
     known = [(large, small) for large, small in pairs if large is not None and small is not None]
     norms = [math.nan if g is None else g for g in epoch["gradient_by_layer"]]

@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from saltation.data import DATASETS, Dataset, load
-from saltation.data.registry import known
+from saltation.data import DATASETS, Dataset, load, spec_of, whole_name
+from saltation.data.own import HELP
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.ranks import STRATEGIES
 from saltation.studies.engine import room
@@ -185,7 +185,8 @@ class DataConfig(StudyConfig):
     """Settings of a study that trains on a data set."""
 
     dataset: str = Field(
-        "digits", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
+        "digits",
+        description=f"{names(DATASETS)}; `saltation data list` shows which are present; {HELP}.",
     )
     data_dir: Folder | None = None
     """Folder of the data set, searched before $SALTATION_DATA."""
@@ -198,12 +199,15 @@ class DataConfig(StudyConfig):
     @field_validator("dataset")
     @classmethod
     def _check_dataset(cls, name: str) -> str:
-        return known(name)
+        return whole_name(name)
 
     @property
-    def put_aside(self) -> dict[str, float]:
-        """The setting of trials that a validation split makes; none without, as ever."""
-        return {"validation": self.validation} if self.validation else {}
+    def of_data(self) -> dict[str, Any]:
+        """Settings of trials that say more of their data than its name: the fraction put aside, and
+        the fingerprint of a user's file, so that other content makes other trials. Each only where
+        there is one."""
+        found = {"validation": self.validation, "data": spec_of(self.dataset).fingerprint}
+        return {name: value for name, value in found.items() if value}
 
     def load(self) -> Dataset:
         """The data set.

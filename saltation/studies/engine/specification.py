@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from saltation.ranks import Ranks
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.config import StudyConfig
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.results import row
+from saltation.studies.engine.results import NUMBERS, row
 from saltation.training import EpochRecord
 
 Config = TypeVar("Config", bound=StudyConfig)
@@ -145,7 +146,10 @@ class Specification(ABC, Generic[Config]):
 
     def table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
         """A row per recorded trial, as ``results.csv`` has them."""
-        return pd.DataFrame([row(record) | self.findings(record) for record in records])
+        table = pd.DataFrame([row(record) | self.findings(record) for record in records])
+        # Trials that all failed at once have no number, and tables and figures ask for some.
+        missing = [name for name in (*NUMBERS, *self.needs) if name not in table]
+        return table.assign(**dict.fromkeys(missing, math.nan)) if len(table) else table
 
 
 def _new_folder(study: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -36,7 +37,7 @@ def held_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Split]
     order = random.permutation(len(data.train), seed, 0)  # orders of epochs begin with 1
     aside, kept = (part.sort().values for part in (order[:count], order[count:]))
     return (
-        Dataset(data.name, _chosen(data.train, kept), data.test, data.classes) if count else data,
+        replace(data, train=_chosen(data.train, kept)) if count else data,
         _chosen(data.train, aside),
     )
 

@@ -17,12 +17,14 @@ from pydantic import Field, field_validator, model_validator
 from rich.console import RenderableType
 from torch import Tensor, nn
 
-from saltation.data import DATASETS, Batch, Dataset, batches
+from saltation.data import Batch, Dataset, at_steps, batches, spec_of
+from saltation.data.sequences import steps_of
 from saltation.encoding import ENCODERS
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import READOUTS
+from saltation.layers.recurrent import neuron_layers
 from saltation.models import spiking_mlp
 from saltation.neurons import (
     NEURONS,
@@ -42,12 +44,15 @@ from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.specification import Probe, Settings
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import held_out, number_held_out, validation_batches
+from saltation.studies.given import Builder, whole_source
 from saltation.studies.integrators.figures import draw_integrators
 from saltation.studies.report.tables import integrators_tables
 from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
 
 MOST_STEPS = 1_000_000
+# The encoder of sequences: the current that they are, at the steps of the network.
+CURRENTS = "currents"
 
 
 class IntegratorsConfig(GradientConfig, DataConfig):
@@ -84,13 +89,23 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     encoder: str | None = Field(
         None,
         description=f"From images to spikes: {names(ENCODERS)}. Without it: exact with steps, "
-        "common_times (the same events for every dt) with bio_time.",
+        "common_times (the same events for every dt) with bio_time. Sequences are currents, "
+        "averaged over each step.",
     )
+    network: str | None = None
+    """FILE.py:FUNCTION that builds the network in place of the one with hidden layers: of shape,
+    classes, neuron, scheme, dt, steps and tau it takes those that it names, and returns a module
+    from sequences [T, B, *shape] to logits [B, classes]."""
 
     @field_validator("neurons")
     @classmethod
     def _from_any_folder(cls, neurons: list[str]) -> list[str]:
         return [whole_name(neuron) for neuron in neurons]
+
+    @field_validator("network")
+    @classmethod
+    def _network_from_any_folder(cls, source: str | None) -> str | None:
+        return whole_source(source)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -101,6 +116,17 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         choose("readout", self.readout, READOUTS)
         if self.encoder is not None:
             choose("encoder", self.encoder, ENCODERS)
+        if self.network is not None and (self.hidden != [256] or self.readout != "max"):
+            raise ConfigError(
+                f"{self.network} builds the whole network: give neither hidden nor readout"
+            )
+        data = spec_of(self.dataset)
+        for name in ("steps", "bio_time", "encoder") if data.dt is not None else ():
+            if getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{data.name} holds sequences of {data.shape[0]} samples, {data.dt:g} apart: "
+                    f"they say how long trials are and what neurons are given; give no {name}"
+                )
         if self.steps is not None and self.bio_time is not None:
             raise ConfigError(
                 f"give either steps or bio_time, got steps={self.steps} and "
@@ -109,8 +135,8 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         for dt in self.dt:
             if self.steps_at(dt) > MOST_STEPS:
                 raise ConfigError(
-                    f"bio_time / dt must be at most {MOST_STEPS} steps, got {self.bio_time:g} / "
-                    f"{dt:g}"
+                    f"{'steps' if self.bio_time is None else 'bio_time / dt'} must be at most "
+                    f"{MOST_STEPS} steps, got {self.steps_at(dt)} with dt={dt:g}"
                 )
         for neuron in self.neurons:
             if not set(self.schemes) & set(get_neuron(neuron).schemes):
@@ -122,13 +148,31 @@ class IntegratorsConfig(GradientConfig, DataConfig):
 
     def steps_at(self, dt: float) -> int:
         """Number of steps of a trial with this dt."""
+        data = spec_of(self.dataset)
+        if data.dt is not None:
+            return steps_of(data.shape[0], data.dt, dt)
         if self.bio_time is None:
             return self.steps or 50
         return max(1, round(self.bio_time / dt))
 
+    @property
+    def encoding(self) -> str:
+        """From samples to what the network is given."""
+        if spec_of(self.dataset).dt is not None:
+            return CURRENTS
+        return self.encoder or ("exact" if self.bio_time is None else "common_times")
+
+    @property
+    def of_network(self) -> dict[str, Any]:
+        """Settings that a network of the user's adds to trials: where it is, and what it is."""
+        if self.network is None:
+            return {}
+        return {"network": self.network, "code": Builder.of(self.network).fingerprint}
+
     def least_memory(self) -> float:
-        data = DATASETS[self.dataset]
-        widths = [math.prod(data.shape), *self.hidden, data.classes]
+        data = spec_of(self.dataset)
+        features = math.prod(data.shape) if data.dt is None else data.shape[1]
+        widths = [features, *self.hidden, data.classes]
         weights = sum(a * b for a, b in itertools.pairwise(widths))
         batch = min(self.batch_size, self.limit_train or data.samples, data.samples)
         # Backpropagation needs every potential of every step.
@@ -164,7 +208,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "limit_test": c.limit_test,
                 "hidden": list(c.hidden),
                 "tau": c.tau,
-                "encoder": c.encoder or ("exact" if c.bio_time is None else "common_times"),
+                "encoder": c.encoding,
                 "batch_size": c.batch_size,
                 "lr": c.lr,
                 "optimizer": c.optimizer,
@@ -172,7 +216,8 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "clip": c.clip,
             }
             | c.on_threads
-            | c.put_aside
+            | c.of_data
+            | c.of_network
             for neuron in c.neurons
             for scheme in c.schemes
             if scheme in get_neuron(neuron).schemes
@@ -202,9 +247,25 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     def data(self, device: torch.device) -> Dataset:
         data = self.config.load()
         number_held_out(len(data.train), self.config.validation)
+        if self.config.network is not None:
+            self._check_network(data)
         return data.to(device)
 
-    def network(self, trial: Settings, data: Dataset) -> nn.Sequential:
+    def _check_network(self, data: Dataset) -> None:
+        """See that a user's network can be trained, before the first trial."""
+        trial = self.trials()[0]
+        with torch.random.fork_rng(devices=[]):
+            network = self.network(trial, data)
+        if not neuron_layers(network):
+            raise ConfigError(
+                f"{self.config.network}: the network has no neuron layers of saltation, whose "
+                "scheme and dt this study compares"
+            )
+        batch = next(batches(data.train, 2))
+        x_seq = encoded(trial, batch, epoch=1, stream=TRAIN)
+        Builder.of(trial["network"]).check(network, x_seq, data.classes)
+
+    def network(self, trial: Settings, data: Dataset) -> nn.Module:
         return network_of(trial, data)
 
     def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
@@ -268,9 +329,13 @@ def neuron_of(trial: Settings) -> Neuron:
 
 
 def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
-    """A batch as spikes ``[T, B, F]``."""
+    """A batch as spikes ``[T, B, F]``, for a user's network ``[T, B, *shape]``; or sequences as
+    currents."""
+    if trial["encoder"] == CURRENTS:
+        return at_steps(batch.images, spec_of(trial["dataset"]).dt or 1.0, trial["dt"])
+    is_image = "network" in trial and batch.images.shape[1:3] != (1, 1)
     return ENCODERS[trial["encoder"]](
-        batch.images.flatten(1),
+        batch.images if is_image else batch.images.flatten(1),
         trial["steps"],
         trial["dt"],
         index=batch.index,
@@ -280,9 +345,17 @@ def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
     )
 
 
-def network_of(trial: Settings, data: Dataset) -> nn.Sequential:
+def network_of(trial: Settings, data: Dataset) -> nn.Module:
     """The network of a trial, with the weights that torch's generator gives now."""
-    features = data.channels * data.side * data.side
+    if "network" in trial:
+        known = {name: trial[name] for name in ("scheme", "dt", "steps", "tau")}
+        return Builder.of(trial["network"]).build(
+            shape=data.sample_shape,
+            classes=data.classes,
+            neuron=get_neuron(trial["neuron"]),
+            **known,
+        )
+    features = math.prod(data.shape)
     return spiking_mlp(
         (features, *trial["hidden"], data.classes),
         neuron=trial["neuron"],

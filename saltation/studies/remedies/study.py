@@ -13,13 +13,13 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import pandas as pd
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from rich.console import RenderableType
 from torch import Tensor, nn
 
-from saltation.data import DATASETS, batches, load
-from saltation.data.registry import known
-from saltation.errors import SaltationError, choose
+from saltation.data import DATASETS, batches, load, spec_of, whole_name
+from saltation.data.own import HELP
+from saltation.errors import ConfigError, SaltationError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
@@ -34,7 +34,14 @@ from saltation.studies.engine.files import write_whole
 from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.specification import Probe, Settings
 from saltation.studies.engine.study import Study
-from saltation.studies.given import Given, place_of
+from saltation.studies.given import (
+    Builder,
+    Given,
+    architecture_of,
+    check_architecture,
+    takes_nothing,
+    whole_source,
+)
 from saltation.studies.recipes import CURE, NONE, Recipe, remedies_of
 from saltation.studies.remedies.faults import FAULTS
 from saltation.studies.remedies.report import draw_remedies, remedies_table, remedies_text
@@ -53,8 +60,10 @@ class RemediesConfig(StudyConfig):
         Several,
     ] = ["vgg", "mlp"]
     network: str | None = None
-    """FILE.py:FUNCTION in place of networks and data: the function takes nothing and returns
-    (network, x, y) or (network, x, y, loss), as for `saltation diagnose`."""
+    """FILE.py:FUNCTION in place of networks. A function of shape, classes, depth and steps, or some
+    of them, returns a module from sequences [T, B, C, H, W] to logits [B, classes] for the data
+    set; one that takes nothing returns its own samples too, (network, x, y) or (network, x, y,
+    loss), as for `saltation diagnose`."""
     faults: Annotated[
         list[str], Field(min_length=1, description=f"Faults to plant: {names(FAULTS)}."), Several
     ] = ["none", "silent", "steep", "large"]
@@ -76,7 +85,8 @@ class RemediesConfig(StudyConfig):
     side: Annotated[int, Field(ge=1, le=1024)] = 16
     """Height and width in pixels that images are resized to."""
     dataset: str = Field(
-        "digits", description=f"{names(DATASETS)}; `saltation data list` shows which are present."
+        "digits",
+        description=f"{names(DATASETS)}; `saltation data list` shows which are present; {HELP}.",
     )
     data_dir: Folder | None = None
     """Folder of the data set, searched before $SALTATION_DATA."""
@@ -94,25 +104,53 @@ class RemediesConfig(StudyConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        known(self.dataset)
         for fault in self.faults:
             choose("fault", fault, FAULTS)
         for remedy in self.remedies:
             for name in remedies_of(remedy):
                 choose("remedy", name, (NONE, CURE, *REMEDIES))
-        if self.network is not None:
-            place_of(self.network)
+        if self.has_samples:
             return self
-        for name in self.networks:
-            choose("network", name, ARCHITECTURES)
-            ARCHITECTURES[name].check(self.depth, self.side)
+        data = spec_of(self.dataset)
+        if data.dt is not None:
+            raise ConfigError(
+                f"this study shows images, and {data.name} holds sequences (allowed: images "
+                "[N, C, H, W], or vectors [N, F]; or a network with samples of its own)"
+            )
+        for name in self.tried:
+            architecture_of(name).check(self.depth, self.side)
+            if not data.is_image and name in ARCHITECTURES and name != "mlp":
+                raise ConfigError(
+                    f"{data.name} holds vectors of {data.shape[-1]} numbers, and {name} takes "
+                    "images (allowed: mlp, or a network of yours)"
+                )
         return self
 
+    @field_validator("network")
+    @classmethod
+    def _network_from_any_folder(cls, source: str | None) -> str | None:
+        return whole_source(source)
+
+    @field_validator("dataset")
+    @classmethod
+    def _dataset_from_any_folder(cls, name: str) -> str:
+        return whole_name(name)
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether a user's function returns samples with its network."""
+        return self.network is not None and takes_nothing(self.network)
+
+    @property
+    def tried(self) -> list[str]:
+        """The networks, by the names of the registry or the user's function."""
+        return [self.network] if self.network else self.networks
+
     def least_memory(self) -> float:
-        if self.network is not None:
+        if self.has_samples:
             return 0.0
         pixels = self.side**2
-        images = self.samples * DATASETS[self.dataset].shape[0] * pixels
+        images = self.samples * spec_of(self.dataset).shape[0] * pixels
         return images + room.FLOAT * self.T * self.batch_size * self.base_channels
 
 
@@ -149,16 +187,20 @@ class RemediesStudy(Study[RemediesConfig]):
     def trials(self) -> list[Settings]:
         c = self.config
         shared = c.model_dump(include={"batch_size", "lr"}) | {"passes": c.epochs}
-        if c.network is None:
+        if not c.has_samples:
             shared |= c.model_dump(
                 include={"depth", "base_channels", "T", "side", "dataset", "samples"}
             )
+            fingerprint = spec_of(c.dataset).fingerprint
+            shared |= {"data": fingerprint} if fingerprint else {}
+        if c.network is not None:
+            shared["code"] = Builder.of(c.network).fingerprint
         tried = list(dict.fromkeys([NONE, *c.remedies]))
         return [
             {"network": network, "fault": fault, "remedy": remedy, "seed": seed}
             | shared
             | c.on_threads
-            for network in ([c.network] if c.network else c.networks)
+            for network in c.tried
             for fault in c.faults
             for remedy in tried
             for seed in c.seeds
@@ -176,17 +218,23 @@ class RemediesStudy(Study[RemediesConfig]):
     def kernels(self, trial: Settings, device: torch.device) -> str:
         if self.config.network is not None:
             return "as the network has it"
-        side = trial["side"]
-        made = _of_architecture(trial | {"base_channels": 1}, (1, side, side), 2)
+        spec = spec_of(trial["dataset"])
+        shape = (spec.shape[0], trial["side"], trial["side"]) if spec.is_image else spec.shape
+        made = _of_architecture(trial | {"base_channels": 1}, shape, spec.classes)
         layer: Any = next(iter(neuron_layers(made).values()))
         probe = torch.zeros(trial["T"], 1, 1, device=device)
         return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
 
     def data(self, device: torch.device) -> Any:
         c = self.config
+        if c.has_samples:
+            return Given.of(str(c.network))
+        side = c.side if spec_of(c.dataset).is_image else None
+        data = load(c.dataset, c.data_dir, side=side, limit_train=c.samples)
         if c.network is not None:
-            return Given.of(c.network)
-        return load(c.dataset, c.data_dir, side=c.side, limit_train=c.samples).to(device)
+            images = next(batches(data.train, min(2, len(data.train)))).images
+            check_architecture(c.network, images, data.classes, c.depth, c.T)
+        return data.to(device)
 
     def task(self, trial: Settings, data: Any) -> Task:
         """What a trial begins with, the fault not yet planted."""
@@ -252,9 +300,9 @@ class RemediesStudy(Study[RemediesConfig]):
         return remedies_table(results)
 
 
-def _of_architecture(trial: Settings, shape: tuple[int, int, int], classes: int) -> nn.Module:
+def _of_architecture(trial: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
     """A network that learns, of those that can be made to any depth."""
-    kind = ARCHITECTURES[trial["network"]]
+    kind = architecture_of(trial["network"])
     recipe = Recipe(**{name: value for name, value in _HEALTHY.items() if name in kind.takes})
     return kind.build(
         shape,

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field, model_validator
 from rich.console import RenderableType
 
-from saltation.data import DATASETS, Dataset
+from saltation.data import Dataset, spec_of
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.learning import WinnerTakeAllNetwork
@@ -108,12 +108,17 @@ class RSTDPConfig(DataConfig):
         for scheme in self.schemes:
             choose("scheme", scheme, SCHEMES)
             LIFNeuron(scheme=scheme)
+        if spec_of(self.dataset).dt is not None:
+            raise ConfigError(
+                f"the rstdp study encodes images, and {self.dataset} holds sequences (allowed: "
+                "images [N, C, H, W], or vectors [N, F])"
+            )
         for reward in self.reward:
             choose("reward", reward, RULES)
         return self
 
     def least_memory(self) -> float:
-        data = DATASETS[self.dataset]
+        data = spec_of(self.dataset)
         weights = self.hidden * (math.prod(data.shape) + data.classes)
         batch = min(self.batch_size, self.limit_train or data.samples, data.samples)
         # The rules go along with the steps: one of them at a time.
@@ -142,7 +147,7 @@ class RSTDPStudy(Study[RSTDPConfig]):
             {"scheme": scheme, "dt": dt, "steps": steps, "reward": reward, "seed": seed}
             | shared
             | c.on_threads
-            | c.put_aside
+            | c.of_data
             # Only the settings it depends on, so that others may change around it.
             | {name: getattr(c, name) for name in _OF_RULES.get(reward, ())}
             for reward in c.reward

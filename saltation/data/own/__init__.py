@@ -1,0 +1,75 @@
+"""A user's own data: a file or folder in place of the name of a data set."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from saltation.data.own.folders import of_folders
+from saltation.data.own.npz import of_npz
+from saltation.data.own.series import of_csv
+from saltation.data.registry import DATASETS, Spec, known
+from saltation.errors import MissingDataError, SaltationError
+
+FORMS = {".npz": of_npz, ".csv": of_csv}
+HELP = (
+    "or a path: an .npz file with x_train, y_train, x_test and y_test, a .csv file of time series, "
+    "or a folder with train and test, in each a folder of images for every class"
+)
+
+
+def is_path(name: str) -> bool:
+    """Whether a name of a data set is the path of one."""
+    if Path(name).suffix.lower() in FORMS or "/" in name or "\\" in name:
+        return True
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    is_known = any(key.replace("_", "") == plain for key in DATASETS)
+    return not is_known and Path(name).expanduser().is_dir()
+
+
+def whole_name(name: str) -> str:
+    """The name of a data set in the registry, or the whole path of one.
+
+    Raises
+    ------
+    SaltationError
+        If there is no such data set.
+    """
+    return str(_place(name)) if is_path(name) else known(name)
+
+
+def spec_of(name: str) -> Spec:
+    """What is known of a data set before it is loaded: of the registry, or of the file at a path.
+
+    Raises
+    ------
+    SaltationError
+        If there is no such data set, or the file is damaged or of another form.
+    """
+    if not is_path(name):
+        return DATASETS[known(name)]
+    place = _place(name)
+    entry = place.stat()
+    return _spec(place, entry.st_mtime_ns, entry.st_size)
+
+
+@lru_cache(maxsize=32)
+def _spec(place: Path, changed: int, size: int) -> Spec:
+    """Of a file as it was changed last, of that size."""
+    del changed, size
+    if place.is_dir():
+        return of_folders(place)
+    if place.suffix.lower() not in FORMS:
+        raise SaltationError(
+            f"data set '{place}': files of this kind are not read (allowed: "
+            f"{', '.join(FORMS)}, or a folder)"
+        )
+    return FORMS[place.suffix.lower()](place)
+
+
+def _place(name: str) -> Path:
+    place = Path(name).expanduser().resolve()
+    if not place.exists():
+        raise MissingDataError(f"data set '{name}': there is no such file or folder")
+    return place

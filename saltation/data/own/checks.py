@@ -1,0 +1,153 @@
+"""What a user's samples and labels must be, whatever file they come in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saltation.data.dataset import Split
+from saltation.errors import DataError
+
+MOST_BYTES = 4 << 30
+"""Of samples in memory: a file that claims more is taken for a bomb."""
+_MOST_CLASSES = 100_000
+
+
+def samples_of(x: NDArray[np.generic], what: str) -> Tensor:
+    """Samples as a `Split` holds them: uint8 or float32 images ``[N, C, H, W]``, vectors as images
+    ``[N, 1, 1, F]``, float32 sequences ``[N, T, F]``.
+
+    Parameters
+    ----------
+    x
+        ``[N, C, H, W]``, ``[N, F]`` or ``[N, T, F]``.
+    what
+        File and array, for messages.
+
+    Raises
+    ------
+    DataError
+        If the shape is another, there is nothing, or values are not what rates or currents can be.
+    """
+    shape = list(x.shape)
+    if x.ndim not in (2, 3, 4) or 0 in shape:
+        raise DataError(
+            f"{what} has shape {shape}: samples are images [N, C, H, W], vectors [N, F] or "
+            "sequences [N, T, F]"
+        )
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        raise DataError(
+            f"{what} is {x.dtype}: samples are uint8 (0 to 255) or floating-point numbers"
+        )
+    if x.ndim == 3 and x.dtype == np.uint8:
+        raise DataError(
+            f"{what} is uint8 {shape}: grey images are [N, 1, H, W], as of x[:, None]; sequences "
+            "[N, T, F] are floating-point numbers"
+        )
+    if x.ndim == 4 and shape[1] not in (1, 2, 3, 4) and shape[3] in (1, 3, 4):
+        raise DataError(f"{what} has shape {shape}: channels come first, [N, C, H, W]")
+    if x.dtype == np.uint8:
+        found = torch.from_numpy(np.ascontiguousarray(x))
+    else:
+        _check_finite(x, what)
+        with np.errstate(over="ignore"):
+            single = np.ascontiguousarray(x, np.float32)
+        _check_finite(single, f"{what} in float32")
+        found = torch.from_numpy(single)
+        if x.ndim != 3:
+            _check_rates(found, what)
+    return found[:, None, None] if x.ndim == 2 else found
+
+
+def _check_finite(x: NDArray[np.generic], what: str) -> None:
+    wrong = ~np.isfinite(x)
+    if wrong.any():
+        first = [int(i) for i in np.argwhere(wrong)[0]]
+        raise DataError(
+            f"{what} has {int(wrong.sum())} numbers that are not finite, the first at {first}"
+        )
+
+
+def _check_rates(x: Tensor, what: str) -> None:
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high > 1:
+        raise DataError(
+            f"{what} has values from {low:g} to {high:g}: they become spike rates and must lie in "
+            "0 to 1, as of (x - x.min()) / (x.max() - x.min()); currents over time are sequences "
+            "[N, T, F]"
+        )
+
+
+def labels_of(y: NDArray[np.generic], samples: int, what: str) -> Tensor:
+    """Labels as int64 ``[N]``.
+
+    Raises
+    ------
+    DataError
+        If they are no integers, below 0, or not as many as there are samples.
+    """
+    if y.dtype.kind not in "iu" or y.ndim != 1:
+        raise DataError(
+            f"{what} is {y.dtype} {list(y.shape)}: labels are integers [N], from 0 to classes - 1"
+        )
+    if len(y) != samples:
+        raise DataError(f"{what} has {len(y)} labels for {samples} samples")
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= _MOST_CLASSES:
+        wrong = low if low < 0 else high
+        raise DataError(f"{what} has the label {wrong}: labels are from 0 to classes - 1")
+    return torch.from_numpy(y.astype(np.int64))
+
+
+def classes_of(train: Split, test: Split, where: Path) -> int:
+    """The number of classes: of every one there is a training sample.
+
+    Raises
+    ------
+    DataError
+        If there is none of one.
+    """
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise DataError(
+            f"{where}: training samples have shape {list(train.images.shape[1:])}, those to test "
+            f"on {list(test.images.shape[1:])}"
+        )
+    if train.images.dtype != test.images.dtype:
+        raise DataError(
+            f"{where}: training samples are {train.images.dtype}, those to test on "
+            f"{test.images.dtype}"
+        )
+    classes = 1 + int(max(train.labels.max(), test.labels.max()))
+    counts = torch.bincount(train.labels, minlength=classes)
+    empty = [k for k in range(classes) if counts[k] == 0]
+    if empty:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise DataError(f"{where}: class {empty[0]}{more} of {classes} has no training sample")
+    if classes < 2:
+        raise DataError(f"{where}: all samples are of one class")
+    return classes
+
+
+def limited(
+    train: Split, test: Split, limits: tuple[int | None, int | None]
+) -> tuple[Split, Split]:
+    """The first samples of both, as far as there are limits."""
+    return train.first(limits[0]), test.first(limits[1])
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """What changes when the content of one of the files does."""
+    whole = hashlib.sha256()
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                whole.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
+    return whole.hexdigest()[:16]

@@ -1,0 +1,40 @@
+"""A data set in words, as it was read."""
+
+from __future__ import annotations
+
+import torch
+
+from saltation.data.dataset import Dataset, Split
+
+
+def in_words(data: Dataset) -> list[str]:
+    """Lines on samples, values, what is alike over them, and classes."""
+    shape = list(data.train.images.shape[1:])
+    if data.dt is not None:
+        steps, features = shape
+        kind = (
+            f"sequences [T, F] = {shape}: {steps} moments of {features} numbers, "
+            f"{data.dt:g} apart, {steps * data.dt:g} in all"
+        )
+    elif data.sample_shape != data.shape:
+        kind = f"vectors [F] = {list(data.sample_shape)}"
+    else:
+        kind = f"images [C, H, W] = {shape}"
+    counts = torch.bincount(data.train.labels, minlength=data.classes)
+    return [
+        f"{data.name}: {kind}",
+        f"train {len(data.train)} samples, {_values(data.train)}",
+        f"test  {len(data.test)} samples, {_values(data.test)}",
+        f"{data.classes} classes, {int(counts.min())} to {int(counts.max())} training samples each",
+    ]
+
+
+def _values(split: Split) -> str:
+    images = split.images
+    low, high = float(images.min()), float(images.max())
+    what = f"{str(images.dtype).removeprefix('torch.')} from {low:g} to {high:g}"
+    if images.ndim == 3:
+        return what
+    mean = float(images.float().mean()) / (255 if images.dtype == torch.uint8 else 1)
+    inked = float((images > 0).float().mean())
+    return f"{what}, mean rate {mean:.3g}, {100 * inked:.3g} % of the values above 0"

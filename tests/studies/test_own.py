@@ -1,0 +1,200 @@
+"""A user's own network on a user's own data, in every study and command, with one flag each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import saltation as st
+from saltation.cli import main
+from saltation.errors import ConfigError
+from saltation.studies import DepthStudy, IntegratorsStudy, RemediesStudy, RSTDPStudy
+
+FILE = """
+import math
+import torch
+import saltation as st
+
+
+def build(shape, classes, neuron, scheme, dt, steps):
+    return st.Sequential(
+        torch.nn.Flatten(2),
+        st.SpikeLinear(math.prod(shape), 12),
+        neuron.layer(dt=dt, scheme=scheme),
+        st.SpikeLinear(12, classes),
+        st.Readout("max"),
+    )
+
+
+def deep(shape, classes, depth):
+    layers = []
+    for width in [math.prod(shape)] + [12] * (depth - 1):
+        layers += [st.SpikeLinear(width, 12), st.LIF()]
+    return st.Sequential(torch.nn.Flatten(2), *layers, st.SpikeLinear(12, classes), st.Readout())
+
+
+def fails(shape, classes):
+    raise RuntimeError("not today")
+
+
+def wants(shape, colour):
+    return torch.nn.Flatten()
+
+
+def flat(shape, classes):
+    return torch.nn.Flatten()
+
+
+number = 3
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file of networks, images, vectors and sequences of three classes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(FILE)
+    random = np.random.default_rng(0)
+    y = np.arange(96) % 3
+    x = 0.3 * random.random((96, 1, 9, 9))
+    for label in range(3):
+        x[y == label, 0, 3 * label : 3 * label + 3] += 0.6
+    time = np.arange(20)[None, :, None] * (0.2 + 0.2 * y)[:, None, None]
+    sequences = 2 * np.sin(time) + np.zeros((1, 1, 4))
+    for name, samples in (("images", x), ("vectors", x.reshape(96, 81)), ("waves", sequences)):
+        np.savez(
+            tmp_path / f"{name}.npz",
+            x_train=samples[:72],
+            y_train=y[:72],
+            x_test=samples[72:],
+            y_test=y[72:],
+        )
+    return tmp_path
+
+
+SHORT: dict[str, Any] = {"epochs": 3, "batch_size": 12, "lr": 0.02, "progress": False}
+GRID: dict[str, Any] = {"neurons": ["lif"], "schemes": ["exponential"], "dt": [1.0]}
+
+
+@pytest.mark.parametrize("data", ["images", "vectors"])
+def test_integrators(mine: Path, data: str) -> None:
+    study = IntegratorsStudy(
+        dataset=f"{data}.npz",
+        network="mine.py:build",
+        steps=8,
+        out_dir=mine / "out",
+        **GRID,
+        **SHORT,
+    )
+    results = study.run()
+    assert results["status"].tolist() == ["finished"]
+    assert results["test_accuracy"][0] > 60
+    assert results["kernel"][0].startswith("cpu")
+    network = st.load(mine / "out")
+    assert network[1].weight.shape == (12, 81)
+    assert network(torch.zeros(8, 2, *((1, 9, 9) if data == "images" else (81,)))).shape == (2, 3)
+
+
+def test_sequences_say_their_steps(mine: Path) -> None:
+    """Every dt sees the same current, over the whole of the sequence."""
+    study = IntegratorsStudy(
+        dataset="waves.npz", network="mine.py:build", **GRID | {"dt": [0.5, 1.0, 3.0]}, **SHORT
+    )
+    assert [trial["steps"] for trial in study.trials()] == [40, 20, 7]
+    assert {trial["encoder"] for trial in study.trials()} == {"currents"}
+    results = study.run()
+    assert results["status"].tolist() == ["finished"] * 3
+    for name, value in (("steps", 5), ("bio_time", 2.0), ("encoder", "exact")):
+        with pytest.raises(ConfigError, match=f"give no {name}"):
+            IntegratorsStudy(dataset="waves.npz", **{name: value})
+
+
+def test_depth(mine: Path) -> None:
+    settings: dict[str, Any] = {"dataset": "images.npz", "side": 9, "reg_type": ["none"]}
+    study = DepthStudy(network="mine.py:deep", depths=[1, 3], seeds=[0], **settings, **SHORT)
+    results = study.run()
+    assert results["status"].tolist() == ["finished"] * 2
+    assert results["test_accuracy"][0] > 60
+    fixed = DepthStudy(network="mine.py:build", **settings, **SHORT)
+    assert fixed.config.depths == [1]  # its one layer of neurons
+    with pytest.raises(ConfigError, match="takes no depth, and its network has 1 layers"):
+        DepthStudy(network="mine.py:build", depths=[4, 8, 16], **settings)
+    for name, value in (("init", ["scaled"]), ("base_channels", 8), ("stable_init", True)):
+        with pytest.raises(ConfigError, match=f"give no {name}"):
+            DepthStudy(network="mine.py:deep", **{name: value}, **settings)
+    with pytest.raises(ConfigError, match="no choice of surrogate"):
+        DepthStudy(network="mine.py:deep", surrogate=["atan"], **settings)
+
+
+def test_remedies(mine: Path) -> None:
+    study = RemediesStudy(
+        network="mine.py:deep",
+        dataset="images.npz",
+        side=9,
+        depth=2,
+        faults=["none"],
+        remedies=["surrogate_width"],
+        seeds=[0],
+        **SHORT,
+    )
+    assert study.run()["status"].tolist() == ["finished"] * 2
+
+
+def test_lyapunov(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for data in ("images", "vectors", "waves"):
+        main(["lyapunov", "--network", "mine.py:build", "--dataset", f"{data}.npz"])
+        assert "λ1" in capsys.readouterr().out
+    main(["data", "describe", "waves.npz"])
+    assert "3 classes, 24 to 24 training samples each" in capsys.readouterr().out
+
+
+def test_other_content_makes_other_trials(mine: Path) -> None:
+    """A study goes on with what it has only while data and code are what they were."""
+    settings = {"dataset": "images.npz", "network": "mine.py:build", "steps": 4, **GRID}
+    more: dict[str, Any] = SHORT | {"epochs": 1, "out_dir": mine / "out"}
+    first = IntegratorsStudy(**settings, **more).run()["id"].tolist()
+    assert IntegratorsStudy(**settings, **more).run()["id"].tolist() == first
+    with np.load("images.npz") as stored:
+        arrays = dict(stored)
+    np.savez("images.npz", **arrays | {"y_train": arrays["y_train"][::-1]})
+    second = IntegratorsStudy(**settings, **more).run()["id"].tolist()
+    (mine / "mine.py").write_text(FILE.replace("12", "13"))
+    third = IntegratorsStudy(**settings, **more).run()["id"].tolist()
+    assert len({*first, *second, *third}) == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("mine.py:fails", r"mine\.py:\d+: RuntimeError: not today"),
+        ("mine.py:wants", "needs colour"),
+        ("mine.py:flat", r"no neuron layers|must make logits"),
+        ("mine.py:number", "no function 'number'"),
+        ("none.py:build", "there is no file"),
+        ("mine.py", "FILE.py:FUNCTION"),
+    ],
+)
+@pytest.mark.parametrize("study", [IntegratorsStudy, DepthStudy, RemediesStudy])
+def test_wrong_networks_are_told_first(mine: Path, study: Any, source: str, reason: str) -> None:
+    out = mine / "out"
+    sized = {} if study is IntegratorsStudy else {"side": 9}
+    with pytest.raises(ConfigError, match=reason):
+        study(dataset="images.npz", network=source, out_dir=out, **sized, **SHORT).run()
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("study", [DepthStudy, RemediesStudy, RSTDPStudy])
+def test_who_takes_no_sequences_says_so(mine: Path, study: Any) -> None:
+    with pytest.raises(ConfigError, match=r"waves\.npz holds sequences"):
+        study(dataset="waves.npz")
+
+
+def test_vectors_are_no_images(mine: Path) -> None:
+    with pytest.raises(ConfigError, match="vectors of 81 numbers, and vgg takes images"):
+        DepthStudy(dataset="vectors.npz")
+    with pytest.raises(ConfigError, match="and vgg takes images"):
+        RemediesStudy(dataset="vectors.npz")
