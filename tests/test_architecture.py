@@ -17,7 +17,7 @@ FLOORS = {
     **dict.fromkeys(("errors", "interrupts", "random", "state", "plugins"), 1),
     **dict.fromkeys(("operands", "derivatives", "affine", "phi", "schemes", "surrogate"), 1),
     "neurons": 2,
-    "kernels": 3,
+    **dict.fromkeys(("kernels", "reference"), 3),
     **dict.fromkeys(("encoding", "layers", "losses", "stepping"), 4),
     "interop": 4.5,
     **dict.fromkeys(("ranks", "snapshot"), 4.5),
@@ -29,7 +29,7 @@ FLOORS = {
     "__main__": 9,
 }
 # Neighbours on one floor that must not import each other.
-APART = {"models", "stability", "learning", "data", "training"}
+APART = {"kernels", "reference", "models", "stability", "learning", "data", "training"}
 # The public surface imports the rooms up to `models`.
 SURFACE = 5
 # Libraries that belong in one room only.

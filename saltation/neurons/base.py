@@ -25,6 +25,7 @@ from saltation.derivatives import jacobian
 from saltation.errors import SaltationError, StabilityWarning, UnitWarning, choose
 from saltation.neurons import linear, made
 from saltation.neurons.linear import AffineStep, on_cpu
+from saltation.operands import NoRuleError
 from saltation.schemes import SCHEMES, Scheme, get_scheme, stacked
 
 Spike = Callable[[Tensor], Tensor]
@@ -268,7 +269,7 @@ class Neuron:
         point: list[Any] = [float(part) for part in state]
         try:
             f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
-        except TypeError:  # as above
+        except (TypeError, NoRuleError):  # as above
             point = list(map(linear.number_of, point))
             f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
         return np.array(list(map(float, f))), np.array([list(map(float, row)) for row in rows])
