@@ -48,7 +48,16 @@ def test_commands_are_accepted(command: str, monkeypatch: pytest.MonkeyPatch) ->
     """Every command parses to something that can be run; nothing is."""
     ran: list[object] = []
     monkeypatch.setattr(cli, "run_study", ran.append)
-    callables = ("Stability", "Report", "Compare", "DataList", "DataFetch", "Info", "SelfTest")
+    callables = (
+        "Convergence",
+        "Stability",
+        "Report",
+        "Compare",
+        "DataList",
+        "DataFetch",
+        "Info",
+        "SelfTest",
+    )
     for name in callables:
         monkeypatch.setattr(getattr(cli, name), "__call__", lambda self: ran.append(self))
     cli.main(shlex.split(command)[1:])

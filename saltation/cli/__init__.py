@@ -16,6 +16,7 @@ import tyro
 from pydantic import ValidationError
 
 from saltation.cli.commands import DataFetch, DataList, Diagnose, Info, SelfTest, Stability
+from saltation.cli.convergence import Convergence
 from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_study
 from saltation.cli.terminal import close_quietly, complain, take_any_text
 from saltation.errors import ConfigError, SaltationError, choose
@@ -34,7 +35,10 @@ def _data() -> None:
 
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
-    "study": {name: study.config_type for name, study in STUDIES.items()},
+    "study": {
+        "convergence": Convergence,
+        **{name: study.config_type for name, study in STUDIES.items()},
+    },
     "data": {"list": DataList, "fetch": DataFetch},
 }
 COMMANDS: dict[str, Callable[..., Any]] = {

@@ -27,6 +27,8 @@ SPIKE_TIMES = ("grid", "linear", "hermite")
 
 # Newton's steps to the root of the cubic, each within the interval that is known to hold it.
 _STEPS = 8
+# How often a spike is put right by a step up to it.
+_LANDINGS = 2
 # Of the chord's slope: a cubic that is flatter where it meets the threshold has no derivative.
 _FLAT = 1e-3
 
@@ -159,21 +161,24 @@ def _root(low: Any, high: Any, p: Any, q: Any, crosses: Any) -> Any:
 def _landed(
     neuron: Any, x: Any, before: Any, h: Any, theta: Any, crosses: Any
 ) -> tuple[Any, list[Any]]:
-    """The spike put right, and the state there: by the scheme itself and one step of Newton's.
+    """The spike put right, and the state there: by the scheme itself and Newton's steps.
 
     A step beyond the threshold may go by other equations, such as an upstroke that is held there,
-    and its end then misleads the cubic.
+    and its end then misleads the cubic. So may the step up to where that says, but by less.
     """
-    at = _rest_of(neuron, x, before, theta * neuron.dt)
-    line = _Line(neuron, x, at)
-    steep = torch.where(line.slope > 0, line.slope, torch.ones_like(theta))
-    late = torch.where(crosses & (line.slope > 0), line.gap / steep, torch.zeros_like(theta))
-    late = torch.minimum(torch.maximum(late, (theta - 1.0) * neuron.dt), theta * neuron.dt)
+    none, one = torch.zeros_like(theta), torch.ones_like(theta)
+    for _ in range(_LANDINGS):
+        at = _rest_of(neuron, x, before, theta * neuron.dt)
+        line = _Line(neuron, x, at)
+        rises = crosses & (line.slope > 0)
+        late = torch.where(rises, line.gap, none) / torch.where(rises, line.slope, one)
+        late = torch.minimum(torch.maximum(late, (theta - 1.0) * neuron.dt), theta * neuron.dt)
+        theta = theta - late / neuron.dt
     there = [
         torch.where(crosses, a - late * f, torch.where(theta > 0.5, b, c))
         for a, f, b, c in zip(at, line.velocity, h, before, strict=True)
     ]
-    return theta - late / neuron.dt, there
+    return theta, there
 
 
 def _rest_of(neuron: Any, x: Any, state: Any, time: Any) -> Sequence[Any]:
