@@ -11,7 +11,7 @@ from saltation import interrupts  # noqa: F401
 # isort: split
 from typing import TYPE_CHECKING, Any
 
-from saltation import surrogate
+from saltation import reference, surrogate
 from saltation.encoding import common_times, direct, latency, poisson
 from saltation.errors import (
     ConfigError,
@@ -163,6 +163,7 @@ __all__ = [
     "ms_resnet104",
     "ms_resnet_cifar",
     "poisson",
+    "reference",
     "set_depth_growth",
     "set_lyapunov",
     "sew_resnet",

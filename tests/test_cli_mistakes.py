@@ -22,12 +22,13 @@ MISTAKES = [
     ),
     (
         "study intergrators",
-        "unknown study 'intergrators'; did you mean 'integrators'? (allowed: depth, flossing, "
-        "integrators, remedies, rstdp)",
+        "unknown study 'intergrators'; did you mean 'integrators'? (allowed: convergence, depth, "
+        "flossing, integrators, remedies, rstdp)",
     ),
     (
         "study",
-        "give one of depth, flossing, integrators, remedies, rstdp (see saltation study --help)",
+        "give one of convergence, depth, flossing, integrators, remedies, rstdp (see saltation "
+        "study --help)",
     ),
     (
         "study integrators --dataset mnits",

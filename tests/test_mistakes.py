@@ -27,9 +27,8 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         "st.LIF(tua=3)",
         st.SaltationError,
         "unknown LIF parameter 'tua'; did you mean 'tau'? (allowed: tau, dt, scheme, beta, "
-        "decay_input, v_threshold, v_reset, v_rest, jump, detach_reset, refractory, surrogate, "
-        "backend, "
-        "memory)",
+        "decay_input, v_threshold, v_reset, v_rest, jump, detach_reset, refractory, "
+        "spike_time, surrogate, backend, memory)",
     ),
     (
         'st.LIF(tau="2")',
@@ -235,7 +234,8 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         "st.spiking_mlp((784, 128, 10), hidden=3)",
         st.SaltationError,
         "unknown LIF parameter 'hidden' (allowed: tau, dt, scheme, beta, decay_input, "
-        "v_threshold, v_reset, v_rest, jump, detach_reset, refractory, surrogate, backend, memory)",
+        "v_threshold, v_reset, v_rest, jump, detach_reset, refractory, spike_time, surrogate, "
+        "backend, memory)",
     ),
     (
         "st.spiking_mlp((784, 128, 10))(torch.rand(8, 784))",

@@ -24,6 +24,7 @@ from saltation.cli.commands import (
     SelfTest,
     Stability,
 )
+from saltation.cli.convergence import Convergence
 from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_study
 from saltation.cli.terminal import close_quietly, complain, take_any_text
 from saltation.errors import ConfigError, SaltationError, choose
@@ -42,7 +43,10 @@ def _data() -> None:
 
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
-    "study": {name: study.config_type for name, study in STUDIES.items()},
+    "study": {
+        "convergence": Convergence,
+        **{name: study.config_type for name, study in STUDIES.items()},
+    },
     "data": {"list": DataList, "describe": DataDescribe, "fetch": DataFetch},
 }
 COMMANDS: dict[str, Callable[..., Any]] = {

@@ -77,6 +77,19 @@ def run(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool = Fals
     return Trace(torch.stack(spikes), state, torch.stack(potentials), stack_states(states))
 
 
+def spike_times(neuron: Neuron, spike: Spike, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """When in ``x`` of ``[T, B, ...]`` every spike is, infinite where there is none, and the last
+    state. Derivatives are those of the times, with no part of the spike function."""
+    model = neuron.with_values({"detach_reset": True})
+    times: list[Tensor] = []
+    with rounded(neuron, spike, x):
+        for t, x_t in enumerate(x.unbind(0)):
+            s, state, theta = model.timed_step(x_t, state, spike)
+            at = (t + theta) * model.dt
+            times.append(torch.where(s.detach() > 0, at, torch.full_like(at, torch.inf)))
+    return torch.stack(times), state
+
+
 def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor:
     """Currents ``[T, B, C]`` of the last ``weight`` [C, O], behind stages that ``x`` drives."""
     for stage in stages:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saltation.errors import SaltationError, choose, register
-from saltation.kernels import deferred, dispatch
+from saltation.kernels import deferred, dispatch, reference
 from saltation.kernels.reference import MEMORIES, Stage, Trace
 from saltation.layers.inputs import check_currents, check_finite
 from saltation.layers.learned import Varied
@@ -141,6 +141,35 @@ class SpikingLayer(Varied, WithNumerics):
     def record(self, x: Tensor, state: Any = None) -> Trace:
         """Like `forward`, and return potentials and states of every step in a `Trace`."""
         return self._traced(x, state, record=True)
+
+    def spike_times(self, x: Tensor, state: Any = None) -> Tensor:
+        """When every spike is, ``[T, B, ...]``: infinite where a step has none.
+
+        Times are counted from the beginning of ``x`` in the unit of ``dt``, in the order of steps:
+        ``spike_times(x).amin(0)`` is the first of every neuron. With ``spike_time="grid"`` they are
+        the ends of steps and have no derivative. Else they have that of the exact solution, up to
+        the error of the scheme: with respect to currents, states and learned parameters, through
+        all earlier spikes, and without a surrogate, for a spike that moves is still there.
+
+        Parameters
+        ----------
+        x : Tensor, [T, B, ...]
+            Input currents, floating point, T >= 1.
+        state : optional
+            Start from this state; from rest if not given.
+
+        Raises
+        ------
+        SaltationError
+            If ``x`` has another form, or the state that of another model or batch.
+        NotFiniteError
+            If ``x`` holds NaN or infinity, on a CPU.
+        """
+        check_currents(x, "[T, B, ...] with at least one step", 2)
+        start = self.neuron.rest(x[0]) if state is None else self._checked(state, x[0])
+        times, last = reference.spike_times(self.neuron, self.surrogate, x, start)
+        check_finite(x, last)
+        return times
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step for streaming: currents ``[B, ...]`` to ``(spikes [B, ...], state)``.

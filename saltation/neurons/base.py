@@ -23,8 +23,9 @@ from torch import Tensor
 from saltation.affine import Affine, affine
 from saltation.derivatives import jacobian
 from saltation.errors import SaltationError, StabilityWarning, UnitWarning, choose
-from saltation.neurons import linear, made
+from saltation.neurons import in_step, linear, made
 from saltation.neurons.linear import AffineStep, on_cpu
+from saltation.operands import NoRuleError
 from saltation.schemes import SCHEMES, Scheme, get_scheme, stacked
 
 Spike = Callable[[Tensor], Tensor]
@@ -69,6 +70,11 @@ class Neuron:
         jumps ``soft_delayed`` (subtracted in the next step, from the already integrated potential).
     detach_reset : bool, default False
         Whether gradients do not pass through the spike in the jump.
+    spike_time : str, default "grid"
+        When in a step a neuron spikes that ends it above its threshold: at the end (``grid``), or
+        where a line (``linear``) or a cubic (``hermite``) between the ends of the step meets the
+        threshold; the state jumps there and is integrated over the rest of the step. Through spikes
+        ``grid`` is of order 1 with any scheme, ``linear`` of order 2, ``hermite`` of order 3 or 4.
     refractory : float, default 0
         Time after a spike for which the potential stays where the jump left it and cannot spike,
         in whole steps, while other variables go on; the state then also says how many ``waits``
@@ -108,6 +114,7 @@ class Neuron:
     jump: Any = "hard"
     detach_reset: bool = False
     refractory: float = 0.0
+    spike_time: str = "grid"
 
     def __init_subclass__(cls) -> None:
         made.complete(cls, Neuron, NEURONS)
@@ -132,6 +139,7 @@ class Neuron:
 
         if self.refractory:
             self._check_refractory()
+        in_step.check(self)
         if not self.tensors:
             self._prepare()
 
@@ -268,7 +276,7 @@ class Neuron:
         point: list[Any] = [float(part) for part in state]
         try:
             f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
-        except TypeError:  # as above
+        except (TypeError, NoRuleError):  # as above
             point = list(map(linear.number_of, point))
             f, rows = jacobian(lambda *y: self.velocity(x, *y), point)
         return np.array(list(map(float, f))), np.array([list(map(float, row)) for row in rows])
@@ -342,8 +350,18 @@ class Neuron:
     def step(self, x: Tensor, state: Any, spike: Spike) -> tuple[Tensor, Any, Any]:
         """One step: ``(spikes, state after the jump, state h before the jump)``."""
         h = self.integrate(x, state, spike)
-        s, after = self.fire(h, spike)
+        if self.spike_time == "grid":
+            s, after = self.fire(h, spike)
+        else:
+            s, after, _ = in_step.fire(self, x, state, h, spike)
         return s, after, h
+
+    def timed_step(self, x: Tensor, state: Any, spike: Spike) -> tuple[Tensor, Any, Tensor]:
+        """One step: ``(spikes, state after the jump, when in the step they were, from 0 to 1)``."""
+        if self.spike_time == "grid":
+            s, after, _ = self.step(x, state, spike)
+            return s, after, torch.ones_like(s)
+        return in_step.fire(self, x, state, self.integrate(x, state, spike), spike)
 
     @property
     def stability_scheme(self) -> Scheme:

@@ -17,14 +17,13 @@ from torch import Tensor
 from saltation.errors import SaltationError
 from saltation.layers import SpikingLayer
 from saltation.neurons import Neuron
+from saltation.reference.passage import ENDLESS, Unsolved, Vector
 from saltation.stability.closed_form import ClosedForm
 from saltation.stability.integrated import Integrated, derivative
-from saltation.stability.passage import Unsolved, Vector
 from saltation.stability.result import Lyapunov
 
 # Spikes of one neuron in one step from which on its solution is taken not to get on.
 _MOST = 10_000
-_ENDLESS = Unsolved("spikes without end: the jump leaves it at or above its threshold")
 
 
 def true_exponents(
@@ -176,7 +175,7 @@ class Run:
         while self._over(x):
             after = self._reset(self.state)
             if after[0] >= self.state[0]:
-                raise _ENDLESS
+                raise ENDLESS
             self._multiply(0, derivative(self._reset, self.state))
             self.state = after
             self._count(0)
@@ -215,7 +214,7 @@ class Run:
         """The jump at a crossing, and the saltation matrix."""
         u, after = self.state, self._reset(self.state)
         if after[0] >= self._model.v_threshold:
-            raise _ENDLESS
+            raise ENDLESS
         slope = derivative(self._reset, u)
         before, later = self._velocity(u, x), self._velocity(after, x)
         # S differs from DR in the column of v alone; there two of its terms cancel.

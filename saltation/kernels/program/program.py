@@ -33,6 +33,11 @@ def program_of(neuron: Neuron, spike: Any) -> Program:
     """
     if any(isinstance(value, FunctionType | MethodType) for value in vars(neuron).values()):
         raise NoRuleError("a method was replaced on the object itself")
+    if neuron.spike_time != "grid":
+        raise NoRuleError(
+            f"with spike_time='{neuron.spike_time}' a jump takes the state at the start of the "
+            "step too, which loops do not give it"
+        )
     if neuron.tensors:
         return _of_tensors(neuron, spike)
     found = _known(neuron, spike)

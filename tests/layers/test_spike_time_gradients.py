@@ -1,0 +1,90 @@
+"""Derivatives of spike times, against differences of solutions without a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import saltation as st
+
+D = torch.float64
+# Three channels of current, each constant for 1 unit of time.
+CHANNELS = np.array([[1.0, 0.4, 1.2, 0.7], [0.3, 1.0, 0.2, 0.9], [0.6, 0.1, 1.0, 0.5]])
+WEIGHTS = np.array([[2.7, 0.6, 0.4], [0.5, 2.9, 0.8], [1.9, 1.4, 1.5]])
+HOLD = 1.0
+T_END = CHANNELS.shape[1] * HOLD
+
+
+def in_order(times: Tensor) -> Tensor:
+    """Finite times of one neuron."""
+    return times[torch.isfinite(times.detach())]
+
+
+def exact_times(neuron: Any, weights: Any) -> list[Any]:
+    """Spike times of every neuron of a layer that the channels drive."""
+    starts = HOLD * np.arange(CHANNELS.shape[1])
+    drives = weights @ CHANNELS
+    return [st.reference.simulate(neuron, (starts, x), T_END, 1e-12).spike_times for x in drives]
+
+
+def driven(layer: Any, weights: Tensor, dt: float) -> Tensor:
+    held = torch.from_numpy(CHANNELS.T).repeat_interleave(round(HOLD / dt), 0)
+    return layer.spike_times((held @ weights.T)[:, None])[:, 0]
+
+
+def differences(value: Any, at: Any, by: float = 1e-6) -> Any:
+    """Central ones, of every entry."""
+    found = np.zeros_like(at)
+    for place in np.ndindex(*at.shape):
+        move = np.zeros_like(at)
+        move[place] = by
+        found[place] = (value(at + move) - value(at - move)) / (2 * by)
+    return found
+
+
+@pytest.mark.parametrize("layer", [st.LIF, st.Izhikevich])
+def test_weights(layer: Any) -> None:
+    """A layer with channels of current: a sum of all its spike times, each with a factor."""
+    dt = 1 / 8
+    made = layer(dt=dt, scheme="rk4", spike_time="hermite")
+    weights = torch.tensor(WEIGHTS, requires_grad=True)
+    times = [in_order(part) for part in driven(made, weights, dt).unbind(1)]
+    exact = exact_times(made, WEIGHTS)
+    assert sum(map(len, exact)) >= 5
+    factors = [np.cos(np.arange(len(part)) + k) for k, part in enumerate(exact)]
+    for own, part in zip(times, exact, strict=True):
+        assert own.detach().numpy() == pytest.approx(part, abs=1e-4)
+
+    def loss(parts: list[Any]) -> Any:
+        return sum(f @ part for f, part in zip(factors, parts, strict=True))
+
+    total: Any = sum(torch.from_numpy(f) @ t for f, t in zip(factors, times, strict=True))
+    (gradient,) = torch.autograd.grad(total, weights)
+    expected = differences(lambda w: loss(exact_times(made, w)), WEIGHTS)
+    assert gradient.numpy() == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def test_learned_parameters() -> None:
+    """The time constant and the threshold of a neuron that adapts."""
+    x, dt, t_end = 4.0, 1 / 16, 6.0
+    given = torch.full((int(t_end / dt), 1, 1), x, dtype=D)
+    layer = st.ALIF(
+        tau=st.learn(2.0), v_threshold=st.learn(1.0, "none"), dt=dt, scheme="rk4",
+        spike_time="hermite",
+    ).double()  # fmt: skip
+    last = in_order(layer.spike_times(given)[:, 0, 0])[-1]
+    last.backward()
+
+    def of(values: Any) -> Any:
+        neuron = st.ALIF(tau=float(values[0]), v_threshold=float(values[1]))
+        return st.reference.simulate(neuron, x, t_end, 1e-12).spike_times[-1]
+
+    expected = differences(of, np.array([2.0, 1.0]))
+    raw = layer.learned["tau"]
+    slope = torch.sigmoid(raw.detach())  # of softplus, which keeps tau above 0
+    assert float(raw.grad / slope) == pytest.approx(expected[0], rel=1e-4)
+    assert float(layer.learned["v_threshold"].grad) == pytest.approx(expected[1], rel=1e-4)
