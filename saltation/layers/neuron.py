@@ -49,6 +49,7 @@ class SpikingLayer(Varied, WithNumerics):
     """
 
     neuron_type: ClassVar[type[Neuron]]
+    added = {"input": "held"}  # noqa: RUF012  # as its type in the base says
 
     def __init_subclass__(cls) -> None:
         if "neuron_type" not in cls.__dict__:

@@ -27,6 +27,7 @@ _COMMON: dict[str, Any] = {
     "jump": Any,
     "detach_reset": bool,
     "refractory": float,
+    "input": str,
 }
 
 # Set by the room of the layers, which is above this one.
