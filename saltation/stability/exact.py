@@ -69,9 +69,10 @@ def true_exponents(
     Raises
     ------
     SaltationError
-        If the neuron is no ODE, its input comes as impulses, the input is not ``[T, B]`` or not finite; if a solution does not stay
-        finite; if a neuron touches its threshold so that rounding decides whether it spikes, where
-        no derivative exists (f- = 0); if its spikes have no end, or are more than 10,000 in a step.
+        If the neuron is no ODE or its input comes as impulses; if the input is not ``[T, B]`` or
+        not finite; if a solution does not stay finite; if a neuron touches its threshold so that
+        rounding decides whether it spikes, where no derivative exists (f- = 0); if its spikes have
+        no end, or are more than 10,000 in a step.
 
     References
     ----------

@@ -117,7 +117,7 @@ def test_compiled_loops_have_the_bits_of_the_reference(name: str) -> None:
 
 
 def test_networks_and_recurrent_layers_take_it() -> None:
-    """A perceptron's chain, a feedback and a convolutional network: compiled as by the reference."""
+    """A perceptron's chain, a feedback, a convolutional network: compiled as by the reference."""
     torch.manual_seed(0)
     x = (torch.rand(9, 2, 20) < 0.4).float()
     mlp = st.spiking_mlp((20, 16, 3), dt=0.5, input="impulse", readout="spike_count")
