@@ -32,6 +32,7 @@ from saltation.neurons import (
     model_of,
     whole_name,
 )
+from saltation.neurons.impulse import INPUTS
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
 from saltation.studies.engine import room
@@ -48,6 +49,7 @@ from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
 
 MOST_STEPS = 1_000_000
+BIO_TIME = 5.0  # that of the comparison at a fixed time in the notebook
 
 
 class IntegratorsConfig(GradientConfig, DataConfig):
@@ -72,10 +74,19 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     ] = ["euler", "exponential", "symplectic", "symplectic_v"]
     dt: Annotated[list[Positive], Some, Several] = [0.05, 0.5, 2.0, 5.0]
     """Lengths of a step, in the unit of time of tau."""
-    steps: Count | None = None
-    """Steps of every trial. Default 50, if bio_time is not given."""
     bio_time: Positive | None = None
-    """Simulated time of every trial, in place of steps: steps = bio_time / dt, at least 1."""
+    """Simulated time of every trial: steps = bio_time / dt, at least 1. Without steps, 5."""
+    steps: Count | None = None
+    """Steps of every trial, whatever its dt, in place of bio_time."""
+    input: Annotated[
+        list[str],
+        Field(
+            description="What a spike is to a neuron: impulse, a jump of the same charge at every "
+            "dt, or held, a current for the step that it is in, whose charge grows with dt. "
+            "Default: impulse with bio_time, held with steps; both side by side: impulse held.",
+        ),
+        Several,
+    ] = []
     readout: str = Field("max", description=f"Of the output layer over time: {names(READOUTS)}.")
     hidden: Annotated[list[Count], Field(min_length=1, max_length=100)] = [256]
     """Neurons of each hidden layer."""
@@ -83,8 +94,8 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     """Membrane time constant of the models that have a ``tau``."""
     encoder: str | None = Field(
         None,
-        description=f"From images to spikes: {names(ENCODERS)}. Without it: exact with steps, "
-        "common_times (the same events for every dt) with bio_time.",
+        description=f"From images to spikes: {names(ENCODERS)}. Without it: common_times (the same "
+        "events for every dt) with bio_time, exact with steps.",
     )
 
     @field_validator("neurons")
@@ -96,6 +107,10 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     def _check(self) -> Self:
         for neuron in self.neurons:
             get_neuron(neuron)
+        for kind in self.input:
+            choose("input", kind, INPUTS)
+        for neuron in self.neurons if "impulse" in self.inputs else ():
+            model_of(neuron, input="impulse")  # one that has none says so
         for scheme in self.schemes:
             choose("scheme", scheme, SCHEMES)
         choose("readout", self.readout, READOUTS)
@@ -109,8 +124,7 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         for dt in self.dt:
             if self.steps_at(dt) > MOST_STEPS:
                 raise ConfigError(
-                    f"bio_time / dt must be at most {MOST_STEPS} steps, got {self.bio_time:g} / "
-                    f"{dt:g}"
+                    f"bio_time / dt must be at most {MOST_STEPS} steps, got {self.time:g} / {dt:g}"
                 )
         for neuron in self.neurons:
             if not set(self.schemes) & set(get_neuron(neuron).schemes):
@@ -120,11 +134,19 @@ class IntegratorsConfig(GradientConfig, DataConfig):
                 )
         return self
 
+    @property
+    def time(self) -> float:
+        """Simulated time of a trial, where it is the same for every dt."""
+        return BIO_TIME if self.bio_time is None else self.bio_time
+
+    @property
+    def inputs(self) -> list[str]:
+        """What a spike is to a neuron, in each of the trials' conventions."""
+        return self.input or ["held" if self.steps else "impulse"]
+
     def steps_at(self, dt: float) -> int:
         """Number of steps of a trial with this dt."""
-        if self.bio_time is None:
-            return self.steps or 50
-        return max(1, round(self.bio_time / dt))
+        return self.steps or max(1, round(self.time / dt))
 
     def least_memory(self) -> float:
         data = DATASETS[self.dataset]
@@ -164,7 +186,8 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "limit_test": c.limit_test,
                 "hidden": list(c.hidden),
                 "tau": c.tau,
-                "encoder": c.encoder or ("exact" if c.bio_time is None else "common_times"),
+                "input": kind,
+                "encoder": c.encoder or ("exact" if c.steps else "common_times"),
                 "batch_size": c.batch_size,
                 "lr": c.lr,
                 "optimizer": c.optimizer,
@@ -173,6 +196,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             }
             | c.on_threads
             | c.put_aside
+            for kind in c.inputs
             for neuron in c.neurons
             for scheme in c.schemes
             if scheme in get_neuron(neuron).schemes
@@ -190,7 +214,8 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         return f"left out: {'; '.join(gaps)}" if gaps else ""
 
     def label(self, trial: Settings) -> str:
-        return f"{trial['neuron']} {trial['scheme']} dt={trial['dt']:g} seed={trial['seed']}"
+        kind = f" {trial['input']}" if len(self.config.inputs) > 1 else ""
+        return f"{trial['neuron']} {trial['scheme']}{kind} dt={trial['dt']:g} seed={trial['seed']}"
 
     def work(self, trial: Settings) -> float:
         return float(trial["steps"])
@@ -264,7 +289,12 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
 
 def neuron_of(trial: Settings) -> Neuron:
     """The neuron of a trial."""
-    return model_of(trial["neuron"], tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"])
+    return model_of(trial["neuron"], **_of_neuron(trial))
+
+
+def _of_neuron(trial: Settings) -> dict[str, Any]:
+    # What was recorded before there was a choice was held.
+    return {k: trial[k] for k in ("tau", "dt", "scheme")} | {"input": trial.get("input", "held")}
 
 
 def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
@@ -287,7 +317,5 @@ def network_of(trial: Settings, data: Dataset) -> nn.Sequential:
         (features, *trial["hidden"], data.classes),
         neuron=trial["neuron"],
         readout=trial["readout"],
-        **known_parameters(
-            trial["neuron"], tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"]
-        ),
+        **known_parameters(trial["neuron"], **_of_neuron(trial)),
     )
