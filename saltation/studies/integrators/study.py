@@ -258,7 +258,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             outputs: Tensor = model(encoded(trial, batch, epoch, TRAIN if training else TEST))
             return outputs
 
-        return fit(
+        records = fit(
             network,
             self.config.optimisation,
             train=lambda epoch: batches(
@@ -279,6 +279,14 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             potentials=self.config.tensorboard,
             ranks=self.ranks,
         )
+        for record in records:
+            yield self.measured(record, network, trial, data)
+
+    def measured(
+        self, record: EpochRecord, network: nn.Module, trial: Settings, data: Dataset
+    ) -> EpochRecord:
+        """An epoch's record with what else there is to measure; nothing here."""
+        return record
 
     def report(self, records: list[dict[str, Any]]) -> None:
         draw_integrators(records, self.folder / "figures")
