@@ -23,11 +23,12 @@ MISTAKES = [
     (
         "study intergrators",
         "unknown study 'intergrators'; did you mean 'integrators'? (allowed: depth, flossing, "
-        "integrators, remedies, rstdp)",
+        "integrators, remedies, rstdp, transfer)",
     ),
     (
         "study",
-        "give one of depth, flossing, integrators, remedies, rstdp (see saltation study --help)",
+        "give one of depth, flossing, integrators, remedies, rstdp, transfer "
+        "(see saltation study --help)",
     ),
     (
         "study integrators --dataset mnits",
