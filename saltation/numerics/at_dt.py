@@ -18,14 +18,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from saltation.errors import Number, SaltationError, choose, positive
-from saltation.layers import Readout, Recurrent, SpikingLayer
+from saltation.layers import SpikingLayer
 from saltation.neurons import Neuron
 from saltation.numerics.losses import losses_of, shown_steps
 from saltation.numerics.mapping import PRESERVED, Mapping
+from saltation.numerics.weights import Gains, map_weights
 
 DRIVES = ("auto", "spikes", "currents")
 
@@ -43,13 +42,6 @@ class AtDt(NamedTuple):
 
     network: nn.Module
     mapping: Mapping
-
-
-class _Gains(NamedTuple):
-    """Factors of what a spike adds to a neuron's input, and of what is there in every step."""
-
-    spikes: Any
-    constant: Any
 
 
 def at_dt(network: nn.Module, dt: Number, *, preserve: str = "charge", drive: str = "auto") -> AtDt:
@@ -110,7 +102,7 @@ def at_dt(network: nn.Module, dt: Number, *, preserve: str = "charge", drive: st
     gains = _common_gains([_gains(m.neuron, ratio, preserve) for m in layers.values()])
     if drive == "auto":
         drive = "currents" if shown_steps(network) else "spikes"
-    _map_weights(network, gains, drive, ratio, preserve)
+    lost = (*lost, *map_weights(network, gains, drive == "spikes", ratio))
     for layer in layers.values():
         _set_dt(layer, dt, ratio)
         layer.neuron.warn_if_unstable(stacklevel=2)
@@ -144,16 +136,16 @@ def _common_input(layers: dict[str, SpikingLayer]) -> str:
     return next(iter(found))
 
 
-def _gains(neuron: Neuron, ratio: float, preserve: str) -> _Gains:
+def _gains(neuron: Neuron, ratio: float, preserve: str) -> Gains:
     """Of the input of one layer, with ``ratio = dt' / dt``."""
     beta = getattr(neuron, "beta", None) if "beta" in neuron.parameters() else None
     of_beta = beta is not None and neuron.name == "lif"
     if neuron.input == "impulse":
         # Constants come in every step: their charge per unit of time is what stays, and of beta,
         # which has no time, the potential at common times.
-        return _Gains(1.0, _geometric(beta, ratio, first=True) if of_beta else ratio)
+        return Gains(1.0, _geometric(beta, ratio, first=True) if of_beta else ratio)
     whole = _geometric(beta, ratio) if of_beta else 1.0
-    return _Gains(whole / ratio if preserve == "charge" else whole, whole)
+    return Gains(whole / ratio if preserve == "charge" else whole, whole)
 
 
 def _geometric(beta: Any, ratio: float, first: bool = False) -> Any:
@@ -167,7 +159,7 @@ def _geometric(beta: Any, ratio: float, first: bool = False) -> Any:
     return gain if gain.ndim else float(gain)
 
 
-def _common_gains(every: list[_Gains]) -> _Gains:
+def _common_gains(every: list[Gains]) -> Gains:
     first = every[0]
     for other in every[1:]:
         if not all(_equal(a, b) for a, b in zip(first, other, strict=True)):
@@ -185,60 +177,6 @@ def _common_gains(every: list[_Gains]) -> _Gains:
 
 def _equal(a: Any, b: Any) -> bool:
     return math.isclose(a, b) if not isinstance(a, Tensor) and not isinstance(b, Tensor) else False
-
-
-def _map_weights(
-    network: nn.Module, gains: _Gains, drive: str, ratio: float, preserve: str
-) -> None:
-    """Scale what drives neurons: weights on spikes by one gain, and by the other biases, and the
-    means and shifts of normalisation, between which a constant current lies."""
-    last = _last_neurons(network)
-    for place, module in enumerate(network.modules()):
-        if place > last:  # its outputs are read and drive nothing
-            continue
-        spikes = gains.spikes
-        if drive == "currents" and place < _first_neurons(network):
-            spikes = gains.constant
-        if isinstance(module, nn.Linear | _ConvNd | Recurrent):
-            _scale(module.weight, spikes)
-            _scale(module.bias, gains.constant)
-        elif isinstance(module, _BatchNorm):
-            _scale(module.bias, gains.constant)
-            _scale(module.running_mean, gains.constant)
-    _map_readout(network, last, gains, ratio)
-
-
-def _map_readout(network: nn.Module, last: int, gains: _Gains, ratio: float) -> None:
-    """Weights behind the last neurons, whose outputs are read over time."""
-    modules = list(network.modules())
-    kinds = [m.kind for m in modules if isinstance(m, Readout)]
-    kinds += [str(m.over_time) for m in modules if hasattr(m, "over_time")]
-    kind = kinds[-1] if kinds else ""
-    # A mean over more steps has the same spikes in it, a sum more of the biases.
-    spikes = {"mean": 1 / ratio, "sum": 1.0}.get(kind, gains.spikes)
-    of_bias = ratio if kind == "sum" and any(isinstance(m, Readout) for m in modules) else 1.0
-    for module in modules[last + 1 :]:
-        if isinstance(module, nn.Linear | _ConvNd):
-            _scale(module.weight, spikes)
-            _scale(module.bias, of_bias)
-
-
-def _places(network: nn.Module) -> Iterator[int]:
-    return (i for i, m in enumerate(network.modules()) if isinstance(m, SpikingLayer))
-
-
-def _first_neurons(network: nn.Module) -> int:
-    return min(_places(network))
-
-
-def _last_neurons(network: nn.Module) -> int:
-    return max(_places(network))
-
-
-def _scale(parameter: Tensor | None, gain: float) -> None:
-    if parameter is not None and gain != 1:
-        with torch.no_grad():
-            parameter.mul_(gain)
 
 
 def _set_dt(layer: SpikingLayer, dt: float, ratio: float) -> None:

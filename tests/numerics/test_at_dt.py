@@ -205,3 +205,37 @@ def test_an_unstable_step_warns() -> None:
     """As it would at construction."""
     with pytest.warns(st.StabilityWarning):
         st.at_dt(nn.Sequential(st.LIF(tau=2.0, dt=1.0, scheme="euler")), 5.0)
+
+
+def test_currents_are_scaled_once_on_their_way() -> None:
+    """Two linear layers behind each other, and a shortcut of currents: only the first sees spikes,
+    and constants of both are scaled."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Linear(4, 5), nn.Linear(5, 3), st.LIF(beta=0.8, **HIGH), nn.Linear(3, 3)
+    ).double()
+    finer, mapping = st.at_dt(network, 0.5)
+    assert torch.equal(finer[1].weight, network[1].weight)
+    x = torch.randn(6, 2, 4, dtype=F64)
+    one, two = network[2].record(network[:2](x)).h, finer[2].record(finer[:2](mapping.inputs(x))).h
+    torch.testing.assert_close(two[1::2], one, rtol=0, atol=1e-12)
+    resnet = st.ms_resnet((1, 1, 1), 1, 3, width=4, tau=2.0, dt=1.0)
+    mapped = st.at_dt(resnet, 0.5).network.state_dict()
+    for name, weight in resnet.state_dict().items():
+        if name.endswith("weight") and weight.ndim == 4:
+            of_spikes = ".branch." in name
+            assert torch.equal(mapped[name], weight * (2 if of_spikes else 1)), name
+
+
+def test_what_is_guessed_or_without_weights_is_said() -> None:
+    """A module of the user's whose parts may have any order, and spikes that come unweighted."""
+
+    class Mine(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.into, self.neurons = nn.Linear(3, 3), st.LIF(dt=1.0)
+
+    assert "order in which they were defined" in str(st.at_dt(Mine(), 0.5).mapping)
+    assert "order" not in str(st.at_dt(Mine(), 0.5, preserve="current").mapping)
+    unweighted = st.at_dt(nn.Sequential(st.LIF(dt=1.0)), 0.5).mapping
+    assert "spikes without weights: they would have to be 2 times" in str(unweighted)
