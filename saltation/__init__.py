@@ -71,6 +71,7 @@ from saltation.models import (
     spiking_vgg,
 )
 from saltation.neurons import NEURONS, Neuron
+from saltation.numerics import at_dt
 from saltation.schemes import SCHEMES, add_scheme, get_scheme
 from saltation.stability import (
     PENALTIES,
@@ -144,6 +145,7 @@ __all__ = [
     "adapt",
     "add_scheme",
     "allow_other_numerics",
+    "at_dt",
     "common_times",
     "cure",
     "depth_growth",

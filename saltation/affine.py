@@ -48,6 +48,16 @@ class Affine(Operand):
         return Affine(total, tuple(_sum(a, b) for a, b in pairs))
 
 
+class Unknown(Operand):
+    """A coefficient of which is only known that it depends on the state, and so does all that is
+    made of it."""
+
+    rank = -1
+
+    def apply(self, op: str, *parts: Any) -> Any:
+        return self
+
+
 def is_zero(coefficient: Any) -> bool:
     """Whether there is none; a tensor of zeros may be learned."""
     return not isinstance(coefficient, Tensor) and coefficient == 0

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, dataclass_transform
 
 import torch
+from scipy.special import lambertw
 from torch import Tensor
 
 from saltation.derivatives import jacobian
@@ -29,7 +30,8 @@ class Surrogate(ABC):
 
     A subclass names its parameters, with their defaults, all above 0, and defines `primitive` in
     plain torch operations. Its derivative and width follow; it may define either to have it in a
-    better form. One with a ``name`` appears in `SURROGATES`.
+    better form. One with a ``name`` appears in `SURROGATES`. One with a parameter ``dt`` is given
+    that of its layer.
 
     Raises
     ------
@@ -75,6 +77,11 @@ class Surrogate(ABC):
         u = torch.linspace(0, 1, 20001, dtype=torch.float64).tan()
         slope = self.derivative(u)
         return float(u[int((slope < slope[0] / 2).int().argmax())])
+
+    def at(self, dt: float) -> Surrogate:
+        """The function in steps of ``dt``: one that has a parameter of that name gets its layer's,
+        all others are as they are."""
+        return replace(self, dt=dt) if "dt" in self.__dataclass_fields__ else self  # type: ignore[attr-defined, type-var]
 
     def __call__(self, u: Tensor) -> Tensor:
         """Spikes of ``u``'s shape and dtype: 1 where ``u >= 0``, else 0."""
@@ -217,6 +224,67 @@ class Gaussian(Surrogate):
         return 1 / (self.sigma * math.sqrt(2 * math.pi)) * (-(0.5 * (r * r))).exp()
 
 
+class EscapeNoise(Surrogate):
+    """Derivative of the probability with which escape noise fires in a step: it knows dt.
+
+    A neuron a distance u from threshold fires with hazard ``rho = rate exp(u / delta)``, so in a
+    step with ``p = 1 - exp(-rho dt)``. Below threshold the derivative is ``p' = rho' dt
+    exp(-rho dt)``. It falls with dt as the number of steps grows, so that gradients and tangent
+    exponents per unit of time converge; other surrogates have more of both, the smaller the step.
+    Where there is a spike, ``u >= 0``, it is that of log p, ``p' / p``, which is ``1 / delta`` for
+    small steps: with p', a neuron that is reset would lose another log dt at every spike.
+
+    Parameters
+    ----------
+    rate : float, default 0.1
+        Hazard at threshold, per unit of time of ``dt``.
+    delta : float, default 0.8
+        Distance over which the hazard grows by e.
+    dt : float, default 1
+        Length of a step. A layer puts its own in its place.
+
+    References
+    ----------
+    Gerstner, Kistler, Naud & Paninski, "Neuronal Dynamics", 2014, chapter 9 (escape noise);
+    Pfister, Toyoizumi, Barber & Gerstner, "Optimal spike-timing-dependent plasticity for precise
+    action potential firing", Neural Computation, 2006 (``p' / p`` at spikes); Gygax & Zenke,
+    "Elucidating the theoretical underpinnings of surrogate gradient learning in spiking neural
+    networks", Neural Computation, 2025 (surrogates as derivatives of escape noise).
+    """
+
+    name = "escape_noise"
+    rate: float = 0.1
+    delta: float = 0.8
+    dt: float = 1.0
+
+    @property
+    def width(self) -> float:
+        """Above threshold: below it the derivative is small from the first."""
+        r = self.rate * self.dt
+        half = r / math.expm1(r) / 2
+        # Where r / (exp(r) - 1) has this value, by Lambert's function.
+        there = -half - float(lambertw(-half * math.exp(-half), -1).real)
+        return self.delta * math.log(there / r)
+
+    def _expected(self, u: Tensor) -> Tensor:
+        """``rho dt``, the expected number of spikes in a step."""
+        # Beyond e^30 nothing is left of the derivative, and everything is finite.
+        return self.rate * self.dt * torch.clamp(u / self.delta, max=30.0).exp()
+
+    def primitive(self, u: Tensor) -> Tensor:
+        below = -torch.expm1(-self._expected(torch.clamp(u, max=0.0)))
+        above = -torch.expm1(-self._expected(torch.clamp(u, min=0.0)))
+        at = -math.expm1(-self.rate * self.dt)
+        return below + (above / at).log()
+
+    def derivative(self, u: Tensor) -> Tensor:
+        r = self._expected(u)
+        slope = r * (-r).exp() / self.delta
+        # Of the other side it is not to be divided by what may be 0.
+        spike = -torch.expm1(-self._expected(torch.clamp(u, min=0.0)))
+        return torch.where(u >= 0.0, slope / spike, slope)
+
+
 @dataclass(frozen=True)
 class Smooth:
     """A surrogate's primitive as the spike function itself: graded spikes, nothing replaced.
@@ -232,6 +300,10 @@ class Smooth:
             raise SaltationError(
                 f"Smooth takes a surrogate such as Sigmoid(4.0), got {shown(self.surrogate)}"
             )
+
+    def at(self, dt: float) -> Smooth:
+        """The function in steps of ``dt``; see `Surrogate.at`."""
+        return Smooth(self.surrogate.at(dt))
 
     def __call__(self, u: Tensor) -> Tensor:
         return self.surrogate.primitive(u)

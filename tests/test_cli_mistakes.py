@@ -23,12 +23,12 @@ MISTAKES = [
     (
         "study intergrators",
         "unknown study 'intergrators'; did you mean 'integrators'? (allowed: convergence, depth, "
-        "flossing, integrators, remedies, rstdp)",
+        "flossing, integrators, remedies, rstdp, transfer)",
     ),
     (
         "study",
-        "give one of convergence, depth, flossing, integrators, remedies, rstdp (see saltation "
-        "study --help)",
+        "give one of convergence, depth, flossing, integrators, remedies, rstdp, transfer "
+        "(see saltation study --help)",
     ),
     (
         "study integrators --dataset mnits",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -151,12 +152,12 @@ def _of_saltation(port: Port, surrogate: Any, factor: float, width: float) -> Su
         raise SaltationError(
             f"the spike function of '{port.name}' is {surrogate}, which has no surrogate's width"
         )
-    make: Any = type(surrogate)
-    names = list(inspect.signature(make).parameters)
-    if len(names) == 1:
-        value = getattr(surrogate, names[0])
-        made: Surrogate
-        for made in (make(value * factor), make(value / factor)):
+    # The step is the layer's, not a width.
+    names = [name for name in inspect.signature(type(surrogate)).parameters if name != "dt"]
+    for name in names:
+        value = getattr(surrogate, name)
+        for scaled in (value * factor, value / factor):
+            made: Surrogate = replace(surrogate, **{name: scaled})  # type: ignore[type-var]
             if abs(made.width / width - 1) < _NEAR:
                 return made
     raise SaltationError(

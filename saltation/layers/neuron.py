@@ -49,6 +49,7 @@ class SpikingLayer(Varied, WithNumerics):
     """
 
     neuron_type: ClassVar[type[Neuron]]
+    added = {"input": "held"}  # noqa: RUF012  # as its type in the base says
 
     def __init_subclass__(cls) -> None:
         if "neuron_type" not in cls.__dict__:
@@ -101,6 +102,9 @@ class SpikingLayer(Varied, WithNumerics):
         super().__setattr__(name, value)
         if name in ("_plain", "neuron", "surrogate"):  # replaced, as in slope annealing
             spike = self.__dict__.get("surrogate")
+            if isinstance(spike, Surrogate | Smooth):  # it may know dt
+                spike = spike.at((self._replaced or self._plain).dt)
+                self.__dict__["surrogate"] = spike
             self._key = None
             if spike is not None and not self._plain.tensors and not self._ranges:
                 self._key = dispatch.operator_key(self.neuron, spike)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,9 @@ class WithNumerics(nn.Module):
     Their state dict has an entry ``_extra_state``: the numerics as JSON, the text as a tensor of
     bytes, so that whatever clones, moves or stores a state dict's tensors goes on working.
     """
+
+    # What state dicts of earlier versions do not have, and what it was then.
+    added: ClassVar[dict[str, Any]] = {}
 
     def numerics(self) -> dict[str, Any]:
         """By name: plain values that decide what the module makes of its input."""
@@ -110,7 +113,7 @@ class WithNumerics(nn.Module):
         if isinstance(saved, Tensor) and saved.is_meta:  # nor are there weights
             return
         theirs, ours = _read(name, saved), json.loads(json.dumps(self.numerics(), default=str))
-        # What an earlier version did not have it had at its default.
+        theirs = {**{k: v for k, v in self.added.items() if k in ours}, **theirs}
         other = [k for k, value in theirs.items() if k not in ours or not _same(ours[k], value)]
         if "neuron" in other:  # another model has other parameters
             other = ["neuron"]

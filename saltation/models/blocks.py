@@ -186,8 +186,9 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = SpikeConv2d(fan_in, fan_out, kernel, stride, kernel // 2, bias=bias)
-        self.neurons = get_neuron(neuron).layer(**parameters)
-        self.norm = normalisation(fan_out, batch_norm, self.neurons.neuron.v_threshold, steps)
+        neurons = get_neuron(neuron).layer(**parameters)
+        self.norm = normalisation(fan_out, batch_norm, neurons.neuron.v_threshold, steps)
+        self.neurons = neurons  # in the order in which they are run, as `at_dt` reads it
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, fan_in, H, W]`` to spikes ``[T, B, fan_out, ceil(H / s), ceil(W / s)]`` with

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,11 @@ class ImageNetwork(WithNumerics, ABC):
         ``(C, H, W)`` of an image; H and W are None where any will do.
     per_step : bool
         Whether the network gives the output of every step; False unless it is set.
+    over_time : str
+        ``mean`` or ``sum`` over the steps, of the spikes that the readout is given.
     """
+
+    over_time: ClassVar[str] = "mean"
 
     def __init__(self, steps: int, shape: tuple[int, int | None, int | None]) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ layer behind the convolutions.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class SpikingVGG(ImageNetwork):
     steps, shape
         See `ImageNetwork`.
     """
+
+    over_time: ClassVar[str] = "sum"
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ from torch import Tensor
 from saltation.affine import Affine, affine
 from saltation.derivatives import jacobian
 from saltation.errors import SaltationError, StabilityWarning, UnitWarning, choose
-from saltation.neurons import in_step, linear, made
+from saltation.neurons import impulse, in_step, linear, made
 from saltation.neurons.linear import AffineStep, on_cpu
 from saltation.operands import NoRuleError
 from saltation.schemes import SCHEMES, Scheme, get_scheme, stacked
@@ -79,6 +79,12 @@ class Neuron:
         Time after a spike for which the potential stays where the jump left it and cannot spike,
         in whole steps, while other variables go on; the state then also says how many ``waits``
         are left.
+    input : str, default "held"
+        How input acts within a step. ``held``: as a current that is constant over the step, so that
+        the charge of a spike of weight w is w dt. ``impulse``: as a jump at the start of the step,
+        ``x(t) = w delta(t)``, whose charge is w whatever dt is: a spike moves v by w times what the
+        velocity has in front of x (w / tau in a LIF neuron with ``decay_input``). At dt = 1 both
+        have the same charge.
 
     Raises
     ------
@@ -115,6 +121,7 @@ class Neuron:
     detach_reset: bool = False
     refractory: float = 0.0
     spike_time: str = "grid"
+    input: str = "held"
 
     def __init_subclass__(cls) -> None:
         made.complete(cls, Neuron, NEURONS)
@@ -131,6 +138,8 @@ class Neuron:
                 f"{self.why_not(self.scheme)} (allowed: {', '.join(self.schemes)})"
             )
         choose(f"{self.title} jump", self.jump, self.jumps)
+        if choose(f"{self.title} input", self.input, impulse.INPUTS) == "impulse":
+            _ = self.impulse_gains  # whoever has none is told
         if not self.tensors and self.jump == "hard" and self.v_reset >= self.v_threshold:
             raise SaltationError(
                 f"{self.title} v_reset must be below v_threshold = {self.v_threshold}, "
@@ -246,7 +255,13 @@ class Neuron:
         """The step of a linear model as one affine map, or None if it is nonlinear."""
         if self.equations is None:
             return None
-        return linear.affine_step(self.equations, self.stability_scheme, self.dt)
+        step = linear.affine_step(self.equations, self.stability_scheme, self.dt)
+        return step if self.input == "held" else linear.struck(step, self.impulse_gains)
+
+    @cached_property
+    def impulse_gains(self) -> tuple[Any, ...]:
+        """What an impulse of charge 1 adds to each variable; see `saltation.neurons.impulse`."""
+        return impulse.gains(self)
 
     @property
     @on_cpu
@@ -319,6 +334,8 @@ class Neuron:
         step = self.affine_step
         if step is not None:
             return step(x, state)
+        if self.input == "impulse":
+            state, x = impulse.struck(self, x, state), 0.0
         return self.stability_scheme.step(self, x, state)
 
     def fire(self, h: Any, spike: Spike) -> tuple[Any, Any]:
@@ -353,7 +370,7 @@ class Neuron:
         if self.spike_time == "grid":
             s, after = self.fire(h, spike)
         else:
-            s, after, _ = in_step.fire(self, x, state, h, spike)
+            s, after, _ = self._fire_within(x, state, h, spike)
         return s, after, h
 
     def timed_step(self, x: Tensor, state: Any, spike: Spike) -> tuple[Tensor, Any, Tensor]:
@@ -361,7 +378,13 @@ class Neuron:
         if self.spike_time == "grid":
             s, after, _ = self.step(x, state, spike)
             return s, after, torch.ones_like(s)
-        return in_step.fire(self, x, state, self.integrate(x, state, spike), spike)
+        return self._fire_within(x, state, self.integrate(x, state, spike), spike)
+
+    def _fire_within(self, x: Tensor, state: Any, h: Any, spike: Spike) -> in_step.Fired:
+        """`fire` at the spike's own time in the step."""
+        if self.input == "impulse":  # at the start of the step, which then has no input
+            state, x = self.State(*impulse.struck(self, x, state)), torch.zeros_like(x)
+        return in_step.fire(self, x, state, h, spike)
 
     @property
     def stability_scheme(self) -> Scheme:

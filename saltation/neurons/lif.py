@@ -20,7 +20,7 @@ from torch import Tensor
 from saltation.errors import SaltationError, number, shown
 from saltation.neurons import made
 from saltation.neurons.base import Neuron
-from saltation.neurons.linear import AffineStep
+from saltation.neurons.linear import AffineStep, struck
 
 
 class LIFNeuron(Neuron):
@@ -40,7 +40,7 @@ class LIFNeuron(Neuron):
         default is exact for input that is constant over the step, and stable for every dt.
     beta : float, optional
         In place of ``tau``, ``dt`` and ``scheme``: the decay per step, in [0, 1], with A = beta
-        and C = 1 (snnTorch's Leaky).
+        and C = 1 (snnTorch's Leaky); with ``input="impulse"`` C = beta: the jump comes first.
     decay_input : bool, default True
         Whether the input is divided by tau, so that a constant x drives v towards v_rest + x.
     v_threshold, v_reset, v_rest : float, default 1, 0, 0
@@ -103,7 +103,12 @@ class LIFNeuron(Neuron):
     def affine_step(self) -> AffineStep | None:
         if self.beta is None:
             return super().affine_step
-        return AffineStep(((self.beta,),), (1.0,), (self.v_rest,), (0.0,))
+        step = AffineStep(((self.beta,),), (1.0,), (self.v_rest,), (0.0,))
+        return step if self.input == "held" else struck(step, self.impulse_gains)
+
+    @cached_property
+    def impulse_gains(self) -> tuple[Any, ...]:
+        return super().impulse_gains if self.beta is None else (1.0,)
 
     def with_values(self, values: dict[str, Any]) -> Any:
         if "beta" in values:

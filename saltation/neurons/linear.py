@@ -7,7 +7,7 @@ made of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -140,6 +140,16 @@ def affine_step(equations: list[Affine], scheme: Scheme, dt: float) -> AffineSte
         rest=rest,
         c=tuple(0.0 if rests or row[-1] is None else row[-1] for row in entries),
     )
+
+
+def struck(step: AffineStep, gains: Sequence[Any]) -> AffineStep:
+    """The step with impulses: the state jumps by ``gains x``, then goes through it without
+    input."""
+    n = []
+    for row in step.m:
+        terms = [m * g for m, g in zip(row, gains, strict=True) if m is not None and not is_zero(g)]
+        n.append(_total(*terms) if terms else None)
+    return replace(step, n=tuple(n))
 
 
 def _pattern(rows: list[list[Any]]) -> list[list[float]]:

@@ -28,6 +28,7 @@ _COMMON: dict[str, Any] = {
     "detach_reset": bool,
     "refractory": float,
     "spike_time": str,
+    "input": str,
 }
 
 # Set by the room of the layers, which is above this one.

@@ -1,5 +1,7 @@
-"""How far a neuron on a grid of steps is from its equations, and how that falls with dt."""
+"""What a network's numbers are worth: how far neurons on a grid of steps are from their equations,
+how that falls with dt, and how a network is run at another dt."""
 
+from saltation.numerics.at_dt import AtDt, at_dt
 from saltation.numerics.convergence import (
     Errors,
     Exact,
@@ -12,11 +14,15 @@ from saltation.numerics.convergence import (
     order_of_times,
     steps_before,
 )
+from saltation.numerics.mapping import Mapping
 
 __all__ = [
+    "AtDt",
     "Errors",
     "Exact",
+    "Mapping",
     "Order",
+    "at_dt",
     "drives",
     "errors_of",
     "exact",

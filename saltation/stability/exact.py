@@ -68,9 +68,10 @@ def true_exponents(
     Raises
     ------
     SaltationError
-        If the neuron is no ODE, the input not ``[T, B]`` or not finite; if a solution does not stay
-        finite; if a neuron touches its threshold so that rounding decides whether it spikes, where
-        no derivative exists (f- = 0); if its spikes have no end, or are more than 10,000 in a step.
+        If the neuron is no ODE or its input comes as impulses; if the input is not ``[T, B]`` or
+        not finite; if a solution does not stay finite; if a neuron touches its threshold so that
+        rounding decides whether it spikes, where no derivative exists (f- = 0); if its spikes have
+        no end, or are more than 10,000 in a step.
 
     References
     ----------
@@ -93,6 +94,10 @@ def true_exponents(
         raise SaltationError(
             "true exponents are those of a differential equation with jumps 'hard' or 'soft' at "
             f"its spikes: give tau and not beta, got {model}"
+        )
+    if model.input != "held":
+        raise SaltationError(
+            f"true exponents are those of a neuron with input held over the step, got {model}"
         )
     if x.ndim != 2 or not x.is_floating_point() or x.numel() == 0:
         raise SaltationError(

@@ -9,6 +9,7 @@ from saltation.studies.integrators.study import IntegratorsConfig, IntegratorsSt
 from saltation.studies.remedies.study import RemediesConfig, RemediesStudy
 from saltation.studies.report.schemes import draw_schemes, scheme_table
 from saltation.studies.rstdp.study import RSTDPConfig, RSTDPStudy
+from saltation.studies.transfer.study import TransferConfig, TransferStudy
 
 load_plugins()
 
@@ -25,6 +26,8 @@ __all__ = [
     "RemediesConfig",
     "RemediesStudy",
     "Study",
+    "TransferConfig",
+    "TransferStudy",
     "draw_schemes",
     "scheme_table",
 ]

@@ -32,6 +32,7 @@ ARGUMENTS = {
     "dt": "length of a step",
     "steps": "number of steps T",
     "tau": "membrane time constant",
+    "input": "what a spike is to a neuron, held or impulse",
     "depth": "layers of neurons, in the depth study",
 }
 
@@ -41,6 +42,7 @@ PLAIN: dict[str, Any] = {
     "neuron": NEURONS["lif"],
     "scheme": NEURONS["lif"]().scheme,
     "dt": 1.0,
+    "input": "held",
     "tau": NEURONS["lif"]().tau,  # type: ignore[attr-defined]
 }
 

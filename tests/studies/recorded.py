@@ -21,7 +21,8 @@ def recorded(
     """A study whose trials, in order, have these statuses, reasons and test accuracies."""
     shared: dict[str, Any] = {"neurons": ["lif"], "schemes": ["euler", "exponential"]}
     study = IntegratorsStudy(
-        out_dir=folder, **shared | {"dt": [0.5, 5.0], "epochs": 2, "progress": False} | settings
+        out_dir=folder,
+        **shared | {"dt": [0.5, 5.0], "steps": 50, "epochs": 2, "progress": False} | settings,
     )
     folder.mkdir(parents=True)
     (folder / CONFIG).write_text(as_json("integrators", study.config))

@@ -137,7 +137,23 @@ def test_bio_time_fixes_the_duration(tmp_path: Path) -> None:
     trials = study(tmp_path, steps=None, bio_time=5.0, dt=[0.3, 0.5, 2.0, 50.0]).trials()
     assert [t["steps"] for t in trials[:4]] == [17, 10, 2, 1]
     assert {t["encoder"] for t in trials} == {"common_times"}
-    assert study(tmp_path, steps=None).trials()[0]["steps"] == 50
+    assert {t["input"] for t in trials} == {"impulse"}
+    assert study(tmp_path, steps=None).trials()[0]["steps"] == 10  # 5 units of time without either
+
+
+def test_input_is_held_with_steps_and_may_be_both(tmp_path: Path) -> None:
+    """The notebook's convention comes with its number of steps, and by name."""
+    assert {t["input"] for t in study(tmp_path).trials()} == {"held"}
+    both = study(tmp_path, steps=None, input=["impulse", "held"], dt=[0.5], schemes=["euler"])
+    assert [t["input"] for t in both.trials()] == ["impulse", "held"]
+    assert [both.label(t) for t in both.trials()] == [
+        "lif euler impulse dt=0.5 seed=0",
+        "lif euler held dt=0.5 seed=0",
+    ]
+    results = both.run()
+    assert results["input"].tolist() == ["impulse", "held"]
+    assert results["test_loss"].nunique() == 2
+    assert len(list((tmp_path / "figures").glob("*.png"))) == 3
 
 
 def test_schemes_a_neuron_lacks_are_left_out(tmp_path: Path) -> None:
@@ -170,6 +186,7 @@ def test_schemes_a_neuron_lacks_are_left_out(tmp_path: Path) -> None:
         ({"steps": 0}, "steps"),
         ({"steps": 5, "bio_time": 5.0}, "either steps or bio_time"),
         ({"steps": None, "bio_time": -1.0}, "bio_time"),
+        ({"input": ["pulse"]}, "unknown input 'pulse'; did you mean 'impulse'"),
         ({"readout": "median"}, "unknown readout 'median'"),
         ({"hidden": [0]}, "hidden"),
         ({"hidden": []}, "hidden"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from matplotlib.figure import Figure
 from saltation.neurons import get_neuron, model_of
 from saltation.studies.engine.store import DIVERGED, FINISHED
 from saltation.studies.report.drawing import STYLE, epochs_frame, save, scheme_style
+from saltation.studies.report.tables import inputs_of
+
+KINDS = {"impulse": "spikes as impulses", "held": "spikes held over a step"}
 
 
 def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
@@ -22,6 +25,7 @@ def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
     frame = epochs_frame(records)
     if frame.empty:
         return
+    frame["input"] = inputs_of(frame)
     with mpl.rc_context(STYLE):
         last = frame[frame["epoch"] == frame.groupby("trial")["epoch"].transform("max")]
         last = last[last["status"].isin([FINISHED, DIVERGED])]
@@ -31,14 +35,18 @@ def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
 
 
 def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name: str) -> None:
-    """A metric against dt for every neuron and scheme: mean and standard deviation over seeds."""
+    """A metric against dt for every neuron and scheme: mean and standard deviation over seeds.
+
+    A column of panels is a neuron, a row a kind of input.
+    """
     neurons = list(dict.fromkeys(frame["neuron"]))
+    kinds = list(dict.fromkeys(frame["input"]))
     if not neurons:
         return
-    figure = Figure(figsize=(1.0 + 3.9 * len(neurons), 3.3))
-    panels = figure.subplots(1, len(neurons), sharey=True, squeeze=False)[0]
-    for axes, neuron in zip(panels, neurons, strict=True):
-        here = frame[frame["neuron"] == neuron]
+    figure = Figure(figsize=(1.0 + 3.9 * len(neurons), 0.4 + 2.9 * len(kinds)))
+    panels = figure.subplots(len(kinds), len(neurons), sharey=True, squeeze=False)
+    for (kind, neuron), axes in zip(itertools.product(kinds, neurons), panels.flat, strict=True):
+        here = frame[(frame["neuron"] == neuron) & (frame["input"] == kind)]
         for scheme, rows in here.groupby("scheme", sort=False):
             by_dt = rows[rows["status"] == FINISHED].groupby("dt")[metric]
             mean, spread = by_dt.mean(), by_dt.std().fillna(0.0)
@@ -50,17 +58,22 @@ def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name:
         axes.set_xscale("log")
         _mark_dts(axes, sorted(here["dt"].unique()))
         _mark_limits(axes, here)
-        axes.set_title(get_neuron(neuron).title, loc="left", fontweight="bold")
+        title = get_neuron(neuron).title
+        of_kind = f", {KINDS[kind]}" if len(kinds) > 1 else ""
+        axes.set_title(title + of_kind, loc="left", fontweight="bold", fontsize=9)
+    for axes in panels[-1]:
         axes.set_xlabel("time step dt (in the unit of tau)")
         # Under the panels: curves may go anywhere.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8)
-    panels[0].set_ylabel(label)
-    panels[0].set_ylim(bottom=0)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(label)
+    panels[0, 0].set_ylim(bottom=0)
     seeds = frame["seed"].nunique()
     note = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     first = frame.iloc[0]
     figure.suptitle(
-        f"{first['dataset']}, {first['readout']} readout, {first['epochs']} epochs, {note}",
+        f"{first['dataset']}, {' and '.join(KINDS[k] for k in kinds)}, {first['readout']} readout, "
+        f"{first['epochs']} epochs, {note}",
         x=0.01,
         ha="left",
         fontsize=8,
@@ -118,13 +131,14 @@ def _mark_limits(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
-    """Test accuracy against epoch, a panel for every neuron and dt."""
-    neurons = list(dict.fromkeys(frame["neuron"]))
+    """Test accuracy against epoch, a panel for every neuron, kind of input and dt."""
+    rows = list(dict.fromkeys(zip(frame["neuron"], frame["input"], strict=True)))
     dts = sorted(frame["dt"].unique())
-    figure = Figure(figsize=(1.2 + 2.1 * len(dts), 0.9 + 2.0 * len(neurons)))
-    grid = figure.subplots(len(neurons), len(dts), sharex=True, sharey=True, squeeze=False)
-    for neuron, dt, axes in _cells(neurons, dts, grid):
-        here = frame[(frame["neuron"] == neuron) & (frame["dt"] == dt)]
+    figure = Figure(figsize=(1.2 + 2.1 * len(dts), 0.9 + 2.0 * len(rows)))
+    grid = figure.subplots(len(rows), len(dts), sharex=True, sharey=True, squeeze=False)
+    for ((neuron, kind), dt), axes in zip(itertools.product(rows, dts), grid.flat, strict=True):
+        of_row = (frame["neuron"] == neuron) & (frame["input"] == kind)
+        here = frame[of_row & (frame["dt"] == dt)]
         for scheme, rows in here.groupby("scheme", sort=False):
             by_epoch = rows.groupby("epoch")["test_accuracy"]
             mean, spread = by_epoch.mean(), by_epoch.std().fillna(0.0)
@@ -133,7 +147,7 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
             axes.fill_between(
                 mean.index, mean - spread, mean + spread, color=style["color"], alpha=0.15, lw=0
             )
-        axes.set_title(f"{get_neuron(neuron).title}, dt = {dt:g}", fontsize=8, loc="left")
+        axes.set_title(f"{get_neuron(neuron).title}, {kind}, dt = {dt:g}", fontsize=8, loc="left")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -149,9 +163,3 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
         ncols=min(6, len(handles)),
     )
     save(figure, folder, "learning_curves")
-
-
-def _cells(neurons: list[str], dts: list[float], grid: Any) -> Iterator[tuple[str, float, Axes]]:
-    for i, neuron in enumerate(neurons):
-        for j, dt in enumerate(dts):
-            yield neuron, dt, grid[i][j]

@@ -34,6 +34,7 @@ from saltation.neurons import (
     model_of,
     whole_name,
 )
+from saltation.neurons.impulse import INPUTS
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
 from saltation.studies.engine import room
@@ -53,6 +54,7 @@ from saltation.training import EpochRecord, fit
 MOST_STEPS = 1_000_000
 # The encoder of sequences: the current that they are, at the steps of the network.
 CURRENTS = "currents"
+BIO_TIME = 5.0  # that of the comparison at a fixed time in the notebook
 
 
 class IntegratorsConfig(GradientConfig, DataConfig):
@@ -77,10 +79,19 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     ] = ["euler", "exponential", "symplectic", "symplectic_v"]
     dt: Annotated[list[Positive], Some, Several] = [0.05, 0.5, 2.0, 5.0]
     """Lengths of a step, in the unit of time of tau."""
-    steps: Count | None = None
-    """Steps of every trial. Default 50, if bio_time is not given."""
     bio_time: Positive | None = None
-    """Simulated time of every trial, in place of steps: steps = bio_time / dt, at least 1."""
+    """Simulated time of every trial: steps = bio_time / dt, at least 1. Without steps, 5."""
+    steps: Count | None = None
+    """Steps of every trial, whatever its dt, in place of bio_time."""
+    input: Annotated[
+        list[str],
+        Field(
+            description="What a spike is to a neuron: impulse, a jump of the same charge at every "
+            "dt, or held, a current for the step that it is in, whose charge grows with dt. "
+            "Default: impulse with bio_time, held with steps; both side by side: impulse held.",
+        ),
+        Several,
+    ] = []
     readout: str = Field("max", description=f"Of the output layer over time: {names(READOUTS)}.")
     hidden: Annotated[list[Count], Field(min_length=1, max_length=100)] = [256]
     """Neurons of each hidden layer."""
@@ -88,14 +99,14 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     """Membrane time constant of the models that have a ``tau``."""
     encoder: str | None = Field(
         None,
-        description=f"From images to spikes: {names(ENCODERS)}. Without it: exact with steps, "
-        "common_times (the same events for every dt) with bio_time. Sequences are currents, "
-        "averaged over each step.",
+        description=f"From images to spikes: {names(ENCODERS)}. Without it: common_times (the same "
+        "events for every dt) with bio_time, exact with steps. Sequences are currents, averaged "
+        "over each step.",
     )
     network: str | None = None
     """FILE.py:FUNCTION that builds the network in place of the one with hidden layers: of shape,
-    classes, neuron, scheme, dt, steps and tau it takes those that it names, and returns a module
-    from sequences [T, B, *shape] to logits [B, classes]."""
+    classes, neuron, scheme, dt, steps, tau and input it takes those that it names, and returns a
+    module from sequences [T, B, *shape] to logits [B, classes]."""
 
     @field_validator("neurons")
     @classmethod
@@ -111,6 +122,15 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     def _check(self) -> Self:
         for neuron in self.neurons:
             get_neuron(neuron)
+        for kind in self.input:
+            choose("input", kind, INPUTS)
+        if "impulse" in self.inputs and self._takes_currents:
+            raise ConfigError(
+                "input 'impulse' is of spikes into neurons that are told so: not of sequences, nor "
+                "of a network whose function does not take input (allowed: held)"
+            )
+        for neuron in self.neurons if "impulse" in self.inputs else ():
+            model_of(neuron, input="impulse")  # one that has none says so
         for scheme in self.schemes:
             choose("scheme", scheme, SCHEMES)
         choose("readout", self.readout, READOUTS)
@@ -135,8 +155,8 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         for dt in self.dt:
             if self.steps_at(dt) > MOST_STEPS:
                 raise ConfigError(
-                    f"{'steps' if self.bio_time is None else 'bio_time / dt'} must be at most "
-                    f"{MOST_STEPS} steps, got {self.steps_at(dt)} with dt={dt:g}"
+                    f"{'steps' if self.steps else 'bio_time / dt'} must be at most {MOST_STEPS} "
+                    f"steps, got {self.steps_at(dt)} with dt={dt:g}"
                 )
         for neuron in self.neurons:
             if not set(self.schemes) & set(get_neuron(neuron).schemes):
@@ -146,21 +166,36 @@ class IntegratorsConfig(GradientConfig, DataConfig):
                 )
         return self
 
+    @property
+    def time(self) -> float:
+        """Simulated time of a trial, where it is the same for every dt."""
+        return BIO_TIME if self.bio_time is None else self.bio_time
+
+    @property
+    def inputs(self) -> list[str]:
+        """What a spike is to a neuron, in each of the trials' conventions."""
+        return self.input or ["held" if self.steps or self._takes_currents else "impulse"]
+
+    @property
+    def _takes_currents(self) -> bool:
+        """Whether neurons cannot be given impulses: of sequences, and in a user's network that does
+        not ask for the convention."""
+        own = self.network is not None and "input" not in Builder.of(self.network).names
+        return own or spec_of(self.dataset).dt is not None
+
     def steps_at(self, dt: float) -> int:
         """Number of steps of a trial with this dt."""
         data = spec_of(self.dataset)
         if data.dt is not None:
             return steps_of(data.shape[0], data.dt, dt)
-        if self.bio_time is None:
-            return self.steps or 50
-        return max(1, round(self.bio_time / dt))
+        return self.steps or max(1, round(self.time / dt))
 
     @property
     def encoding(self) -> str:
         """From samples to what the network is given."""
         if spec_of(self.dataset).dt is not None:
             return CURRENTS
-        return self.encoder or ("exact" if self.bio_time is None else "common_times")
+        return self.encoder or ("exact" if self.steps else "common_times")
 
     @property
     def of_network(self) -> dict[str, Any]:
@@ -208,6 +243,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "limit_test": c.limit_test,
                 "hidden": list(c.hidden),
                 "tau": c.tau,
+                "input": kind,
                 "encoder": c.encoding,
                 "batch_size": c.batch_size,
                 "lr": c.lr,
@@ -218,6 +254,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             | c.on_threads
             | c.of_data
             | c.of_network
+            for kind in c.inputs
             for neuron in c.neurons
             for scheme in c.schemes
             if scheme in get_neuron(neuron).schemes
@@ -235,7 +272,8 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         return f"left out: {'; '.join(gaps)}" if gaps else ""
 
     def label(self, trial: Settings) -> str:
-        return f"{trial['neuron']} {trial['scheme']} dt={trial['dt']:g} seed={trial['seed']}"
+        kind = f" {trial['input']}" if len(self.config.inputs) > 1 else ""
+        return f"{trial['neuron']} {trial['scheme']}{kind} dt={trial['dt']:g} seed={trial['seed']}"
 
     def work(self, trial: Settings) -> float:
         return float(trial["steps"])
@@ -294,7 +332,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             outputs: Tensor = model(encoded(trial, batch, epoch, TRAIN if training else TEST))
             return outputs
 
-        return fit(
+        records = fit(
             network,
             self.config.optimisation,
             train=lambda epoch: batches(
@@ -315,6 +353,14 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             potentials=self.config.tensorboard,
             ranks=self.ranks,
         )
+        for record in records:
+            yield self.measured(record, network, trial, data)
+
+    def measured(
+        self, record: EpochRecord, network: nn.Module, trial: Settings, data: Dataset
+    ) -> EpochRecord:
+        """An epoch's record with what else there is to measure; nothing here."""
+        return record
 
     def report(self, records: list[dict[str, Any]]) -> None:
         draw_integrators(records, self.folder / "figures")
@@ -325,7 +371,12 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
 
 def neuron_of(trial: Settings) -> Neuron:
     """The neuron of a trial."""
-    return model_of(trial["neuron"], tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"])
+    return model_of(trial["neuron"], **_of_neuron(trial))
+
+
+def _of_neuron(trial: Settings) -> dict[str, Any]:
+    # What was recorded before there was a choice was held.
+    return {k: trial[k] for k in ("tau", "dt", "scheme")} | {"input": trial.get("input", "held")}
 
 
 def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
@@ -348,7 +399,7 @@ def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
 def network_of(trial: Settings, data: Dataset) -> nn.Module:
     """The network of a trial, with the weights that torch's generator gives now."""
     if "network" in trial:
-        known = {name: trial[name] for name in ("scheme", "dt", "steps", "tau")}
+        known = {name: trial[name] for name in ("scheme", "dt", "steps", "tau", "input")}
         return Builder.of(trial["network"]).build(
             shape=data.sample_shape,
             classes=data.classes,
@@ -360,7 +411,5 @@ def network_of(trial: Settings, data: Dataset) -> nn.Module:
         (features, *trial["hidden"], data.classes),
         neuron=trial["neuron"],
         readout=trial["readout"],
-        **known_parameters(
-            trial["neuron"], tau=trial["tau"], dt=trial["dt"], scheme=trial["scheme"]
-        ),
+        **known_parameters(trial["neuron"], **_of_neuron(trial)),
     )

@@ -10,14 +10,24 @@ from rich.text import Text
 from saltation.neurons import get_neuron, model_of
 
 
-def integrators_grid(results: pd.DataFrame, neuron: str) -> pd.DataFrame:
+def inputs_of(results: pd.DataFrame) -> pd.Series:
+    """What a spike was to a neuron in each trial; before there was a choice it was held."""
+    if "input" not in results:
+        return pd.Series("held", index=results.index)
+    return results["input"].fillna("held")
+
+
+def integrators_grid(results: pd.DataFrame, neuron: str, kind: str | None = None) -> pd.DataFrame:
     """Test accuracy of one neuron as text: a row per scheme, a column per dt.
+
+    ``kind`` is an ``input``, of which there must be one without it.
 
     A cell is the mean and standard deviation over seeds in percent; ``!`` marks a step outside the
     scheme's stability limit; trials that diverged or failed are counted, with the accuracy that
     weights which are not finite still score.
     """
     rows = results[results["neuron"] == neuron]
+    rows = rows if kind is None else rows[inputs_of(rows) == kind]
     grid: dict[str, dict[float, str]] = {}
     for scheme, of_scheme in rows.groupby("scheme", sort=False):
         grid[str(scheme)] = {}
@@ -45,18 +55,19 @@ def accuracy_cell(trials: pd.DataFrame) -> str:
 
 
 def integrators_tables(results: pd.DataFrame) -> Group:
-    """One table per neuron, with its caption, for the terminal."""
+    """One table per neuron and kind of input, with its caption, for the terminal."""
     seeds = results["seed"].nunique()
     over = f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     parts: list[Table | Text] = []
-    for neuron in dict.fromkeys(results["neuron"]):
-        grid = integrators_grid(results, neuron)
+    for neuron, kind in dict.fromkeys(zip(results["neuron"], inputs_of(results), strict=True)):
+        grid = integrators_grid(results, neuron, kind)
         table = Table("scheme")
         for dt in grid.columns:
             table.add_column(f"dt {dt:g}", justify="right")
         for scheme, row in grid.iterrows():
             table.add_row(str(scheme), *row.fillna(""))
-        parts += [Text(f"{get_neuron(neuron).title}: test accuracy in %, {over}"), table]
+        what = f"{get_neuron(neuron).title}, input {kind}"
+        parts += [Text(f"{what}: test accuracy in %, {over}"), table]
         if grid.map(lambda cell: str(cell).endswith("!")).to_numpy().any():
             parts.append(Text("! outside the scheme's stability limit"))
     return Group(*parts)

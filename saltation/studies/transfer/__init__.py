@@ -1,0 +1,1 @@
+"""The transfer study: a network trained at one dt, run at others."""
