@@ -71,6 +71,7 @@ from saltation.models import (
     spiking_vgg,
 )
 from saltation.neurons import NEURONS, Neuron
+from saltation.numerics import accuracy, recommend
 from saltation.schemes import SCHEMES, add_scheme, get_scheme
 from saltation.stability import (
     PENALTIES,
@@ -141,6 +142,7 @@ __all__ = [
     "UnitWarning",
     "UnknownNumericsWarning",
     "WinnerTakeAllNetwork",
+    "accuracy",
     "adapt",
     "add_scheme",
     "allow_other_numerics",
@@ -163,6 +165,7 @@ __all__ = [
     "ms_resnet104",
     "ms_resnet_cifar",
     "poisson",
+    "recommend",
     "reference",
     "set_depth_growth",
     "set_lyapunov",

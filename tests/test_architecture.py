@@ -21,7 +21,7 @@ FLOORS = {
     **dict.fromkeys(("encoding", "layers", "losses", "stepping"), 4),
     "interop": 4.5,
     **dict.fromkeys(("ranks", "snapshot"), 4.5),
-    **dict.fromkeys(("models", "stability", "learning"), 5),
+    **dict.fromkeys(("models", "stability", "learning", "numerics"), 5),
     **dict.fromkeys(("data", "training"), 6),
     "studies": 7,
     "selftest": 7.5,
@@ -29,7 +29,7 @@ FLOORS = {
     "__main__": 9,
 }
 # Neighbours on one floor that must not import each other.
-APART = {"kernels", "reference", "models", "stability", "learning", "data", "training"}
+APART = {"kernels", "reference", "models", "stability", "learning", "numerics", "data", "training"}
 # The public surface imports the rooms up to `models`.
 SURFACE = 5
 # Libraries that belong in one room only.

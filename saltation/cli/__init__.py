@@ -16,6 +16,7 @@ import tyro
 from pydantic import ValidationError
 
 from saltation.cli.commands import DataFetch, DataList, Diagnose, Info, SelfTest, Stability
+from saltation.cli.recommend import Recommend
 from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_preset, run_study
 from saltation.cli.terminal import close_quietly, complain, take_any_text
 from saltation.errors import ConfigError, SaltationError, choose
@@ -41,6 +42,7 @@ GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
 COMMANDS: dict[str, Callable[..., Any]] = {
     "study": _study,
     "stability": Stability,
+    "recommend": Recommend,
     "resume": Resume,
     "runs": Runs,
     "report": Report,

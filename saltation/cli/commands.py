@@ -50,10 +50,7 @@ class Stability:
 
     def __call__(self) -> None:
         neuron: Any = get_neuron(self.neuron)
-        given = [("dt", self.dt), *map(_parameter, self.set)]
-        if self.tau is not None:
-            given.append(("tau", self.tau))
-        parameters = {name: _checked(neuron, name, value) for name, value in given}
+        parameters = parameters_of(neuron, self.set, dt=self.dt, tau=self.tau)
         check_folder("out_dir", possible_path(self.out_dir))
         table = scheme_table(self.neuron, **parameters)
         shown = Table()
@@ -174,6 +171,13 @@ class Diagnose:
     def __call__(self) -> None:
         for part in diagnosis_of(self.source, self.trial, self.cure):
             say(f"{part}\n" if self.cure else part)
+
+
+def parameters_of(neuron: type[Neuron], texts: list[str], **given: float | None) -> dict[str, Any]:
+    """Parameters of a model from options and NAME=VALUE, without those that were not given."""
+    named = [(name, value) for name, value in given.items() if value is not None]
+    every = [*named, *map(_parameter, texts)]
+    return {name: _checked(neuron, name, value) for name, value in every}
 
 
 def _checked(neuron: type[Neuron], name: str, value: float) -> float:
