@@ -71,7 +71,7 @@ from saltation.models import (
     spiking_vgg,
 )
 from saltation.neurons import NEURONS, Neuron
-from saltation.numerics import at_dt
+from saltation.numerics import accuracy, at_dt, recommend
 from saltation.schemes import SCHEMES, add_scheme, get_scheme
 from saltation.stability import (
     PENALTIES,
@@ -142,6 +142,7 @@ __all__ = [
     "UnitWarning",
     "UnknownNumericsWarning",
     "WinnerTakeAllNetwork",
+    "accuracy",
     "adapt",
     "add_scheme",
     "allow_other_numerics",
@@ -165,6 +166,7 @@ __all__ = [
     "ms_resnet104",
     "ms_resnet_cifar",
     "poisson",
+    "recommend",
     "reference",
     "set_depth_growth",
     "set_lyapunov",

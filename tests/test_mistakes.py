@@ -143,7 +143,8 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         "LIF with scheme 'euler' and dt = 6 is outside the scheme's stability limit dt <= 4 "
         "(= 2 tau): the potential's mode (rate -0.5) decays in the equations, but every step "
         "multiplies it by -2 and changes its sign, so it grows between spikes. Use dt <= 4, "
-        "or a scheme without a limit: exponential, implicit_euler, trapezoid.",
+        "or a scheme without a limit: exponential, implicit_euler, trapezoid. Stable is not yet "
+        "accurate: for a dt that is both, saltation recommend.",
     ),
     (
         "st.LIF()(torch.rand(784))",

@@ -25,13 +25,15 @@ from saltation.cli.commands import (
     Stability,
 )
 from saltation.cli.convergence import Convergence
-from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_study
+from saltation.cli.recommend import Recommend
+from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_preset, run_study
 from saltation.cli.terminal import close_quietly, complain, take_any_text
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.interrupts import CODE, interruptible, is_command, leave_quietly
 from saltation.studies import STUDIES
 from saltation.studies.engine.config import StudyConfig, one_line
 from saltation.studies.engine.config_file import read_config
+from saltation.studies.notebook import FOLDER, PRESETS, Part
 
 
 def _study() -> None:
@@ -52,6 +54,7 @@ GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
 COMMANDS: dict[str, Callable[..., Any]] = {
     "study": _study,
     "stability": Stability,
+    "recommend": Recommend,
     "resume": Resume,
     "runs": Runs,
     "report": Report,
@@ -65,6 +68,10 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 _CONFIG_HELP = (
     "Settings may also stand in a file, YAML or JSON, such as the config.json of a run: "
     "--config FILE. Flags go before what is in it."
+)
+_PRESET_HELP = (
+    "With --preset {presets} all parts of that preset run, one after another in one folder "
+    f"(default {FOLDER}), with one report; flags go before what is in them."
 )
 
 
@@ -98,7 +105,11 @@ def _run(words: list[str]) -> None:
     command: Any
     what = words[0] if words else ""
     if what == "study" and words[1:2] and words[1] in STUDIES:
-        command = _parse_study(words[1], words[2:])
+        preset, flags = _option(words[2:], "--preset", "a name")
+        if preset is not None:
+            run_preset(_parse_preset(words[1], preset, flags))
+            return
+        command = _parse_study(words[1], flags)
     elif what in GROUPS:
         command = _parse_one_of(GROUPS[what], what, f"saltation {what}", words[1:])
     else:
@@ -109,12 +120,18 @@ def _run(words: list[str]) -> None:
         command()
 
 
-def _parse_study(name: str, words: list[str]) -> StudyConfig:
+def _parse_study(name: str, words: list[str], default: StudyConfig | None = None) -> StudyConfig:
     """A study's config: its file's settings, if it is given one, and over them the flags."""
     config_type = STUDIES[name].config_type
-    file, flags = _config_file(words)
-    given = {} if file is None else {"default": read_config(file, name, config_type)}
-    description = f"{config_type.__doc__}\n\n{_CONFIG_HELP}"
+    file, flags = _option(words, "--config", "a file")
+    if file is not None and default is not None:
+        raise ConfigError("give either --config or --preset, got both")
+    if file is not None:
+        default = read_config(Path(file), name, config_type)
+    given = {} if default is None else {"default": default}
+    presets = [preset for preset, parts in PRESETS.items() if any(p.study == name for p in parts)]
+    more = f"\n\n{_PRESET_HELP.format(presets=' or '.join(presets))}" if presets else ""
+    description = f"{config_type.__doc__}\n\n{_CONFIG_HELP}{more}"
     prog = f"saltation study {name}"
     config: StudyConfig = _parse(
         partial(tyro.cli, config_type, description=description, prog=prog, **given),
@@ -124,20 +141,31 @@ def _parse_study(name: str, words: list[str]) -> StudyConfig:
     return config
 
 
-def _config_file(words: list[str]) -> tuple[Path | None, list[str]]:
-    """The file that ``--config`` names, and the words without it."""
-    places = [i for i, word in enumerate(words) if word.split("=")[0] == "--config"]
+def _parse_preset(name: str, preset: str, flags: list[str]) -> list[tuple[Part, StudyConfig]]:
+    """The parts of a preset that are of this study, each with the flags over its settings."""
+    every = PRESETS[choose("preset", preset, PRESETS)]
+    parts = [part for part in every if part.study == name]
+    if not parts:
+        studies = ", ".join(dict.fromkeys(part.study for part in every))
+        raise ConfigError(f"the preset '{preset}' has no part of the {name} study (has: {studies})")
+    of_study = STUDIES[name].config_type
+    return [(part, _parse_study(name, flags, of_study.build(**part.settings))) for part in parts]
+
+
+def _option(words: list[str], option: str, what: str) -> tuple[str | None, list[str]]:
+    """What follows an option that is ours, not the parser's, and the words without both."""
+    places = [i for i, word in enumerate(words) if word.split("=")[0] == option]
     if not places:
         return None, words
     if len(places) > 1:
-        raise ConfigError(f"--config takes one file, got {len(places)}")
+        raise ConfigError(f"{option} takes {what.replace('a ', 'one ')}, got {len(places)}")
     (place,) = places
-    _, equals, file = words[place].partition("=")
+    _, equals, value = words[place].partition("=")
     end = place + 1 if equals else place + 2
-    file = file if equals else "".join(words[place + 1 : end])
-    if not file or file.startswith("--"):
-        raise ConfigError("--config takes a file, got none")
-    return Path(file), words[:place] + words[end:]
+    value = value if equals else "".join(words[place + 1 : end])
+    if not value or value.startswith("--"):
+        raise ConfigError(f"{option} takes {what}, got none")
+    return value, words[:place] + words[end:]
 
 
 def _parse_one_of(

@@ -30,6 +30,7 @@ from saltation.studies import STUDIES, draw_schemes, scheme_table
 from saltation.studies.engine.bounds import possible_path
 from saltation.studies.engine.config import names
 from saltation.studies.engine.files import check_folder
+from saltation.studies.report.accuracy import errors_at, in_cells
 from saltation.surrogate import SURROGATES
 
 # Beyond these a step is lost in the precision of numbers, or overflows it.
@@ -38,7 +39,8 @@ _LARGEST, _SHORTEST = 1e6, 1e-12
 
 @dataclass
 class Stability:
-    """What every scheme of a neuron does to a small perturbation of rest, and up to which dt."""
+    """What every scheme of a neuron does to a small perturbation of rest, and up to which dt; and
+    how wrong its rates and spike times are at this dt, stable or not."""
 
     neuron: Annotated[str, tyro.conf.arg(help=f"Neuron model: {names(NEURONS)}.")] = "lif"
     tau: float | None = None
@@ -47,20 +49,25 @@ class Stability:
     """Length of a step."""
     set: list[str] = field(default_factory=list)
     """Other parameters of the model, as NAME=VALUE."""
+    input: float | None = None
+    """Constant current of the errors. Default: twice the smallest that keeps the neuron spiking."""
     out_dir: Path = Path("runs/stability")
-    """Folder of the figure."""
+    """Folder of the figures."""
 
     def __call__(self) -> None:
         neuron: Any = get_neuron(self.neuron)
-        given = [("dt", self.dt), *map(_parameter, self.set)]
-        if self.tau is not None:
-            given.append(("tau", self.tau))
-        parameters = {name: _checked(neuron, name, value) for name, value in given}
+        parameters = parameters_of(neuron, self.set, dt=self.dt, tau=self.tau)
         check_folder("out_dir", possible_path(self.out_dir))
         table = scheme_table(self.neuron, **parameters)
+        schemes = [str(scheme) for scheme in table.index]
+        errors, told = errors_at(
+            neuron(**parameters, scheme=schemes[0]), [(s, self.dt) for s in schemes], self.input
+        )
         shown = Table()
-        for column in ("scheme", "order", "limit on dt", f"dt = {self.dt:g}", "factor"):
-            shown.add_column(column, justify="left" if column == "scheme" else "right")
+        columns = ("scheme", "order", "limit on dt", f"dt = {self.dt:g}", "factor", "rate", "times")
+        for column in columns[: 7 if errors else 5]:
+            name = column == "scheme"
+            shown.add_column(column, justify="left" if name else "right", no_wrap=name)
         for scheme, row in table.iterrows():
             shown.add_row(
                 str(scheme),
@@ -68,6 +75,7 @@ class Stability:
                 "none" if math.isinf(row["dt_limit"]) else f"{row['dt_limit']:.4g}",
                 "stable" if row["stable"] else "UNSTABLE",
                 f"{row['growth']:.4f}",
+                *(in_cells(errors[str(scheme), self.dt]) if errors else ()),
             )
         say(f"{self.neuron} at rest, dt = {self.dt:g}")
         console.print(shown)
@@ -75,6 +83,7 @@ class Stability:
             "factor: growth per step of the least damped perturbation of rest; of the equations "
             f"themselves: {table['exact_growth'].iloc[0]:.4f}"
         )
+        say(told)
         for figure in draw_schemes(self.out_dir, self.neuron, **parameters):
             say(f"figure: {figure}")
 
@@ -149,6 +158,7 @@ class Info:
             "data sets": ", ".join(DATASETS),
             "networks": ", ".join(ARCHITECTURES),
             "studies": ", ".join(STUDIES),
+            "accuracy": "through spikes every scheme on a grid is of first order; see recommend",
         }
         for name, value in lines.items():
             say(f"{name:<11} {value}")
@@ -192,6 +202,13 @@ class Diagnose:
     def __call__(self) -> None:
         for part in diagnosis_of(self.source, self.trial, self.cure):
             say(f"{part}\n" if self.cure else part)
+
+
+def parameters_of(neuron: type[Neuron], texts: list[str], **given: float | None) -> dict[str, Any]:
+    """Parameters of a model from options and NAME=VALUE, without those that were not given."""
+    named = [(name, value) for name, value in given.items() if value is not None]
+    every = [*named, *map(_parameter, texts)]
+    return {name: _checked(neuron, name, value) for name, value in every}
 
 
 def _checked(neuron: type[Neuron], name: str, value: float) -> float:

@@ -20,13 +20,16 @@ from saltation.data import DATASETS
 from saltation.errors import ConfigError, SaltationError
 from saltation.studies import Study
 from saltation.studies.engine.bounds import within
-from saltation.studies.engine.config import names
+from saltation.studies.engine.config import StudyConfig, names
 from saltation.studies.engine.files import check_folder
 from saltation.studies.engine.folder import run_and_checkpoint, runs_in, study_of, summary
 from saltation.studies.engine.records import contents
 from saltation.studies.engine.store import FINISHED, RECORD, RecordLostError
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of, exponents_of_network
 from saltation.studies.networks import checkpoint_of, label_of, recorded_trial
+from saltation.studies.notebook import FOLDER, PAGE, Part, run_parts
+from saltation.studies.notebook.cells import grid_of, outside
+from saltation.studies.notebook.page import in_a_line, results_in
 from saltation.studies.report import REPORT, Grid, write_report
 from saltation.studies.report.compare import compare, write_comparison
 
@@ -57,6 +60,35 @@ def run_study(study: Study[Any]) -> None:
     say(f"report: {study.folder / REPORT}")
     if not (results["status"] == FINISHED).any():
         complain(f"no trial of the study in {study.folder} finished")
+        raise SystemExit(1)
+
+
+def run_preset(asked: list[tuple[Part, StudyConfig]]) -> None:
+    """Run the parts of a preset, print their tables and say where their report is."""
+    folder = asked[0][1].out_dir or FOLDER
+    try:
+        run_parts(asked, folder, say)
+    except KeyboardInterrupt:
+        print(
+            f"stopped; what was recorded is in {folder}. To go on, give the same command again",
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
+    except RecordLostError as error:
+        complain(str(error))
+        raise SystemExit(1) from None
+    results = results_in(folder)
+    for result in results:
+        say(result.part.title)
+        console.print(_shown(grid_of(result)))
+        for line in result.missing:
+            say(f"not finished: {line}")
+    say(in_a_line(results))
+    for line in (line for result in results for line in outside(result)):
+        say(f"outside: {line}")
+    say(f"report: {folder / PAGE}")
+    if all(result.missing for result in results):
+        complain(f"no part in {folder} finished")
         raise SystemExit(1)
 
 

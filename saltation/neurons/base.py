@@ -460,7 +460,8 @@ class Neuron:
             f"scheme's stability limit dt <= {self.dt_limit:.4g}{formula}: "
             f"{self.mode_name(modes, factors)} decays in the equations, but every step multiplies "
             f"it by {_show(factor)}{oscillates}, so it grows between spikes. Use dt <= "
-            f"{self.dt_limit:.4g}, or a scheme without a limit: {', '.join(free)}."
+            f"{self.dt_limit:.4g}, or a scheme without a limit: {', '.join(free)}. Stable is not "
+            "yet accurate: for a dt that is both, saltation recommend."
         )
 
     def mode_name(self, rates: NDArray[Any], factors: NDArray[Any]) -> str:

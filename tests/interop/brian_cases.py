@@ -137,7 +137,8 @@ def main(python: str) -> None:
         subprocess.run([python, script, given, answer], check=True)
         with np.load(answer) as file:
             made = json.loads(str(file["made"])) | {"fingerprint": fingerprint()}
-            np.savez_compressed(STORED, spikes=np.packbits(file["spikes"]), made=json.dumps(made))
+            spikes = np.stack([file[f"spikes{case.number}"] for case in CASES])
+            np.savez_compressed(STORED, spikes=np.packbits(spikes), made=json.dumps(made))
 
 
 if __name__ == "__main__":

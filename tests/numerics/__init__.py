@@ -1,0 +1,1 @@
+"""Accuracy against reference solutions, and advice."""

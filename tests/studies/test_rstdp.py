@@ -110,6 +110,8 @@ def test_a_trial_is_the_loop_of_the_public_parts(tmp_path: Path, undrawn: None) 
     assert row["train_accuracy"] == pytest.approx(100 * right / trained)
     assert row["test_accuracy"] == int((activity.answers == test.labels).sum())
     assert row["silent_samples"] == pytest.approx(activity.silent.float().mean().item())
+    spoke = set(activity.answers[~activity.silent].tolist())
+    assert row["silent_outputs"] == 10 - len(spoke)
     assert row["hidden_rate"] == pytest.approx(activity.hidden.mean().item())
     assert row["output_rate"] == pytest.approx(activity.outputs.mean().item())
     loss = torch.nn.functional.cross_entropy(activity.output_counts, test.labels)
@@ -200,7 +202,8 @@ def test_grids_show_mean_and_spread_and_rates(done: tuple[Path, pd.DataFrame]) -
     first = results.query("scheme == 'euler' and dt == 0.5 and steps == 20")["test_accuracy"]
     assert grid.loc[("pm1", "euler", "20"), 0.5] == f"{first.iloc[0] + 1:.1f} ± 1.4"
     assert grid.columns.tolist() == [0.05, 0.5]
-    assert rates_grid(results).shape == (8, 3)
+    # Rates of both layers, samples without a spike, and outputs without an answer.
+    assert rates_grid(results).shape == (8, 4)
 
 
 def test_figures_are_drawn_from_the_record(done: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:

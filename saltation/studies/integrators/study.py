@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Self
 import pandas as pd
 import torch
 from pydantic import Field, field_validator, model_validator
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from torch import Tensor, nn
 
 from saltation.data import Batch, Dataset, at_steps, batches, spec_of
@@ -47,6 +47,7 @@ from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import held_out, number_held_out, validation_batches
 from saltation.studies.given import Builder, whole_source
 from saltation.studies.integrators.figures import draw_integrators
+from saltation.studies.report.accuracy import accuracy_tables
 from saltation.studies.report.tables import integrators_tables
 from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, fit
@@ -366,7 +367,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         draw_integrators(records, self.folder / "figures")
 
     def tables(self, results: pd.DataFrame) -> RenderableType:
-        return integrators_tables(results)
+        return Group(integrators_tables(results), accuracy_tables(results))
 
 
 def neuron_of(trial: Settings) -> Neuron:

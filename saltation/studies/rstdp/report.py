@@ -42,9 +42,13 @@ def rstdp_grid(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def rates_grid(results: pd.DataFrame) -> pd.DataFrame:
-    """Rates of the finished trials: a row per reward, scheme, number of steps and dt."""
+    """Rates of the finished trials: a row per reward, scheme, number of steps and dt.
+
+    With ``silent_outputs``, how many outputs answered no test sample, where that was recorded.
+    """
     done = results[results["status"] == FINISHED]
-    return done.groupby([*_ROWS, "dt"], sort=False)[list(_RATES)].mean()
+    shown = [name for name in (*_RATES, "silent_outputs") if name in done]
+    return done.groupby([*_ROWS, "dt"], sort=False)[shown].mean()
 
 
 def rstdp_tables(results: pd.DataFrame) -> Group:
@@ -59,11 +63,13 @@ def rstdp_tables(results: pd.DataFrame) -> Group:
         shown.add_row(*_tuple(key), *row)
     parts: list[Table | Text] = [Text(f"test accuracy in %, {over}"), shown]
     if (results["status"] == FINISHED).any():
-        rates = Table(*_ROWS, "dt", "hidden rate", "output rate", "silent samples")
-        for key, row in rates_grid(results).iterrows():
+        grid = rates_grid(results)
+        rates = Table(*_ROWS, "dt", *(str(name).replace("_", " ") for name in grid.columns))
+        for key, row in grid.iterrows():
             *row_names, dt = _tuple(key)
             rates.add_row(*map(str, row_names), f"{dt:g}", *(f"{rate:.3f}" for rate in row))
-        parts += [Text("spikes per neuron and step; samples without an output spike"), rates]
+        said = "spikes per neuron and step; samples without a spike; outputs without an answer"
+        parts += [Text(said), rates]
     return Group(*parts)
 
 

@@ -74,6 +74,7 @@ class _Tally:
     def __init__(self) -> None:
         self.loss = 0.0
         self.correct = self.silent = self.samples = 0
+        self.answering: Tensor | None = None  # which outputs answered a sample by a spike
         self.layers = {"hidden": SpikeStatistics(), "output": SpikeStatistics()}
 
     def add(self, activity: Activity, labels: Tensor) -> None:
@@ -81,6 +82,9 @@ class _Tally:
         self.correct += int((activity.answers == labels).sum())
         self.silent += int(activity.silent.sum())
         self.samples += len(labels)
+        spoke = torch.zeros(activity.output_counts.shape[1], dtype=torch.bool)
+        spoke[activity.answers[~activity.silent].cpu()] = True
+        self.answering = spoke if self.answering is None else self.answering | spoke
         self.layers["hidden"].count(activity.hidden_counts, activity.steps)
         self.layers["output"].count(activity.output_counts, activity.steps)
 
@@ -89,9 +93,14 @@ class _Tally:
         return Score(self.loss / self.samples, 100 * self.correct / self.samples)
 
     def rates(self, prefix: str) -> dict[str, float]:
-        """Spikes per neuron and step of each layer, and the samples without an output spike."""
+        """Spikes per neuron and step of each layer, the samples without an output spike, and the
+        number of outputs that answer no sample."""
         rates = {f"{prefix}{k}_rate": v.mean_spike_rate for k, v in self.layers.items()}
-        return rates | {f"{prefix}silent_samples": self.silent / self.samples}
+        never = 0 if self.answering is None else int((~self.answering).sum())
+        return rates | {
+            f"{prefix}silent_samples": self.silent / self.samples,
+            f"{prefix}silent_outputs": float(never),
+        }
 
 
 def run_trial(
@@ -99,9 +108,10 @@ def run_trial(
 ) -> Iterator[EpochRecord]:
     """Train and test, yielding the record of every epoch.
 
-    A record holds in addition the rates of both layers and the fraction of samples without an
-    output spike, on the test set and, as ``train_...``, in training; the teaching current; and
-    after the last epoch what each output sees, ``images``, C lists of one number per pixel.
+    A record holds in addition the rates of both layers, the fraction of samples without an output
+    spike and the number of outputs that answer none, on the test set and, as ``train_...``, in
+    training; the teaching current; and after the last epoch what each output sees, ``images``, C
+    lists of one number per pixel.
     """
     seed, size = trial["seed"], trial["batch_size"]
     torch.manual_seed(seed)
