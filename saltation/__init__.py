@@ -92,6 +92,7 @@ from saltation.stability import (
 from saltation.surrogate import SURROGATES
 
 if TYPE_CHECKING:
+    from saltation.interop.convert import from_snntorch, from_spikingjelly
     from saltation.studies.networks import load
 
 __version__ = "0.1.0"
@@ -150,6 +151,8 @@ __all__ = [
     "diagnose",
     "direct",
     "flow",
+    "from_snntorch",
+    "from_spikingjelly",
     "get_scheme",
     "gradient_health",
     "latency",
@@ -181,10 +184,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """`load`, which needs all of the studies, when it is asked for."""
-    if name == "load":
-        from saltation.studies.networks import load
+# What is imported when it is asked for, because others' libraries or all studies come with it.
+_LATER = {
+    "from_snntorch": "saltation.interop.convert",
+    "from_spikingjelly": "saltation.interop.convert",
+    "load": "saltation.studies.networks",
+}
 
-        return load
+
+def __getattr__(name: str) -> Any:
+    """What is imported when it is asked for."""
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'saltation' has no attribute '{name}'")
