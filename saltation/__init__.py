@@ -92,6 +92,7 @@ from saltation.stability import (
 from saltation.surrogate import SURROGATES
 
 if TYPE_CHECKING:
+    from saltation.activity import energy
     from saltation.interop.convert import from_snntorch, from_spikingjelly
     from saltation.studies.networks import load
 
@@ -150,6 +151,7 @@ __all__ = [
     "depth_growth",
     "diagnose",
     "direct",
+    "energy",
     "flow",
     "from_snntorch",
     "from_spikingjelly",
@@ -186,6 +188,7 @@ __all__ = [
 
 # What is imported when it is asked for, because others' libraries or all studies come with it.
 _LATER = {
+    "energy": "saltation.activity",
     "from_snntorch": "saltation.interop.convert",
     "from_spikingjelly": "saltation.interop.convert",
     "load": "saltation.studies.networks",

@@ -107,7 +107,7 @@ class Converted(nn.Module):
             elif one.kind == "neurons":
                 layer: Any = self.get_submodule(str(one.target))
                 if place in self._recorded:
-                    trace = layer.record(*args)
+                    trace = recorded(layer, *args)
                     states = getattr(trace.states, "neuron", trace.states)
                     values[place] = {"spikes": trace.spikes, "h": trace.h, **states._asdict()}
                 else:
@@ -120,6 +120,25 @@ class Converted(nn.Module):
 
     def extra_repr(self) -> str:
         return f"of {self.original}"
+
+
+def recorded(layer: Any, *args: Any) -> Any:
+    """The trace of a call of a layer, which those who listen to the layer hear."""
+    if "record" in layer.__dict__:  # somebody takes the network through its steps
+        return layer.record(*args)
+    traces = []
+
+    def forward(*given: Any) -> Tensor:
+        traces.append(type(layer).record(layer, *given))
+        spikes: Tensor = traces[0].spikes
+        return spikes
+
+    layer.forward = forward
+    try:
+        layer(*args)
+    finally:
+        del layer.forward
+    return traces[0]
 
 
 def without_states(plan: list[Operation], output: Any) -> Any:

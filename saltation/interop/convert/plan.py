@@ -127,9 +127,7 @@ class Plan:
 
     def _attribute(self, node: fx.Node) -> _Seen:
         path = str(node.target)
-        value: Any = self._traced.root
-        for part in path.split("."):
-            value = getattr(value, part)
+        value = self._traced.attributes[path]
         if not isinstance(value, nn.Parameter):
             zero = isinstance(value, Tensor) and not bool(value.any())
             return _Seen(value, "zeros" if zero else "constant")

@@ -59,6 +59,8 @@ class Traced:
         In the order of execution.
     modules
         The network's modules, by name.
+    attributes
+        Tensors of the network that its forward uses itself, by name, as they are then.
     probed
         Whether a loop goes over the input's own steps, `PROBED` of which are in the graph.
     """
@@ -85,10 +87,20 @@ class Traced:
                     f"({type(error).__name__}: {told}): branches on values of tensors and numbers "
                     "taken from them cannot be converted"
                 ) from None
+            self.attributes = {
+                str(node.target): _attribute(tracer.root, str(node.target))
+                for node in graph.nodes
+                if node.op == "get_attr"
+            }
         self.nodes = [node for node in graph.nodes if node.op == "output" or node.users]
         self.modules = dict(network.named_modules())
-        self.root: Any = tracer.root
         self.probed = tracer.probed
+
+
+def _attribute(module: Any, path: str) -> Any:
+    for part in path.split("."):
+        module = getattr(module, part)
+    return module
 
 
 @contextmanager
