@@ -93,6 +93,7 @@ from saltation.surrogate import SURROGATES
 
 if TYPE_CHECKING:
     from saltation.activity import energy
+    from saltation.interop import nir
     from saltation.interop.convert import from_snntorch, from_spikingjelly
     from saltation.studies.networks import load
 
@@ -167,6 +168,7 @@ __all__ = [
     "ms_resnet34",
     "ms_resnet104",
     "ms_resnet_cifar",
+    "nir",
     "poisson",
     "set_depth_growth",
     "set_lyapunov",
@@ -197,8 +199,10 @@ _LATER = {
 
 def __getattr__(name: str) -> Any:
     """What is imported when it is asked for."""
-    if name in _LATER:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name == "nir":
+        return import_module("saltation.interop.nir")
+    if name in _LATER:
         return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'saltation' has no attribute '{name}'")

@@ -62,6 +62,13 @@ _OF_STEPS = _made(_Folded, (*_FOLDED, *_NORMS), "Folded{}")
 _NORMS_BY_STEP = _made(_ByStep, _NORMS, "{}ByStep")
 
 
+def folded(module: nn.Module) -> nn.Module:
+    """A module of torch on sequences, with its own parameters."""
+    made = _OF_STEPS[type(module)].__new__(_OF_STEPS[type(module)])
+    made.__dict__.update(module.__dict__)
+    return made  # type: ignore[no-any-return]
+
+
 class HeldDropout(nn.Module):
     """Dropout with one mask for all steps of a sequence, as SpikingJelly's.
 
