@@ -187,7 +187,7 @@ _PRODUCTS = {
     Tensor.__rmatmul__,
 }  # fmt: skip
 _UNCOUNTED: dict[Any, str] = {
-    functional.linear: "linear", functional.conv1d: "conv1d", functional.conv2d: "conv2d",
+    functional.conv1d: "conv1d", functional.conv2d: "conv2d",
     functional.conv3d: "conv3d", functional.bilinear: "bilinear", torch.einsum: "einsum",
     torch.addmm: "addmm", torch.baddbmm: "baddbmm", torch.tensordot: "tensordot",
     functional.scaled_dot_product_attention: "scaled_dot_product_attention",
@@ -259,6 +259,8 @@ class _Tally(TorchFunctionMode, list[Call]):
         if outer and function in _PRODUCTS and len(args) == 2:
             a, b = args[::-1] if function is Tensor.__rmatmul__ else args
             self._see("products", of_product(a, b))
+        elif outer and function is functional.linear:
+            self._see("products", of_product(args[0], args[1].T))
         elif outer and function in _UNCOUNTED:
             self.uncounted.add(_UNCOUNTED[function])
         self._within += 1  # what it calls itself is part of it
