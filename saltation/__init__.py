@@ -92,7 +92,7 @@ from saltation.stability import (
 from saltation.surrogate import SURROGATES
 
 if TYPE_CHECKING:
-    from saltation.activity import energy
+    from saltation.activity import energy, record
     from saltation.interop import nir
     from saltation.interop.convert import from_snntorch, from_spikingjelly
     from saltation.studies.networks import load
@@ -170,6 +170,7 @@ __all__ = [
     "ms_resnet_cifar",
     "nir",
     "poisson",
+    "record",
     "set_depth_growth",
     "set_lyapunov",
     "sew_resnet",
@@ -193,6 +194,7 @@ _LATER = {
     "energy": "saltation.activity",
     "from_snntorch": "saltation.interop.convert",
     "from_spikingjelly": "saltation.interop.convert",
+    "record": "saltation.activity",
     "load": "saltation.studies.networks",
 }
 

@@ -215,14 +215,13 @@ class _Tally(TorchFunctionMode, list[Call]):
     def append(self, call: Call) -> None:
         """Count a call of neurons."""
         port, name = self._ports[call.name], call.name
-        if name not in self._variables:
-            self._variables[name] = len(port.rest((call.currents,)))
         spikes, sites = self._neurons.setdefault(name, [0, 0])
         self._neurons[name] = [spikes + int(call.spikes.sum()), sites + call.currents.numel()]
         self.steps[name] = self.steps.get(name, 0) + call.steps
+        # Spikes that are kept to be fed back are no state.
+        self._variables[name] = len(set(port.variables) - {"spikes", "spk", "z"})
         self._see(name, Operations())
         if isinstance(port.module, Recurrent):
-            self._variables[name] = len(port.rest((call.currents,))) - 1  # spikes are no state
             self._see(f"{name} (feedback)", of_feedback(call.spikes))
 
     def _see(self, name: str, operations: Operations) -> None:

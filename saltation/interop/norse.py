@@ -67,6 +67,10 @@ class NorsePort(Port):
             **{name: torch.as_tensor(value) for name, value in new.items()}
         )
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(self._state._fields)
+
     def handed(self, arguments: tuple[Any, ...]) -> State | None:
         if arguments[1:] in ((), (None,)):
             return None
@@ -74,6 +78,7 @@ class NorsePort(Port):
         return self._full(arguments, arguments[1])
 
     def returned(self, output: Any) -> State | None:
+        self._state = type(output[1])
         return tuple(output[1])
 
     def rest(self, arguments: tuple[Any, ...]) -> State:

@@ -101,6 +101,11 @@ class Port(ABC):
         spikes: Tensor = output[0] if isinstance(output, tuple) else output
         return spikes
 
+    @property
+    @abstractmethod
+    def variables(self) -> tuple[str, ...]:
+        """Names of the tensors of a state, in their order."""
+
     @abstractmethod
     def rest(self, arguments: tuple[Any, ...]) -> State:
         """The state before the first step of a call with these arguments."""
@@ -221,6 +226,11 @@ class LayerPort(Port):
         self._layer = module.layer if isinstance(module, Recurrent) else module
         self.spike = SeenSpike(self._layer.surrogate, own=True)
         self._trace: Trace | None = None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        own: tuple[str, ...] = self._layer.neuron.State._fields
+        return ("spikes", *own) if isinstance(self.module, Recurrent) else own
 
     def handed(self, arguments: tuple[Any, ...]) -> State | None:
         return None if arguments[1:] in ((), (None,)) else _flat(arguments[1])
