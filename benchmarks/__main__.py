@@ -14,7 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import convolutions, deep, figures, loops, memory, networks, reward, roofline
+from benchmarks import (
+    converted,
+    convolutions,
+    deep,
+    figures,
+    loops,
+    memory,
+    networks,
+    reward,
+    roofline,
+)
 from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task
 from benchmarks.timing import Step, Times, race, table
 from saltation.data import load
@@ -44,7 +54,7 @@ def bound(neuron: str, names: Iterable[str], task: Task) -> dict[str, Callable[[
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--workloads", nargs="+", default=list("abcdef"), choices=list("abcdef"))
+    parser.add_argument("--workloads", nargs="+", default=list("abcdefg"), choices=list("abcdefg"))
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--data-dir", default="../shared/data")
@@ -154,6 +164,13 @@ def main() -> None:
         scaling(task, x, rounds, run, say, options.out)
     if "f" in options.workloads:
         raw["deep memory"] = deep_networks(max(5, rounds // 5), run, say)
+    if "g" in options.workloads:
+        say(converted.HEAD)
+        for name in converted.SIZES:
+            times = converted.raced(name, max(5, rounds // 2))
+            raw[f"(g) {name}"] = {who: t.ms for who, t in times.items()}
+            say(converted.row(name, times))
+        say("")
     (options.out / "benchmarks.md").write_text("\n".join(lines), encoding="utf-8")
     (options.out / "timings.json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
     print(f"written: {options.out}")

@@ -93,6 +93,9 @@ from saltation.stability import (
 from saltation.surrogate import SURROGATES
 
 if TYPE_CHECKING:
+    from saltation.activity import energy, record
+    from saltation.interop import nir
+    from saltation.interop.convert import from_snntorch, from_spikingjelly
     from saltation.studies.networks import load
 
 __version__ = "0.1.0"
@@ -152,7 +155,10 @@ __all__ = [
     "depth_growth",
     "diagnose",
     "direct",
+    "energy",
     "flow",
+    "from_snntorch",
+    "from_spikingjelly",
     "get_scheme",
     "gradient_health",
     "latency",
@@ -165,8 +171,10 @@ __all__ = [
     "ms_resnet34",
     "ms_resnet104",
     "ms_resnet_cifar",
+    "nir",
     "poisson",
     "recommend",
+    "record",
     "reference",
     "set_depth_growth",
     "set_lyapunov",
@@ -186,10 +194,22 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """`load`, which needs all of the studies, when it is asked for."""
-    if name == "load":
-        from saltation.studies.networks import load
+# What is imported when it is asked for, because others' libraries or all studies come with it.
+_LATER = {
+    "energy": "saltation.activity",
+    "from_snntorch": "saltation.interop.convert",
+    "from_spikingjelly": "saltation.interop.convert",
+    "record": "saltation.activity",
+    "load": "saltation.studies.networks",
+}
 
-        return load
+
+def __getattr__(name: str) -> Any:
+    """What is imported when it is asked for."""
+    from importlib import import_module
+
+    if name == "nir":
+        return import_module("saltation.interop.nir")
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'saltation' has no attribute '{name}'")

@@ -21,7 +21,7 @@ FLOORS = {
     **dict.fromkeys(("encoding", "layers", "losses", "stepping"), 4),
     "interop": 4.5,
     **dict.fromkeys(("ranks", "snapshot"), 4.5),
-    **dict.fromkeys(("models", "stability", "learning", "numerics"), 5),
+    **dict.fromkeys(("models", "stability", "learning", "activity", "numerics"), 5),
     **dict.fromkeys(("data", "training"), 6),
     "studies": 7,
     "selftest": 7.5,

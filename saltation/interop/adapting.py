@@ -11,14 +11,15 @@ from saltation.errors import SaltationError
 from saltation.layers.recurrent import neuron_layers
 from saltation.stepping import Stepped, Walk, stepped
 
-LIBRARIES = ("snntorch", "spikingjelly")
-UNKNOWN = ("norse", "sinabs", "bindsnet", "lava", "braincog")
+LIBRARIES = ("snntorch", "spikingjelly", "norse")
+UNKNOWN = ("sinabs", "bindsnet", "lava", "braincog")
 
 
 def adapt(network: nn.Module, *, batch_dim: int | None = None, walk: Walk | None = None) -> Stepped:
-    """A network of snnTorch, SpikingJelly or saltation for `lyapunov`, penalties and `diagnose`.
+    """A network of any known library for `lyapunov`, penalties and `diagnose`.
 
-    The network is not copied or changed. Its neurons begin and end every step through hooks while
+    snnTorch, SpikingJelly, Norse and saltation are known. The network is not copied or changed. Its
+    neurons begin and end every step through hooks while
     an estimate lasts, and their hidden states are given back afterwards. A compiled network is run
     as it was written.
 
@@ -56,7 +57,8 @@ def adapt(network: nn.Module, *, batch_dim: int | None = None, walk: Walk | None
     original: Any = network
     while hasattr(original, "_orig_mod"):  # made by torch.compile
         original = original._orig_mod
-    return replace(_of_its_library(original), batch_dim=batch_dim, walk=walk)
+    found = _of_its_library(original)
+    return replace(found, batch_dim=batch_dim, walk=walk or found.walk)
 
 
 def _of_its_library(network: nn.Module) -> Stepped:
@@ -67,8 +69,8 @@ def _of_its_library(network: nn.Module) -> Stepped:
     if len(known) != 1 or found & set(UNKNOWN):
         there = sorted(known | found & set(UNKNOWN))
         raise SaltationError(
-            f"{type(network).__name__} must hold neurons of one of saltation, snntorch and "
-            f"spikingjelly, found {', '.join(there) or 'none'}"
+            f"{type(network).__name__} must hold neurons of one of saltation, snntorch, "
+            f"spikingjelly and norse, found {', '.join(there) or 'none'}"
         )
     (library,) = known
     if library == "snntorch":
@@ -79,6 +81,10 @@ def _of_its_library(network: nn.Module) -> Stepped:
         from saltation.interop import spikingjelly
 
         return spikingjelly.stepped(network)
+    if library == "norse":
+        from saltation.interop import norse
+
+        return norse.stepped(network)
     return stepped(network)
 
 

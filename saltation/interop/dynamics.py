@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from saltation.errors import SaltationError, positive
+from saltation.interop.norse import NorsePort
 from saltation.interop.parameters import _layer, _number
 from saltation.neurons import LIFNeuron
 from saltation.stepping import LayerPort, Port
@@ -30,6 +31,8 @@ def _decay(port: Port) -> float:
         neuron = _layer(port).neuron
         step = neuron.affine_step if isinstance(neuron, LIFNeuron) else None
         return math.nan if step is None or neuron.tensors else float(step.m[0][0])
+    if isinstance(port, NorsePort):
+        return port.decay
     module: Any = port.module
     kind = type(module).__name__
     if kind in ("Leaky", "Lapicque", "RLeaky"):
@@ -67,6 +70,9 @@ def set_steps(port: Port, steps: float) -> str:
         _replace(port, **new)
         return f"beta={decay:.4g}" if beta else f"tau={steps * old.dt:.4g}"
     module: Any = port.module
+    if isinstance(port, NorsePort):
+        port.set(tau_mem_inv=(1 - decay) / module.dt)
+        return f"tau_mem_inv={port.one('tau_mem_inv'):.4g}"
     if type(module).__name__ == "LIFNode":
         module.tau = 1 / (1 - decay)
         return f"tau={module.tau:.4g}"
@@ -81,6 +87,12 @@ def threshold_of(port: Port) -> float:
         neuron: Any = _layer(port).neuron
         return float(getattr(neuron, "v_threshold", math.nan) - getattr(neuron, "v_rest", 0.0))
     module: Any = port.module
+    if isinstance(port, NorsePort):
+        p = module.p
+        away = torch.as_tensor(getattr(p, "v_th", math.nan)) - torch.as_tensor(
+            getattr(p, "v_leak", 0.0)
+        )
+        return float(away.double().mean())
     given = getattr(module, "threshold", getattr(module, "v_threshold", math.nan))
     rest = getattr(module, "v_reset", None) if hasattr(module, "v_threshold") else None
     return float(torch.as_tensor(given, dtype=torch.float64).mean()) - float(rest or 0.0)
@@ -92,6 +104,9 @@ def is_hard(port: Port) -> bool | None:
         jump = getattr(_layer(port).neuron, "jump", None)
         return None if jump is None else jump == "hard"
     module: Any = port.module
+    if isinstance(port, NorsePort):
+        reset = getattr(module.p, "reset_method", None)
+        return reset is None or reset.__name__ == "reset_value"
     if hasattr(module, "reset_mechanism"):
         # What it does is a method, which is set with the mechanism.
         known = hasattr(module, "state_function") and hasattr(module, "_base_zero")
@@ -119,6 +134,11 @@ def set_hard(port: Port) -> str:
         _replace(port, jump="hard")
         return "jump='hard'"
     module: Any = port.module
+    if isinstance(port, NorsePort):
+        from norse.torch.functional.reset import reset_value
+
+        module.p = module.p._replace(reset_method=reset_value)
+        return "reset_method=reset_value"
     if hasattr(module, "reset_mechanism"):
         module.reset_mechanism, module.state_function = "zero", module._base_zero
         return "reset_mechanism='zero'"

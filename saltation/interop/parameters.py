@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, positive
+from saltation.interop.norse import NorsePort
 from saltation.kernels import dispatch
 from saltation.layers.neuron import SpikingLayer
 from saltation.layers.recurrent import Recurrent
@@ -40,6 +41,8 @@ def equations(port: Port) -> Neuron:
         return _layer(port).neuron
     module: Any = port.module
     kind = type(module).__name__
+    if isinstance(port, NorsePort):
+        return _of_norse(port, kind)
     if kind in ("Leaky", "Lapicque", "RLeaky"):
         delayed = getattr(module, "reset_delay", True)
         jump = {"subtract": "soft_delayed" if delayed else "soft", "zero": "hard", "none": "none"}
@@ -69,11 +72,25 @@ def equations(port: Port) -> Neuron:
             detach_reset=module.detach_reset,
             **options,
         )
-    raise SaltationError(
+    raise _unknown(port, kind)
+
+
+def _unknown(port: Port, kind: str) -> SaltationError:
+    return SaltationError(
         f"'{port.name}' is a {kind}, whose equations saltation does not know (allowed: its own "
         f"layers, snnTorch's Leaky, Lapicque and RLeaky, SpikingJelly's IFNode, LIFNode and "
-        f"ParametricLIFNode)"
+        f"ParametricLIFNode, Norse's LIFBoxCell and IAF)"
     )
+
+
+def _of_norse(port: NorsePort, kind: str) -> Neuron:
+    options = {"v_threshold": port.one("v_th"), "v_reset": port.one("v_reset"), "jump": "hard"}
+    if kind in ("IAF", "IAFCell"):
+        return LIFNeuron(beta=1.0, **options)  # type: ignore[arg-type]
+    if kind != "LIFBoxCell" or port.module.p.reset_method.__name__ != "reset_value":
+        raise _unknown(port, kind)
+    times = {"tau": 1 / port.one("tau_mem_inv"), "dt": port.module.dt, "scheme": "euler"}
+    return LIFNeuron(**times, v_rest=port.one("v_leak"), **options)  # type: ignore[arg-type]
 
 
 def _layer(port: LayerPort) -> SpikingLayer:
@@ -131,6 +148,10 @@ def set_width(port: Port, width: float, family: str = "same") -> str:
         layer.surrogate = port.spike.function = own
         layer._key = dispatch.operator_key(layer.neuron, own)
         return str(own)
+    if isinstance(port, NorsePort):
+        if family != "same":
+            raise SaltationError(f"'{port.name}' is of Norse, which has no '{family}' surrogate")
+        return _of_norse_method(port, factor, width)
     if hasattr(module, "surrogate_function"):
         if family == "sigmoid":
             from spikingjelly.activation_based import surrogate  # type: ignore[import-untyped]
@@ -145,6 +166,20 @@ def set_width(port: Port, width: float, family: str = "same") -> str:
         function, text = _of_snntorch(module.spike_grad, factor, width)
     module.spike_grad = port.spike.function = function
     return text
+
+
+def _of_norse_method(port: NorsePort, factor: float, width: float) -> str:
+    kept = port.module.p
+    method, alpha = kept.method, port.one("alpha")
+    for value in (alpha * factor, alpha / factor):
+        port.set(alpha=value)
+        if abs(port.spike.width() / width - 1) < _NEAR:
+            return f"method='{method}', alpha={value:.4g}"
+    port.module.p = kept
+    raise SaltationError(
+        f"the surrogate '{method}' of '{port.name}' does not depend on alpha (so it is with Norse "
+        f"1.1's 'super', whose derivative is 1 / (1 + |u|)^2)"
+    )
 
 
 def _of_saltation(port: Port, surrogate: Any, factor: float, width: float) -> Surrogate:

@@ -41,6 +41,10 @@ class SnnTorchPort(Port):
         self.spike = SeenSpike(self.module.spike_grad, own=False)
         self._seen = 0
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return self._variables
+
     def handed(self, arguments: tuple[Any, ...]) -> State | None:
         given = tuple(part for part in arguments[1:] if part is not None)
         return given if len(given) == len(self._variables) else None

@@ -41,6 +41,10 @@ class SpikingJellyPort(Port):
         if hasattr(module, "surrogate_function"):
             self.spike = SeenSpike(self.module.surrogate_function, own=False)
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(self._names)
+
     def rest(self, arguments: tuple[Any, ...]) -> State:
         mode = self.module.step_mode
         first = arguments[0] if mode == "s" else arguments[0][0]

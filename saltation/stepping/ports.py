@@ -101,6 +101,11 @@ class Port(ABC):
         spikes: Tensor = output[0] if isinstance(output, tuple) else output
         return spikes
 
+    @property
+    @abstractmethod
+    def variables(self) -> tuple[str, ...]:
+        """Names of the tensors of a state, in their order."""
+
     @abstractmethod
     def rest(self, arguments: tuple[Any, ...]) -> State:
         """The state before the first step of a call with these arguments."""
@@ -222,6 +227,11 @@ class LayerPort(Port):
         self.spike = SeenSpike(self._layer.surrogate, own=True)
         self._trace: Trace | None = None
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        own: tuple[str, ...] = self._layer.neuron.State._fields
+        return ("spikes", *own) if isinstance(self.module, Recurrent) else own
+
     def handed(self, arguments: tuple[Any, ...]) -> State | None:
         return None if arguments[1:] in ((), (None,)) else _flat(arguments[1])
 
@@ -245,20 +255,32 @@ class LayerPort(Port):
         elif forward_ad._current_level >= 0 and isinstance(kept, Surrogate):
             layer.surrogate = _Carrying(kept)  # type: ignore[assignment]
 
-        def refuse(*_: Any, **__: Any) -> Any:
-            raise RefusedError(
-                f"the network calls '{self.name}.record', which cannot be followed: call the layer "
-                f"itself"
-            )
-
-        forward = self.module.forward
+        forward, recorded = self.module.forward, type(self.module).record
+        wanted = False
+        kept_trace: Trace | None = None
 
         @wraps(forward)
         def once(*arguments: Any) -> Any:
+            nonlocal wanted, kept_trace
             trace, self._trace = self._trace, None
-            return forward(*arguments) if trace is None else (trace.spikes, trace.state)
+            if wanted and trace is None:
+                trace = recorded(self.module, *arguments)  # type: ignore[arg-type]
+            if trace is None:
+                return forward(*arguments)
+            if wanted:
+                wanted, kept_trace = False, trace
+            state = arguments[1] if arguments[1:] else None
+            return trace.spikes if state is None else (trace.spikes, trace.state)
 
-        self.module.record = refuse  # type: ignore[method-assign]
+        def record(*arguments: Any, **named: Any) -> Trace:
+            # A call of the layer, which the session sees, and from which the record is taken.
+            nonlocal wanted, kept_trace
+            wanted = True
+            self.module(*arguments, **named)
+            trace, kept_trace = kept_trace, None
+            return trace  # type: ignore[return-value]
+
+        self.module.record = record  # type: ignore[method-assign]
         self.module.forward = once  # type: ignore[assignment, method-assign]
 
         def close() -> None:

@@ -340,7 +340,7 @@ class Streaming(nn.Module):
 
 
 def test_layers_that_are_stepped_are_seen(x: Tensor) -> None:
-    """By `watch`, estimates and diagnosis alike; a recorded layer is refused."""
+    """By `watch`, estimates and diagnosis alike; a recorded layer by estimates and diagnosis."""
     network = Streaming("step")
     chain = nn.Sequential(network.into, network.neurons)
     torch.testing.assert_close(st.lyapunov(network, x).exponents, st.lyapunov(chain, x).exponents)
@@ -349,7 +349,11 @@ def test_layers_that_are_stepped_are_seen(x: Tensor) -> None:
     with st.watch(chain) as expected:
         chain(x)
     assert seen["neurons"].mean_spike_rate == expected["1"].mean_spike_rate > 0
-    refused(Streaming("record"), x, "calls 'neurons.record', which cannot be followed")
+    recording, labels = Streaming("record"), torch.zeros(8).long()
+    torch.testing.assert_close(st.lyapunov(recording, x).exponents, st.lyapunov(chain, x).exponents)
+    told = [st.diagnose(one, x, labels).layers[0].rate for one in (recording, chain)]
+    assert told[0] == told[1] > 0
+    assert "record" not in recording.neurons.__dict__
 
 
 def test_compiled_networks(x: Tensor) -> None:

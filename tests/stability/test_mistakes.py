@@ -40,6 +40,10 @@ NOT_TAKEN = (
     "(to show one input for T steps give st.direct(x, T)): with dimension 1 as the samples: "
 )
 
+NO_NEURONS = (
+    "Linear must hold neurons of one of saltation, snntorch, spikingjelly and norse, found none"
+)
+
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "integers": (
         lambda: st.lyapunov(network(), x().long()),
@@ -125,11 +129,11 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a network without neurons": (
         lambda: st.lyapunov(nn.Linear(6, 3), x()),
-        "Linear must hold neurons of one of saltation, snntorch and spikingjelly, found none",
+        NO_NEURONS,
     ),
     "a penalty on a network without neurons": (
         lambda: st.LyapunovPenalty()(nn.Linear(6, 3), x()),
-        "Linear must hold neurons of one of saltation, snntorch and spikingjelly, found none",
+        NO_NEURONS,
     ),
     "layers without neurons": (
         lambda: st.lyapunov(nn.Sequential(nn.Linear(6, 0), st.LIF()), x()),
@@ -161,7 +165,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a diagnosis without neurons": (
         lambda: st.diagnose(nn.Linear(6, 3), x(), y()),
-        "Linear must hold neurons of one of saltation, snntorch and spikingjelly, found none",
+        NO_NEURONS,
     ),
     "a diagnosis of frozen weights": (
         lambda: st.diagnose(network().requires_grad_(False), x(), y()),

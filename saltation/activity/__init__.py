@@ -1,0 +1,6 @@
+"""What a network does over time: its operations and energy, and its states as arrays."""
+
+from saltation.activity.costs import Energy, LayerCost, energy
+from saltation.activity.recording import LayerRecord, Recording, record
+
+__all__ = ["Energy", "LayerCost", "LayerRecord", "Recording", "energy", "record"]
