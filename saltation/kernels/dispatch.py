@@ -22,14 +22,14 @@ from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.neurons import loop as cpu_loop
 from saltation.kernels.cpu.neurons import operator
 from saltation.kernels.cpu.runtime import buffers
-from saltation.kernels.cpu.runtime.support import apart as apart
-from saltation.kernels.cpu.runtime.support import lacks
 from saltation.kernels.events import Events, SpikeTensor, dense_of, events_of, settled
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
 from saltation.kernels.reference import Stage, Trace
 from saltation.kernels.sampling import Sites
+from saltation.kernels.support import apart as apart
+from saltation.kernels.support import lacks
 from saltation.neurons.base import Neuron, Spike
 
 _log = logging.getLogger("saltation")
