@@ -23,6 +23,7 @@ from saltation.kernels.cpu.neurons import loop as cpu_loop
 from saltation.kernels.cpu.neurons import operator
 from saltation.kernels.cpu.runtime import buffers
 from saltation.kernels.events import Events, SpikeTensor, dense_of, events_of, settled
+from saltation.kernels.gpu import loop as gpu_loop
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
@@ -51,11 +52,14 @@ class Kernel:
         ``(neuron, spike, x, state, record) -> reason`` why the kernel cannot run this, or None.
     run
         ``(neuron, spike, x, state, record) -> Trace``.
+    device
+        The type of device that it is for, or None for any.
     """
 
     name: str
     refuses: Refusal
     run: Callable[[Neuron, Any, Tensor, Any, bool], Trace]
+    device: str | None = None
 
 
 def _never(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
@@ -65,7 +69,8 @@ def _never(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) ->
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
     for kernel in (
-        Kernel("cpu", cpu_loop.refuses, cpu_loop.run),
+        Kernel("cpu", cpu_loop.refuses, cpu_loop.run, "cpu"),
+        Kernel("triton", gpu_loop.refuses, gpu_loop.run, "cuda"),
         Kernel("reference", _never, reference.run),
     )
 }
@@ -97,7 +102,7 @@ def resolve(
             raise SaltationError(f"backend '{backend}' cannot run this: {reason}")
         return KERNELS[backend], ASKED
     reasons: list[str] = []
-    for kernel in KERNELS.values():
+    for kernel in _meant_for(x.device.type):
         reason = kernel.refuses(neuron, spike, x, state, record)
         if reason is None:
             if not reasons:
@@ -107,6 +112,13 @@ def resolve(
             return kernel, why
         reasons.append(f"{kernel.name}: {reason}")
     raise SaltationError(f"no backend can run this ({'; '.join(reasons)})")
+
+
+def _meant_for(device: str) -> list[Kernel]:
+    """The kernels for that type of device; all of them where none is for it alone."""
+    kernels = list(KERNELS.values())
+    own = [kernel for kernel in kernels if kernel.device in (None, device)]
+    return own if any(kernel.device for kernel in own) else kernels
 
 
 def _say(what: str, why: str) -> None:
@@ -387,17 +399,20 @@ def recurrent(
         If ``backend`` is named and unable; the message gives the reason.
     """
     kernel, _ = resolve(backend, neuron, spike, x, state.neuron, record)
-    if kernel.name == "cpu":
-        parts = (feedback.weight, state.spikes, feedback.bias)
-        reason = lacks(torch.float32, *(part for part in parts if part is not None))
-        reason = reason or cpu_loop.refuses_between(neuron, spike, feedback.weight)
-        if torch.is_autocast_enabled("cpu"):
-            reason = "it takes no part in autocast"
-        if reason is None:
-            from saltation.kernels.cpu.recurrent import loop as compiled  # imports numba
+    if kernel.name == "reference":
+        return recurrent_reference(neuron, spike, x, feedback, state, record)
+    parts = (feedback.weight, state.spikes, feedback.bias)
+    reason = lacks(torch.float32, *(part for part in parts if part is not None))
+    reason = reason or cpu_loop.refuses_between(neuron, spike, feedback.weight)
+    if torch.is_autocast_enabled("cpu"):
+        reason = "it takes no part in autocast"
+    if kernel.name != "cpu":
+        reason = "it has no loop in which spikes feed back"
+    if reason is None:
+        from saltation.kernels.cpu.recurrent import loop as compiled  # imports numba
 
-            return compiled.run(neuron, spike, x, feedback, state, memory)  # type: ignore[arg-type]
-        if backend == "cpu":
-            raise SaltationError(f"backend 'cpu' cannot run this: {reason}")
-        _say(f"recurrent {neuron.title} runs in the reference loop", reason)
+        return compiled.run(neuron, spike, x, feedback, state, memory)  # type: ignore[arg-type]
+    if backend == kernel.name:
+        raise SaltationError(f"backend '{backend}' cannot run this: {reason}")
+    _say(f"recurrent {neuron.title} runs in the reference loop", reason)
     return recurrent_reference(neuron, spike, x, feedback, state, record)
