@@ -64,19 +64,25 @@ def _kernels_of(program: Program) -> _Kernels:
     if program.key not in _kernels:
         import triton
 
-        source, name = text.module(program), f"<saltation loop {program.key}>"
-        # Triton reads the text of a function where Python's own tools look for it.
-        linecache.cache[name] = len(source), None, source.splitlines(True), name
-        made: dict[str, Any] = {"__name__": f"saltation.kernels.gpu.loop_{program.key}"}
-        exec(compile(source, name, "exec"), made)
-        changing = {
-            "forward": ["steps"],
-            "backward": ["steps", "segments", "begin", "origin", "kept_origin"],
-        }
+        made = executed(text.module(program), program.key)
+        changing = ["steps"], ["steps", "segments", "begin", "origin", "kept_origin"]
         _kernels[program.key] = _Kernels(
-            *(triton.jit(made[f], do_not_specialize=changing[f]) for f in _Kernels._fields)
+            *(
+                triton.jit(made[name], do_not_specialize=those)
+                for name, those in zip(_Kernels._fields, changing, strict=True)
+            )
         )
     return _kernels[program.key]
+
+
+def executed(source: str, key: str) -> dict[str, Any]:
+    """What that text of a module defines."""
+    name = f"<saltation loop {key}>"
+    # Triton reads the text of a function where Python's own tools look for it.
+    linecache.cache[name] = len(source), None, source.splitlines(True), name
+    made: dict[str, Any] = {"__name__": f"saltation.kernels.gpu.loop_{key}"}
+    exec(compile(source, name, "exec"), made)
+    return made
 
 
 @functools.lru_cache(maxsize=1024)
@@ -91,8 +97,8 @@ def _launched(program: Program, which: str, size: int, *arguments: Any, **option
     on: AbstractContextManager[Any] = (
         nullcontext() if device.type == "cpu" else torch.cuda.device(device)
     )
-    # An instance more takes the interpreter longer than its neurons do.
-    block = 1024 if device.type == "cpu" else _BLOCK
+    # One more instance takes the interpreter longer than more neurons do.
+    block = min(1024, 1 << (size - 1).bit_length()) if device.type == "cpu" else _BLOCK
     with on:
         # Contracted, products and sums would round otherwise than torch's.
         getattr(_kernels_of(program), which)[(-(-size // block),)](

@@ -13,10 +13,12 @@ from collections.abc import Iterable
 from saltation.kernels.gpu.printing import FUNCTIONS, Names, numbers, printed, rows
 from saltation.kernels.program.graph import Program, Slots
 
-_HEAD = """
+# What a module begins with.
+HEAD = """
 import triton
 import triton.language as tl
 """
+
 # Between checkpoints at most so many steps, and operations that are printed.
 _STEPS, _OPERATIONS = 8, 600
 
@@ -29,7 +31,7 @@ def steps_between(program: Program) -> int:
 
 def module(program: Program) -> str:
     """Text of a module with the functions ``forward`` and ``backward``."""
-    return "\n\n".join([_HEAD + FUNCTIONS, _forward(program), _backward(program)])
+    return "\n\n".join([HEAD + FUNCTIONS, _forward(program), _backward(program)])
 
 
 def _function(name: str, arguments: str, lines: Iterable[str]) -> str:
