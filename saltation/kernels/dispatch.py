@@ -54,12 +54,15 @@ class Kernel:
         ``(neuron, spike, x, state, record) -> Trace``.
     device
         The type of device that it is for, or None for any.
+    absent
+        ``() -> reason`` why it can run nothing on this machine, or None.
     """
 
     name: str
     refuses: Refusal
     run: Callable[[Neuron, Any, Tensor, Any, bool], Trace]
     device: str | None = None
+    absent: Callable[[], str | None] = lambda: None
 
 
 def _never(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
@@ -70,7 +73,7 @@ KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
     for kernel in (
         Kernel("cpu", cpu_loop.refuses, cpu_loop.run, "cpu"),
-        Kernel("triton", gpu_loop.refuses, gpu_loop.run, "cuda"),
+        Kernel("triton", gpu_loop.refuses, gpu_loop.run, "cuda", gpu_loop.absent),
         Kernel("reference", _never, reference.run),
     )
 }
@@ -163,12 +166,22 @@ def run_captured(key: str, neuron: Neuron, x: Tensor, state: Any) -> Trace | Non
 
 
 def active(x: Tensor) -> Sites:
-    """`sampling.active`."""
+    """`sampling.active`; on a GPU also of zeros, which never spike."""
+    if _printed(x):
+        from saltation.kernels.gpu import poisson as printed
+
+        return printed.everywhere(x)
     if lacks(torch.float32, x):
         return sampling.active(x)
     from saltation.kernels.cpu.events import poisson  # imports numba
 
     return poisson.active(x)
+
+
+def _printed(x: Tensor) -> bool:
+    """Whether printed loops sample where ``x`` is."""
+    is_plain = type(x) is Tensor and x.device.type == "cuda"
+    return is_plain and not (torch.compiler.is_compiling() or gpu_loop.missing())
 
 
 def bernoulli_trains(
@@ -184,6 +197,10 @@ def bernoulli_trains(
 ) -> Tensor:
     """`sampling.bernoulli_trains` as numbers 0 and 1 of ``dtype``; on a CPU a `SpikeTensor`."""
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
+    if _printed(index) and 0 not in shape:
+        from saltation.kernels.gpu import poisson as printed
+
+        return printed.bernoulli_trains(sites, threshold, shape, index, dtype, **draw)
     if dtype != torch.float32 or 0 in shape or lacks(torch.int64, index):
         return sampling.bernoulli_trains(sites, threshold, shape, index, **draw).to(dtype)
     from saltation.kernels.cpu.events import poisson  # imports numba

@@ -14,12 +14,14 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 import saltation as st
-from saltation.kernels import dispatch, reference
-from saltation.kernels.gpu import loop, printing, text
+from saltation.kernels import dispatch, reference, sampling
+from saltation.kernels.gpu import loop, poisson, printing, text
 from saltation.kernels.program.graph import Graph, Node
 from saltation.kernels.program.program import program_of
 from saltation.kernels.rounding import INEXACT
 from saltation.layers import SpikingLayer
+from saltation.selftest import perform
+from saltation.selftest.printed import printed
 from saltation.surrogate import SURROGATES, Sigmoid
 from tests.contracts.conftest import Case, every, jumps
 from tests.kernels.test_cpu_loop import F64, Result, close, inputs, run
@@ -293,24 +295,35 @@ def test_a_step_of_the_wrong_operation_is_another_neuron(monkeypatch: pytest.Mon
 
 
 COMPILED = """
-import re, sys
+import re
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-import torch
 import saltation as st
-from saltation.kernels.gpu import loop
+from saltation.kernels.gpu import loop, poisson
 from saltation.kernels.program.program import program_of
 from saltation.surrogate import Sigmoid
 
-kernel = loop._kernels_of(program_of(st.EIF(dt=0.5).neuron, Sigmoid())).forward
-whole = dict.fromkeys(("steps", "size"), "i32")
-signature = {n: whole.get(n, "*fp32") for n in kernel.arg_names}
-signature |= {"KEEP": "constexpr", "BLOCK": "constexpr"}
-source = ASTSource(kernel, signature, {"KEEP": True, "BLOCK": 128})
+def ptx(kernel, kinds, fusion=False, **constants):
+    signature = {n: kinds.get(n, "*fp32") for n in kernel.arg_names}
+    signature |= dict.fromkeys(constants, "constexpr")
+    options = {"enable_fp_fusion": fusion}
+    source = ASTSource(kernel, signature, constants)
+    return compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
+
+forward = loop._kernels_of(program_of(st.EIF(dt=0.5).neuron, Sigmoid())).forward
+counts = dict.fromkeys(("steps", "size"), "i32")
 for fusion in (False, True):
-    target, options = GPUTarget("cuda", 90, 32), {"enable_fp_fusion": fusion}
-    ptx = compile(source, target=target, options=options).asm["ptx"]
-    print(*sorted(set(re.findall(r"(?:fma|div|sqrt)[.\\w]*f32", ptx))), sep=",")
+    code = ptx(forward, counts, fusion, KEEP=True, BLOCK=128)
+    print(*sorted(set(re.findall(r"(?:fma|div|sqrt)[.\\w]*f32", code))), sep=",")
+late = st.CubaLIF(jump="soft_delayed")
+backward = loop._kernels_of(program_of(late.neuron, Sigmoid())).backward
+counts |= dict.fromkeys(("segments", "begin"), "i32")
+counts |= dict.fromkeys(("origin", "kept_origin"), "i64")
+print(len(re.findall("fma.rn.f32", ptx(backward, counts, BLOCK=128))))
+kinds = dict.fromkeys(("count", "size", "features", "steps", "blocks"), "i32")
+kinds |= dict.fromkeys(("sites", "samples", "batchs", "thresholds"), "*i64")
+kinds |= dict.fromkeys(("seed0", "seed1", "epoch_word"), "i64")
+print(len(ptx(poisson._trains(), kinds, BLOCK=128)) > 1000)
 """
 
 
@@ -318,13 +331,32 @@ def test_the_compiled_text_rounds_as_it_should(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """Compiled for a GPU, no product is contracted with a sum, and quotients are exact; with the
-    compiler's own settings they would be contracted."""
+    compiler's own settings they would be contracted. The interpreter takes more than it does."""
     monkeypatch.delenv("TRITON_INTERPRET")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", COMPILED], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines() == ["div.rn.f32", "div.rn.f32,fma.rn.f32"]
+    assert done.stdout.splitlines() == ["div.rn.f32", "div.rn.f32,fma.rn.f32", "0", "True"]
+
+
+@pytest.mark.parametrize("steps", [1, 16, 33])
+def test_the_sampler_has_the_bits_of_the_reference(steps: int) -> None:
+    """For counters of 32 bits and keys of 64, at rates of 0 and of 1 too."""
+    noise = torch.Generator().manual_seed(0)
+    x = torch.rand(3, 50, generator=noise) * (torch.rand(3, 50, generator=noise) < 0.5)
+    x[0, 0] = 1.0
+    index, shape = torch.tensor([5, 2**32 - 1, 0]), (steps, 3, 50)
+    found = []
+    for module, sites, more in (
+        (poisson, poisson.everywhere(x), [torch.float32]),
+        (sampling, sampling.active(x), []),
+    ):
+        threshold = (sites.rates * 2**32).floor().long()
+        place = {"seed": 2**63 + 5, "epoch": 2**28 - 1, "stream": 15}
+        found.append(module.bernoulli_trains(sites, threshold, shape, index, *more, **place))
+    assert 0 < found[0].sum() < found[0].numel()
+    assert torch.equal(found[0], found[1].float())
 
 
 def test_what_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,3 +404,15 @@ def test_the_layer_of_a_network() -> None:
         grads.append([p.grad for p in net.parameters()])
     assert all(close(one, two) for one, two in zip(*grads, strict=True))
     assert isinstance(net[1], SpikingLayer)
+
+
+def test_the_self_test_covers_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it can run; elsewhere it is no part of it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    checks = dict(printed(["alif"]))
+    assert list(checks) == ["ALIF on cpu", "poisson on cpu"]
+    row = perform("ALIF", checks["ALIF on cpu"])
+    assert (row.ok, row.ran) == (True, "gpu loop")
+    monkeypatch.delenv("TRITON_INTERPRET")
+    assert not list(printed(["alif"]))
+    assert dispatch.KERNELS["triton"].absent() == "there is no GPU"

@@ -35,8 +35,14 @@ def is_interpreted() -> bool:
 
 @functools.cache
 def missing() -> str | None:
-    """Why there are no loops on a GPU, or None."""
+    """Why there are no loops on any GPU, or None."""
     return None if importlib.util.find_spec("triton") else "triton is not installed"
+
+
+def absent() -> str | None:
+    """Why no such loop can run on this machine, or None."""
+    here = is_interpreted() or torch.cuda.is_available()
+    return missing() or (None if here else "there is no GPU")
 
 
 def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
@@ -88,22 +94,19 @@ def executed(source: str, key: str) -> dict[str, Any]:
 @functools.lru_cache(maxsize=1024)
 def _numbers(values: bytes, device: torch.device) -> Tensor:
     """A program's numbers on the device, where they stay."""
-    return torch.frombuffer(bytearray(values), dtype=torch.float32).to(device)
+    return torch.tensor(memoryview(values).cast("f").tolist() or [0.0], device=device)
 
 
-def _launched(program: Program, which: str, size: int, *arguments: Any, **options: Any) -> None:
+def launched(kernel: Any, size: int, *arguments: Any, **options: Any) -> None:
+    """Run a kernel on as many instances as ``size`` neurons take, where its tensors are."""
     device = next(a.device for a in arguments if isinstance(a, Tensor))
-    values = program.numbers.tobytes() or bytes(4)
-    on: AbstractContextManager[Any] = (
-        nullcontext() if device.type == "cpu" else torch.cuda.device(device)
-    )
+    is_cpu = device.type == "cpu"
     # One more instance takes the interpreter longer than more neurons do.
-    block = min(1024, 1 << (size - 1).bit_length()) if device.type == "cpu" else _BLOCK
+    block = min(1024, 1 << (size - 1).bit_length()) if is_cpu else _BLOCK
+    on: AbstractContextManager[Any] = nullcontext() if is_cpu else torch.cuda.device(device)
     with on:
         # Contracted, products and sums would round otherwise than torch's.
-        getattr(_kernels_of(program), which)[(-(-size // block),)](
-            _numbers(values, device), *arguments, BLOCK=block, enable_fp_fusion=False, **options
-        )
+        kernel[(-(-size // block),)](*arguments, BLOCK=block, enable_fp_fusion=False, **options)
 
 
 def _forward(
@@ -114,7 +117,9 @@ def _forward(
     last = torch.empty_like(first)
     segments = -(-steps // text.steps_between(program)) if keep else 0
     kept = x.new_empty(segments, program.variables, size)
-    _launched(program, "forward", size, rows, x, first, last, s, kept, steps, size, KEEP=keep)
+    numbers = _numbers(program.numbers.tobytes(), x.device)
+    arrays = numbers, rows, x, first, last, s, kept
+    launched(_kernels_of(program).forward, size, *arrays, steps, size, KEEP=keep)
     return s, last, (kept,) if keep else ()
 
 
@@ -134,8 +139,10 @@ def _backward(
     segments = len(kept[0])
     begin = (segments - 1) * text.steps_between(program)
     origins = begin * size, (segments - 1) * program.variables * size
-    arrays = rows, x, kept[0], g_s, g, g_x, learned
-    _launched(program, "backward", size, *arrays, steps, size, segments, begin, *origins)
+    numbers = _numbers(program.numbers.tobytes(), x.device)
+    arrays = numbers, rows, x, kept[0], g_s, g, g_x, learned
+    counts = steps, size, segments, begin
+    launched(_kernels_of(program).backward, size, *arrays, *counts, *origins)
     return g_x, g, learned
 
 
