@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench bench-gpu clean
 
 demo: $(INSTALLED)
 	$(BIN)/saltation study integrators --dataset digits --dt 0.5 2 5 --steps 20 \
@@ -26,6 +26,10 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks
+
+# FLAGS=--smoke takes a step of everything at toy size, on a CPU too.
+bench-gpu: $(INSTALLED)
+	$(BIN)/python -W ignore -m benchmarks.gpu $(FLAGS)
 
 clean:
 	rm -rf $(VENV)

@@ -17,10 +17,16 @@ from benchmarks.timing import Times
 def bars(results: Mapping[str, Mapping[str, Times]], path: Path) -> None:
     """Workload (a): a panel for every dt, a bar with its quartiles for every contender."""
     figure, axes = pyplot.subplots(
-        1, len(results), figsize=(2.2 + 2.4 * len(results), 4.2), sharey=True, layout="constrained"
+        1,
+        len(results),
+        figsize=(2.2 + 2.4 * len(results), 4.2),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
-    for axis, (column, times) in zip(axes, results.items(), strict=True):
+    for axis, (column, times) in zip(axes[0], results.items(), strict=True):
         names = list(reversed(times))
+        widest = max(t.quartiles[1] for t in times.values())
         for place, name in enumerate(names):
             median, (low, high) = times[name].median, times[name].quartiles
             axis.barh(
@@ -32,10 +38,10 @@ def bars(results: Mapping[str, Mapping[str, Times]], path: Path) -> None:
                 xerr=[[median - low], [high - median]],
                 error_kw={"linewidth": 0.8, "capsize": 2},
             )
-            axis.text(high + 2, place, f"{median:.1f}", va="center", fontsize=8)
+            axis.text(high + 0.02 * widest, place, f"{median:.1f}", va="center", fontsize=8)
         axis.set_yticks(range(len(names)), names, fontsize=8)
         axis.set_title(column, fontsize=9)
-        axis.set_xlim(right=1.22 * max(t.quartiles[1] for t in times.values()))
+        axis.set_xlim(right=1.22 * widest)
         axis.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("one training step (ms; median and quartiles)", fontsize=9)
     figure.savefig(path, dpi=150)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ pytest.importorskip("snntorch", reason="the benchmarks compare with snnTorch")
 pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJelly")
 pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
-from benchmarks import convolutions, deep, reward
+from benchmarks import convolutions, deep, gpu, neurons, reward
 from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task, trained
 from benchmarks.timing import Step, race, table
 from saltation.learning import WinnerTakeAllNetwork
@@ -106,3 +107,24 @@ def test_a_table_has_ratios(capsys: pytest.CaptureFixture[str]) -> None:
     lines = table("A", {"dt = 1": times}).splitlines()
     assert lines[4].startswith("| saltation |")
     assert lines[5].endswith(" x |")
+
+
+def test_the_gpu_benchmark_runs_without_one(tmp_path: Path) -> None:
+    """Every workload with everybody's neurons at toy size; all of them spike alike."""
+    gpu.main(["--smoke", "--out", str(tmp_path)])
+    said = (tmp_path / "gpu.md").read_text()
+    quick = [name for name in neurons.NEURONS if "compile" not in name]
+    assert len(quick) == 4
+    assert said.count("0.00% of its spikes are not those of plain torch") == len(quick)
+    for workload in gpu.WORKLOADS.values():
+        assert said.count(f"### {workload.title}") == 1
+    assert all(said.count(f"\n| {name} |") == len(gpu.WORKLOADS) for name in quick)
+    figures = {path.name for path in tmp_path.glob("*.png")}
+    assert figures == {f"gpu-{name}.png" for name in gpu.WORKLOADS}
+
+
+def test_the_gpu_benchmark_says_that_there_is_none(tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        with pytest.raises(SystemExit, match="there is no GPU here"):
+            gpu.main(["--out", str(tmp_path / "none")])
+        assert not (tmp_path / "none").exists()

@@ -22,7 +22,7 @@ from saltation.data.own import HELP
 from saltation.data.places import roots
 from saltation.data.summary import in_words
 from saltation.errors import ConfigError, choose
-from saltation.kernels.dispatch import KERNELS
+from saltation.kernels.dispatch import KERNELS, Kernel
 from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS, Neuron, get_neuron
 from saltation.schemes import SCHEMES
@@ -151,7 +151,7 @@ class Info:
             "torch": torch.__version__,
             "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
             "devices": ", ".join([f"cpu ({torch.get_num_threads()} threads)", *gpus]),
-            "kernels": ", ".join(KERNELS),
+            "kernels": ", ".join(map(_described, KERNELS.values())),
             "neurons": ", ".join(NEURONS),
             "schemes": ", ".join(SCHEMES),
             "surrogates": ", ".join(SURROGATES),
@@ -162,6 +162,11 @@ class Info:
         }
         for name, value in lines.items():
             say(f"{name:<11} {value}")
+
+
+def _described(kernel: Kernel) -> str:
+    reason = kernel.absent()
+    return f"{kernel.name} (not here: {reason})" if reason else kernel.name
 
 
 @dataclass

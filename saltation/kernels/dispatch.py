@@ -22,14 +22,15 @@ from saltation.kernels.competition import Emitted
 from saltation.kernels.cpu.neurons import loop as cpu_loop
 from saltation.kernels.cpu.neurons import operator
 from saltation.kernels.cpu.runtime import buffers
-from saltation.kernels.cpu.runtime.support import apart as apart
-from saltation.kernels.cpu.runtime.support import lacks
 from saltation.kernels.events import Events, SpikeTensor, dense_of, events_of, settled
+from saltation.kernels.gpu import loop as gpu_loop
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
 from saltation.kernels.reference import Stage, Trace
 from saltation.kernels.sampling import Sites
+from saltation.kernels.support import apart as apart
+from saltation.kernels.support import lacks
 from saltation.neurons.base import Neuron, Spike
 
 _log = logging.getLogger("saltation")
@@ -51,11 +52,17 @@ class Kernel:
         ``(neuron, spike, x, state, record) -> reason`` why the kernel cannot run this, or None.
     run
         ``(neuron, spike, x, state, record) -> Trace``.
+    device
+        The type of device that it is for, or None for any.
+    absent
+        ``() -> reason`` why it can run nothing on this machine, or None.
     """
 
     name: str
     refuses: Refusal
     run: Callable[[Neuron, Any, Tensor, Any, bool], Trace]
+    device: str | None = None
+    absent: Callable[[], str | None] = lambda: None
 
 
 def _never(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
@@ -65,7 +72,8 @@ def _never(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) ->
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
     for kernel in (
-        Kernel("cpu", cpu_loop.refuses, cpu_loop.run),
+        Kernel("cpu", cpu_loop.refuses, cpu_loop.run, "cpu"),
+        Kernel("triton", gpu_loop.refuses, gpu_loop.run, "cuda", gpu_loop.absent),
         Kernel("reference", _never, reference.run),
     )
 }
@@ -97,7 +105,7 @@ def resolve(
             raise SaltationError(f"backend '{backend}' cannot run this: {reason}")
         return KERNELS[backend], ASKED
     reasons: list[str] = []
-    for kernel in KERNELS.values():
+    for kernel in _meant_for(x.device.type):
         reason = kernel.refuses(neuron, spike, x, state, record)
         if reason is None:
             if not reasons:
@@ -107,6 +115,13 @@ def resolve(
             return kernel, why
         reasons.append(f"{kernel.name}: {reason}")
     raise SaltationError(f"no backend can run this ({'; '.join(reasons)})")
+
+
+def _meant_for(device: str) -> list[Kernel]:
+    """The kernels for that type of device; all of them where none is for it alone."""
+    kernels = list(KERNELS.values())
+    own = [kernel for kernel in kernels if kernel.device in (None, device)]
+    return own if any(kernel.device for kernel in own) else kernels
 
 
 def _say(what: str, why: str) -> None:
@@ -151,12 +166,22 @@ def run_captured(key: str, neuron: Neuron, x: Tensor, state: Any) -> Trace | Non
 
 
 def active(x: Tensor) -> Sites:
-    """`sampling.active`."""
+    """`sampling.active`; on a GPU also of zeros, which never spike."""
+    if _printed(x):
+        from saltation.kernels.gpu import poisson as printed
+
+        return printed.everywhere(x)
     if lacks(torch.float32, x):
         return sampling.active(x)
     from saltation.kernels.cpu.events import poisson  # imports numba
 
     return poisson.active(x)
+
+
+def _printed(x: Tensor) -> bool:
+    """Whether printed loops sample where ``x`` is."""
+    is_plain = type(x) is Tensor and x.device.type == "cuda"
+    return is_plain and not (torch.compiler.is_compiling() or gpu_loop.missing())
 
 
 def bernoulli_trains(
@@ -172,6 +197,10 @@ def bernoulli_trains(
 ) -> Tensor:
     """`sampling.bernoulli_trains` as numbers 0 and 1 of ``dtype``; on a CPU a `SpikeTensor`."""
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
+    if _printed(index) and 0 not in shape:
+        from saltation.kernels.gpu import poisson as printed
+
+        return printed.bernoulli_trains(sites, threshold, shape, index, dtype, **draw)
     if dtype != torch.float32 or 0 in shape or lacks(torch.int64, index):
         return sampling.bernoulli_trains(sites, threshold, shape, index, **draw).to(dtype)
     from saltation.kernels.cpu.events import poisson  # imports numba
@@ -387,17 +416,20 @@ def recurrent(
         If ``backend`` is named and unable; the message gives the reason.
     """
     kernel, _ = resolve(backend, neuron, spike, x, state.neuron, record)
-    if kernel.name == "cpu":
-        parts = (feedback.weight, state.spikes, feedback.bias)
-        reason = lacks(torch.float32, *(part for part in parts if part is not None))
-        reason = reason or cpu_loop.refuses_between(neuron, spike, feedback.weight)
-        if torch.is_autocast_enabled("cpu"):
-            reason = "it takes no part in autocast"
-        if reason is None:
-            from saltation.kernels.cpu.recurrent import loop as compiled  # imports numba
+    if kernel.name == "reference":
+        return recurrent_reference(neuron, spike, x, feedback, state, record)
+    parts = (feedback.weight, state.spikes, feedback.bias)
+    reason = lacks(torch.float32, *(part for part in parts if part is not None))
+    reason = reason or cpu_loop.refuses_between(neuron, spike, feedback.weight)
+    if torch.is_autocast_enabled("cpu"):
+        reason = "it takes no part in autocast"
+    if kernel.name != "cpu":
+        reason = "it has no loop in which spikes feed back"
+    if reason is None:
+        from saltation.kernels.cpu.recurrent import loop as compiled  # imports numba
 
-            return compiled.run(neuron, spike, x, feedback, state, memory)  # type: ignore[arg-type]
-        if backend == "cpu":
-            raise SaltationError(f"backend 'cpu' cannot run this: {reason}")
-        _say(f"recurrent {neuron.title} runs in the reference loop", reason)
+        return compiled.run(neuron, spike, x, feedback, state, memory)  # type: ignore[arg-type]
+    if backend == kernel.name:
+        raise SaltationError(f"backend '{backend}' cannot run this: {reason}")
+    _say(f"recurrent {neuron.title} runs in the reference loop", reason)
     return recurrent_reference(neuron, spike, x, feedback, state, record)

@@ -21,6 +21,7 @@ from saltation.models import spiking_mlp
 from saltation.neurons import NEURONS, Neuron
 from saltation.selftest.cases import balanced, doubled, inputs, run, twin_of
 from saltation.selftest.learning import learning
+from saltation.selftest.printed import printed
 from saltation.selftest.row import Row
 from saltation.surrogate import SURROGATES
 
@@ -56,6 +57,7 @@ def checks() -> Iterator[tuple[str, Check]]:
             yield f"{NEURONS[name].title} MLP {what}", partial(_network, name, settings)
     yield "R-STDP", learning
     yield "any number of threads", _threads
+    yield from printed((*_WHOLE, *_MORE))
 
 
 # Vectors of any width, unrolled or not, and some left over.

@@ -97,6 +97,7 @@ def _sweeps() -> list[Part]:
     time: dict[str, Any] = {
         "dt": [0.5, 1.0, 2.0, 5.0],
         "bio_time": 5.0,
+        "input": ["held"],
         "epochs": 20,
         "readout": "last",
     }

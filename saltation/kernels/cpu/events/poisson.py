@@ -20,10 +20,10 @@ from saltation.kernels.cpu.events.words import draw
 from saltation.kernels.cpu.runtime.buffers import Loan
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
 from saltation.kernels.cpu.runtime.simd import LANES, lowest, mask
-from saltation.kernels.cpu.runtime.support import apart
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events
 from saltation.kernels.sampling import REST, REST_BLOCKS, TOP, Sites
+from saltation.kernels.support import apart
 from saltation.random import epoch_word, key, philox
 
 compiled(philox)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,12 +106,6 @@ def _backward(
                     *(floats_at(g_x, low), size, floats_at(learned, low), size, 0, steps, width),
                 ),
             )
-
-
-def flat_rows(rows: Sequence[Tensor], shape: torch.Size) -> Tensor:
-    """What a program knows of each neuron, ``[rows, N]``."""
-    flat = [row.detach().expand(shape).reshape(-1) for row in rows]
-    return torch.stack(flat) if flat else torch.empty(0, shape.numel(), dtype=torch.float32)
 
 
 def forward(

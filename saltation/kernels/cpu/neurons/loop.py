@@ -1,45 +1,24 @@
-"""The compiled time loop as a differentiable function of currents, state and constants.
-
-Derivatives beyond one backward pass are left to the reference loop: a backward pass that builds a
-graph runs the reference again, and forward mode and functorch transforms are refused.
-"""
+"""The compiled time loop on a CPU, with the signature of the reference loop."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from saltation.kernels import reference
-from saltation.kernels.cpu.runtime.support import apart, lacks
+from saltation.kernels import looped
+from saltation.kernels.looped import Engine, Loop, Plan
 from saltation.kernels.program.graph import Program
-from saltation.kernels.program.program import program_of
 from saltation.kernels.reference import Trace
+from saltation.kernels.support import apart, lacks
 from saltation.neurons.base import Neuron, Spike
-from saltation.operands import NoRuleError
-
-# Operations of a step in reverse that are worth compiling: these take about 5 s.
-_MOST = 5000
 
 
 def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
     """Why the compiled loop cannot run this, or None."""
-    if record:
-        return "it keeps no traces"
-    reason = lacks(torch.float32, x, *(state or ()))
-    if reason:
-        return reason
-    program = _program_or_reason(neuron, spike)
-    if isinstance(program, str):
-        return program
-    shape = x.shape[1:]
-    for row in program.rows:
-        pairs = zip(row.shape[::-1], shape[::-1], strict=False)
-        if len(row.shape) > len(shape) or any(have not in (1, want) for have, want in pairs):
-            return f"constants {list(row.shape)} are not those of neurons {list(shape)}"
-    return lacks(torch.float32, *program.rows)
+    return looped.refuses(neuron, spike, x, state, record, "cpu")
 
 
 def refuses_between(neuron: Neuron, spike: Spike, weight: Tensor) -> str | None:
@@ -47,101 +26,38 @@ def refuses_between(neuron: Neuron, spike: Spike, weight: Tensor) -> str | None:
     reason = lacks(torch.float32, weight)
     if reason:
         return reason
-    program = _program_or_reason(neuron, spike)
+    program = looped.program_or_reason(neuron, spike)
     if isinstance(program, str):
         return program
     return "neurons have constants of their own" if program.rows else None
 
 
 @apart
-def _program_or_reason(neuron: Neuron, spike: Spike) -> Program | str:
-    try:
-        program = program_of(neuron, spike)
-    except NoRuleError as reason:
-        return f"it cannot compile this step: {reason}"
-    if len(program.backward.nodes) > _MOST:
-        return f"its step has {len(program.backward.nodes):,} operations, too many to compile"
-    return program
-
-
-class Plan(NamedTuple):
-    """What a run is made of beside tensors."""
-
-    neuron: Neuron
-    spike: Any
-    program: Program
-
-
-@apart
 def run(neuron: Neuron, spike: Any, x: Tensor, state: Any, record: bool) -> Trace:
     """The loop, with the signature of `reference.run`; torch.compile calls it as it is."""
-    plan = Plan(neuron, spike, program_of(neuron, spike))
-    rows, constants = plan.program.rows, constants_of(neuron)
-    parts = x, *state, *rows, *constants
-    if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
-        spikes, *last = _Loop.apply(plan, *parts)
-    else:
-        spikes, *last = _forward(plan.program, x, state)
-    shape = x.shape[1:]
-    return Trace(spikes.view(x.shape), neuron.State(*(part.view(shape) for part in last)))
+    return looped.run(_Loop, neuron, spike, x, state)
 
 
-def constants_of(neuron: Neuron) -> list[Tensor]:
-    """The neuron's constants that are learned."""
-    values = (getattr(neuron, name) for name in neuron.parameters())
-    return [value for value in values if isinstance(value, Tensor) and value.requires_grad]
-
-
-def _flat(tensor: Tensor, *leading: int) -> Tensor:
-    """``[*leading, N]``, contiguous."""
-    return tensor.detach().reshape(*leading, -1).contiguous()
-
-
-def _forward(program: Program, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Spikes ``[T, N]`` and the last state ``[N]``."""
+def _forward(
+    program: Program, rows: Tensor, x: Tensor, state: tuple[Tensor, ...], keep: bool
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     from saltation.kernels.cpu.neurons import alone  # imports numba
 
-    rows = alone.flat_rows(program.rows, x.shape[1:])
-    spikes, last = alone.forward(program, rows, _flat(x, len(x)), tuple(map(_flat, state)))
-    return spikes, *(part.clone() for part in last)  # each with memory of its own
+    return *alone.forward(program, rows, x, state), ()
 
 
-class _Loop(torch.autograd.Function):
-    """``(plan, x, *state, *rows, *constants) -> (spikes [T, N], *last state [N])``.
+def _backward(
+    program: Program,
+    rows: Tensor,
+    x: Tensor,
+    state: tuple[Tensor, ...],
+    kept: tuple[Tensor, ...],
+    g_s: Tensor,
+    g_last: tuple[Tensor, ...],
+) -> tuple[Tensor, Tensor, Tensor]:
+    from saltation.kernels.cpu.neurons import alone  # imports numba
 
-    The rows are made of the constants. Backward gives the gradients of the rows; where the
-    reference runs, which makes rows of its own, it gives those of the constants.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, plan: Plan, x: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
-        ctx.plan = plan
-        spikes, *last = _forward(plan.program, x, parts[: plan.program.variables])
-        ctx.save_for_backward(x, *parts)
-        # NaN lasts, and an infinity, in every model: the last state tells of all steps.
-        ctx.finite = all(map(_finite, last))
-        ctx.set_materialize_grads(False)
-        return spikes, *last
-
-    @staticmethod
-    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
-        program = ctx.plan.program
-        x, *parts = ctx.saved_tensors
-        ends = program.variables, program.variables + len(program.rows)
-        state, rows, constants = parts[: ends[0]], parts[ends[0] : ends[1]], parts[ends[1] :]
-        if torch.is_grad_enabled() or not ctx.finite:
-            # What is NaN then and what is not, is the reference's to say.
-            inputs = x, *state, *constants
-            wanted = *ctx.needs_input_grad[1 : 2 + len(state)], *(True for _ in constants)
-            create_graph = torch.is_grad_enabled()
-            with torch.enable_grad():
-                g = _again(ctx.plan, inputs, wanted, given, create_graph)
-            return None, *g[: 1 + len(state)], *(None for _ in rows), *g[1 + len(state) :]
-        shapes = (len(x), x[0].numel()), *((x[0].numel(),) for _ in state)
-        g_s, *g_last = (
-            x.new_zeros(shape) if g is None else g for g, shape in zip(given, shapes, strict=True)
-        )
-        return None, *_gradients(ctx.plan, x, state, rows, constants, g_s, g_last)
+    return alone.backward(program, rows, x, state, g_s, g_last)
 
 
 def _finite(tensor: Tensor) -> bool:
@@ -150,103 +66,19 @@ def _finite(tensor: Tensor) -> bool:
     return finite(tensor)
 
 
+ENGINE = Engine(_forward, _backward, _finite)
+
+
+class _Loop(Loop):
+    engine = ENGINE
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, x: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        return _Loop.run_forward(ctx, plan, x, *parts)
+
+
 def gradients(
     neuron: Neuron, spike: Any, x: Tensor, state: Sequence[Tensor], g: Sequence[Tensor]
 ) -> list[Tensor]:
     """Gradients of ``x`` and ``state`` from those of the spikes and the last state, any shape."""
-    plan = Plan(neuron, spike, program_of(neuron, spike))
-    g_x, *found = _gradients(plan, x, state, plan.program.rows, [], g[0], g[1:])
-    return [g_x, *found[: len(state)]]
-
-
-def _gradients(
-    plan: Plan,
-    x: Tensor,
-    state: Sequence[Tensor],
-    rows: Sequence[Tensor],
-    constants: Sequence[Tensor],
-    g_s: Tensor,
-    g_last: Sequence[Tensor],
-) -> list[Any]:
-    """Gradients of ``x``, ``state``, ``rows`` and ``constants``."""
-    from saltation.kernels.cpu.neurons import alone  # imports numba
-
-    program, shape = plan.program, x.shape[1:]
-    numbers = alone.flat_rows(rows, shape), _flat(x, len(x)), tuple(map(_flat, state))
-    g_x, g, learned = alone.backward(
-        program, *numbers, _flat(g_s, len(x)), tuple(map(_flat, g_last))
-    )
-    g_x, g = g_x.view(x.shape), g.view(-1, *shape)
-    g_state, of_constants = [part.clone() for part in g[: len(state)]], [None] * len(constants)
-    if program.late:
-        g_state, of_constants = with_late_spikes(plan, x[0], state, constants, g)
-    return [g_x, *g_state, *_of_rows(program, learned, shape), *of_constants]
-
-
-def with_late_spikes(
-    plan: Plan, x: Tensor, state: Sequence[Tensor], constants: Sequence[Tensor], g: Tensor
-) -> tuple[list[Tensor], list[Any]]:
-    """Gradients of the first ``state``, and of ``constants``, where a spike also acts in the step
-    after its own, from currents ``x`` of the first step: the spike before it is that of the state.
-
-    Behind the gradients of the state, ``g`` [V + 1, ...] has that of this spike.
-    """
-    spikes: list[Tensor] = []
-
-    def spike(u: Tensor) -> Tensor:
-        spikes.append(plan.spike(u))
-        return spikes[-1].detach()
-
-    with torch.enable_grad():
-        first = [part.detach().requires_grad_() for part in state]
-        plan.neuron.integrate(x.detach(), plan.neuron.State(*first), spike)
-        found = torch.autograd.grad(
-            spikes[-1], [*first, *constants], g[-1], allow_unused=True, materialize_grads=True
-        )
-    return list(map(torch.add, g, found[: len(state)])), list(found[len(state) :])
-
-
-def _of_rows(program: Program, learned: Tensor, shape: torch.Size) -> list[Tensor | None]:
-    """Gradients of the rows from those of each neuron, ``[learned, N]``.
-
-    Summed by numpy, which knows of no threads, in double precision.
-    """
-    found: list[Tensor | None] = [None] * len(program.rows)
-    for slot, g in zip(program.learned, learned, strict=True):
-        row = program.rows[slot].shape
-        wide = g.view(shape).numpy()
-        ones = (1,) * (len(shape) - len(row)) + tuple(row)
-        axes = tuple(axis for axis, size in enumerate(ones) if size == 1)
-        total = wide.sum(axes, dtype="float64", keepdims=True)
-        found[slot] = torch.from_numpy(total.astype("float32")).view(row)
-    return found
-
-
-def _again(
-    plan: Plan,
-    inputs: Sequence[Tensor],
-    wanted: Sequence[bool],
-    gradients: Sequence[Tensor | None],
-    create_graph: bool,
-) -> list[Tensor | None]:
-    """Gradients of ``inputs``, as far as they are ``wanted``, from the reference loop run again."""
-    count = 1 + plan.program.variables
-    # Fresh views, so that the state's own history, which may reach back to x, is not counted twice.
-    x, *state = (part.view_as(part) for part in inputs[:count])
-    views = [x, *state, *inputs[count:]]
-    trace = reference.run(plan.neuron, plan.spike, x, plan.neuron.State(*state))
-    outputs = [trace.spikes.flatten(1), *(part.flatten() for part in trace.state)]
-    places = [i for i, needed in enumerate(wanted) if needed]
-    # Where there is no gradient it must not become a zero, which times an infinity is NaN.
-    some = [(out, g) for out, g in zip(outputs, gradients, strict=True) if g is not None]
-    found = torch.autograd.grad(
-        [out for out, _ in some],
-        [views[i] for i in places],
-        [g for _, g in some],
-        create_graph=create_graph,
-        allow_unused=True,
-    )
-    result: list[Tensor | None] = [None] * len(views)
-    for i, gradient in zip(places, found, strict=True):
-        result[i] = gradient
-    return result
+    return looped.gradients(ENGINE, neuron, spike, x, state, g)

@@ -18,17 +18,17 @@ from saltation.kernels.cpu.linear import product, source
 from saltation.kernels.cpu.linear.dense import GROUP, panels
 from saltation.kernels.cpu.linear.transpose import transposed
 from saltation.kernels.cpu.neurons.cell import address_of
-from saltation.kernels.cpu.neurons.loop import Plan, with_late_spikes
 from saltation.kernels.cpu.recurrent.feedback import Kept, backward_loop, forward_loop
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import finite
-from saltation.kernels.cpu.runtime.support import apart
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, every_site
+from saltation.kernels.looped import Plan, with_late_spikes
 from saltation.kernels.program.graph import Program
 from saltation.kernels.program.program import program_of
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.reference import Trace
+from saltation.kernels.support import apart
 from saltation.neurons.base import Neuron
 from saltation.surrogate import Surrogate
 

@@ -1,4 +1,5 @@
-"""What the compiled loops can be called with. Asked on every call, so it imports no numba."""
+"""What the compiled loops can be called with. Asked on every call, so it imports neither numba
+nor triton."""
 
 from __future__ import annotations
 
@@ -29,11 +30,11 @@ def apart(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-def lacks(dtype: torch.dtype, *tensors: Tensor) -> str | None:
-    """Why compiled loops cannot run on these tensors, or None."""
+def lacks(dtype: torch.dtype, *tensors: Tensor, device: str = "cpu") -> str | None:
+    """Why compiled loops for that kind of device cannot run on these tensors, or None."""
     for tensor in tensors:
-        if tensor.device.type != "cpu" or tensor.dtype != dtype:
-            return f"it takes {dtype} on cpu, not {tensor.dtype} on {tensor.device.type}"
+        if tensor.device.type != device or tensor.dtype != dtype:
+            return f"it takes {dtype} on {device}, not {tensor.dtype} on {tensor.device.type}"
         if type(tensor) not in (Tensor, torch.nn.Parameter):
             return f"it takes plain tensors, not {type(tensor).__name__}"
         if tensor.numel() == 0:

@@ -1,0 +1,154 @@
+"""The time loop on a GPU, with the signature of the reference loop.
+
+Nothing in it waits for the device. So backward does not ask whether a potential ran away: the
+gradients of such a neuron are what the operations give, the others' are not touched by it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import linecache
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saltation.kernels import looped
+from saltation.kernels.gpu import text
+from saltation.kernels.looped import Engine, Loop, Plan
+from saltation.kernels.program.graph import Program
+from saltation.kernels.reference import Trace
+from saltation.kernels.support import apart
+from saltation.neurons.base import Neuron, Spike
+
+# Neurons of an instance: one per thread of four warps.
+_BLOCK = 128
+
+
+def is_interpreted() -> bool:
+    """Whether Triton's interpreter runs the loops, on a CPU: for tests."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@functools.cache
+def missing() -> str | None:
+    """Why there are no loops on any GPU, or None."""
+    return None if importlib.util.find_spec("triton") else "triton is not installed"
+
+
+def absent() -> str | None:
+    """Why no such loop can run on this machine, or None."""
+    here = is_interpreted() or torch.cuda.is_available()
+    return missing() or (None if here else "there is no GPU")
+
+
+def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
+    """Why the loop cannot run this, or None."""
+    kind = "cpu" if is_interpreted() and x.device.type == "cpu" else "cuda"
+    return missing() or looped.refuses(neuron, spike, x, state, record, kind)
+
+
+@apart
+def run(neuron: Neuron, spike: Any, x: Tensor, state: Any, record: bool) -> Trace:
+    """The loop, with the signature of `reference.run`; torch.compile calls it as it is."""
+    return looped.run(_Loop, neuron, spike, x, state)
+
+
+class _Kernels(NamedTuple):
+    forward: Any
+    backward: Any
+
+
+_kernels: dict[str, _Kernels] = {}
+
+
+def _kernels_of(program: Program) -> _Kernels:
+    """The loops of a program, compiled at their first call."""
+    if program.key not in _kernels:
+        import triton
+
+        made = executed(text.module(program), program.key)
+        changing = ["steps"], ["steps", "segments", "begin", "origin", "kept_origin"]
+        _kernels[program.key] = _Kernels(
+            *(
+                triton.jit(made[name], do_not_specialize=those)
+                for name, those in zip(_Kernels._fields, changing, strict=True)
+            )
+        )
+    return _kernels[program.key]
+
+
+def executed(source: str, key: str) -> dict[str, Any]:
+    """What that text of a module defines."""
+    name = f"<saltation loop {key}>"
+    # Triton reads the text of a function where Python's own tools look for it.
+    linecache.cache[name] = len(source), None, source.splitlines(True), name
+    made: dict[str, Any] = {"__name__": f"saltation.kernels.gpu.loop_{key}"}
+    exec(compile(source, name, "exec"), made)
+    return made
+
+
+@functools.lru_cache(maxsize=1024)
+def _numbers(values: bytes, device: torch.device) -> Tensor:
+    """A program's numbers on the device, where they stay."""
+    return torch.tensor(memoryview(values).cast("f").tolist() or [0.0], device=device)
+
+
+def launched(kernel: Any, size: int, *arguments: Any, **options: Any) -> None:
+    """Run a kernel on as many instances as ``size`` neurons take, where its tensors are."""
+    device = next(a.device for a in arguments if isinstance(a, Tensor))
+    is_cpu = device.type == "cpu"
+    # One more instance takes the interpreter longer than more neurons do.
+    block = min(1024, 1 << (size - 1).bit_length()) if is_cpu else _BLOCK
+    on: AbstractContextManager[Any] = nullcontext() if is_cpu else torch.cuda.device(device)
+    with on:
+        # Contracted, products and sums would round otherwise than torch's.
+        kernel[(-(-size // block),)](*arguments, BLOCK=block, enable_fp_fusion=False, **options)
+
+
+def _forward(
+    program: Program, rows: Tensor, x: Tensor, state: tuple[Tensor, ...], keep: bool
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    steps, size = x.shape
+    first, s = torch.stack(state), torch.empty_like(x)
+    last = torch.empty_like(first)
+    segments = -(-steps // text.steps_between(program)) if keep else 0
+    kept = x.new_empty(segments, program.variables, size)
+    numbers = _numbers(program.numbers.tobytes(), x.device)
+    arrays = numbers, rows, x, first, last, s, kept
+    launched(_kernels_of(program).forward, size, *arrays, steps, size, KEEP=keep)
+    return s, last, (kept,) if keep else ()
+
+
+def _backward(
+    program: Program,
+    rows: Tensor,
+    x: Tensor,
+    state: tuple[Tensor, ...],
+    kept: tuple[Tensor, ...],
+    g_s: Tensor,
+    g_last: tuple[Tensor, ...],
+) -> tuple[Tensor, Tensor, Tensor]:
+    steps, size = x.shape
+    late = [torch.zeros_like(g_last[0])] if program.late else []
+    g, g_x = torch.stack([*g_last, *late]), torch.empty_like(x)
+    learned = x.new_empty(len(program.learned), size)
+    segments = len(kept[0])
+    begin = (segments - 1) * text.steps_between(program)
+    origins = begin * size, (segments - 1) * program.variables * size
+    numbers = _numbers(program.numbers.tobytes(), x.device)
+    arrays = numbers, rows, x, kept[0], g_s, g, g_x, learned
+    counts = steps, size, segments, begin
+    launched(_kernels_of(program).backward, size, *arrays, *counts, *origins)
+    return g_x, g, learned
+
+
+class _Loop(Loop):
+    engine = Engine(_forward, _backward, lambda last: True)
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, x: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        return _Loop.run_forward(ctx, plan, x, *parts)
