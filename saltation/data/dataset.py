@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class Split:
     ----------
     images
         uint8 ``[N, C, H, W]``, 0 (black) to 255, or float32 from 0 to 1; vectors are ``[N, 1, 1,
-        F]``. Or sequences, float32 ``[N, T, F]``.
+        F]``. Or sequences, float32 ``[N, T, F]``; or recorded spikes.
     labels
         int64 ``[N]`` on the same device.
 
@@ -29,26 +30,31 @@ class Split:
         If dtypes, shapes or values are not these.
     """
 
-    images: Tensor
+    images: Any  # Tensor | SpikeTrains
     labels: Tensor
 
     def __post_init__(self) -> None:
-        kind = self.images.dtype, self.images.ndim
-        if kind not in ((torch.uint8, 4), (torch.float32, 4), (torch.float32, 3)):
-            raise DataError(
-                "samples must be images, uint8 or float32 [N, C, H, W], or sequences, float32 "
-                f"[N, T, F], got {self.images.dtype} {list(self.images.shape)}"
-            )
-        if kind == (torch.float32, 4) and self.images.numel() and self.images.device.type != "meta":
-            low, high = (float(value) for value in self.images.aminmax())
-            if not 0 <= low <= high <= 1:
-                raise DataError(f"float32 images are from 0 to 1, got {low:g} to {high:g}")
+        if isinstance(self.images, Tensor):
+            self._check_images(self.images)
         if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
             raise DataError(
                 f"labels must be int64 [N], got {self.labels.dtype} {list(self.labels.shape)}"
             )
         if len(self.images) != len(self.labels):
             raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
+
+    @staticmethod
+    def _check_images(images: Tensor) -> None:
+        kind = images.dtype, images.ndim
+        if kind not in ((torch.uint8, 4), (torch.float32, 4), (torch.float32, 3)):
+            raise DataError(
+                "samples must be images, uint8 or float32 [N, C, H, W], or sequences, float32 "
+                f"[N, T, F], got {images.dtype} {list(images.shape)}"
+            )
+        if kind == (torch.float32, 4) and images.numel() and images.device.type != "meta":
+            low, high = (float(value) for value in images.aminmax())
+            if not 0 <= low <= high <= 1:
+                raise DataError(f"float32 images are from 0 to 1, got {low:g} to {high:g}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,7 +75,8 @@ class Split:
 class Dataset:
     """A data set in memory; ``classes`` is the number of labels, not all of which need occur.
 
-    ``dt`` is the time between the samples of a sequence, None for images.
+    ``dt`` is the time between the samples of a sequence, ``duration`` that of the last of recorded
+    spikes; both are None for images.
     """
 
     name: str
@@ -77,13 +84,15 @@ class Dataset:
     test: Split
     classes: int
     dt: float | None = None
+    duration: float | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of what a network is given at a step: channels, height and width of an image, or
         the features of a sequence."""
         images = self.train.images
-        return tuple(images.shape[1:] if images.ndim == 4 else images.shape[2:])
+        is_sequence = isinstance(images, Tensor) and images.ndim == 3
+        return tuple(images.shape[2:] if is_sequence else images.shape[1:])
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

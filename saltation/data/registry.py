@@ -57,6 +57,8 @@ class Spec:
         What changes with the content of a user's file; empty for sets that do not.
     dt
         The time between the samples of a sequence; None for images.
+    duration
+        The time of the last event of recorded spikes; None for images and sequences.
     """
 
     name: str
@@ -76,11 +78,13 @@ class Spec:
     bundled: bool = False
     fingerprint: str = ""
     dt: float | None = None
+    duration: float | None = None
 
     @property
     def is_image(self) -> bool:
         """Whether samples have a height and a width: no sequences, no vectors."""
-        return len(self.shape) == 3 and self.shape[1] > 1
+        is_still = self.dt is None and self.duration is None
+        return is_still and len(self.shape) == 3 and self.shape[1] > 1
 
 
 DATASETS: dict[str, Spec] = {}

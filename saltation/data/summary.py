@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from saltation.data.dataset import Dataset, Split
+from saltation.data.trains import SpikeTrains
 
 
 def in_words(data: Dataset) -> list[str]:
@@ -15,6 +16,11 @@ def in_words(data: Dataset) -> list[str]:
         kind = (
             f"sequences [T, F] = {shape}: {steps} moments of {features} numbers, "
             f"{data.dt:g} apart, {steps * data.dt:g} in all"
+        )
+    elif data.duration is not None:
+        kind = (
+            f"spikes of {list(data.shape)} units over {data.duration:g} (ms in published sets), "
+            f"{data.train.images.counts.mean():.0f} in a recording"
         )
     elif data.sample_shape != data.shape:
         kind = f"vectors [F] = {list(data.sample_shape)}"
@@ -31,6 +37,8 @@ def in_words(data: Dataset) -> list[str]:
 
 def _values(split: Split) -> str:
     images = split.images
+    if isinstance(images, SpikeTrains):
+        return f"{images.counts.min()} to {images.counts.max()} spikes each"
     low, high = float(images.min()), float(images.max())
     what = f"{str(images.dtype).removeprefix('torch.')} from {low:g} to {high:g}"
     if images.ndim == 3:

@@ -322,5 +322,5 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         load(str(tmp_path / "none.npz"))
     other = tmp_path / "data.bin"
     other.write_text("x")
-    with pytest.raises(SaltationError, match=r"allowed: \.npz, \.csv, or a folder"):
+    with pytest.raises(SaltationError, match=r"allowed: \.npz, \.csv, \.h5, \.gz, or a folder"):
         load(str(other))

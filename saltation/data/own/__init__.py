@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from saltation.data.own.folders import of_folders
 from saltation.data.own.npz import of_npz
 from saltation.data.own.series import of_csv
+from saltation.data.recorded import fsdd, hdf5, nmnist
 from saltation.data.registry import DATASETS, Spec, known
 from saltation.errors import MissingDataError, SaltationError
 
-FORMS = {".npz": of_npz, ".csv": of_csv}
+FORMS: dict[str, Callable[[Path], Spec]] = {
+    ".npz": of_npz,
+    ".csv": of_csv,
+    ".h5": hdf5.of_hdf5,
+    ".gz": fsdd.of_fsdd,
+}
+# Sets of recorded spikes in the layouts of their publishers: how a path is known, and its reader.
+RECORDED: tuple[tuple[Callable[[Path], bool], Callable[[Path], Spec]], ...] = (
+    (nmnist.is_here, nmnist.of_nmnist),
+    (fsdd.is_here, fsdd.of_fsdd),
+    (hdf5.is_here, hdf5.of_hdf5),
+)
 HELP = (
     "or a path: an .npz file with x_train, y_train, x_test and y_test, a .csv file of time series, "
-    "or a folder with train and test, in each a folder of images for every class"
+    "a folder with train and test, in each a folder of images for every class; or N-MNIST, FSDD, "
+    "SHD and SSC (*_train.h5) as published"
 )
 
 
@@ -58,6 +72,9 @@ def spec_of(name: str) -> Spec:
 def _spec(place: Path, changed: int, size: int) -> Spec:
     """Of a file as it was changed last, of that size."""
     del changed, size
+    for is_here, read in RECORDED if place.is_dir() else ():
+        if is_here(place):
+            return read(place)
     if place.is_dir():
         return of_folders(place)
     if place.suffix.lower() not in FORMS:

@@ -146,10 +146,10 @@ class DepthConfig(GradientConfig, DataConfig):
     def _check(self) -> Self:
         kind = architecture_of(self.networks)
         data = spec_of(self.dataset)
-        if data.dt is not None:
+        if data.dt is not None or data.duration is not None:
             raise ConfigError(
-                f"the depth study shows images, and {data.name} holds sequences (allowed: images "
-                "[N, C, H, W], or vectors [N, F])"
+                f"the depth study shows images, and {data.name} holds sequences or spikes "
+                "(allowed: images [N, C, H, W], or vectors [N, F])"
             )
         if not data.is_image and self.network is None and self.arch != "mlp":
             raise ConfigError(

@@ -55,6 +55,8 @@ from saltation.training import EpochRecord, fit
 MOST_STEPS = 1_000_000
 # The encoder of sequences: the current that they are, at the steps of the network.
 CURRENTS = "currents"
+# That of recorded spikes: they are binned to the steps.
+EVENTS = "events"
 BIO_TIME = 5.0  # that of the comparison at a fixed time in the notebook
 
 
@@ -142,6 +144,8 @@ class IntegratorsConfig(GradientConfig, DataConfig):
                 f"{self.network} builds the whole network: give neither hidden nor readout"
             )
         data = spec_of(self.dataset)
+        if data.duration is not None and self.encoder is not None:
+            raise ConfigError(f"{data.name} holds spikes, which are not encoded: give no encoder")
         for name in ("steps", "bio_time", "encoder") if data.dt is not None else ():
             if getattr(self, name) is not None:
                 raise ConfigError(
@@ -189,6 +193,8 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         data = spec_of(self.dataset)
         if data.dt is not None:
             return steps_of(data.shape[0], data.dt, dt)
+        if data.duration is not None and self.bio_time is None:
+            return self.steps or steps_of(1, data.duration, dt)
         return self.steps or max(1, round(self.time / dt))
 
     @property
@@ -196,6 +202,8 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         """From samples to what the network is given."""
         if spec_of(self.dataset).dt is not None:
             return CURRENTS
+        if spec_of(self.dataset).duration is not None:
+            return EVENTS
         return self.encoder or ("exact" if self.steps else "common_times")
 
     @property
@@ -385,6 +393,10 @@ def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
     currents."""
     if trial["encoder"] == CURRENTS:
         return at_steps(batch.images, spec_of(trial["dataset"]).dt or 1.0, trial["dt"])
+    if trial["encoder"] == EVENTS:
+        trains: Any = batch.images
+        spikes: Tensor = trains.at(trial["steps"], trial["dt"])
+        return spikes.view(*spikes.shape[:2], *trains.shape[1:]) if "network" in trial else spikes
     is_image = "network" in trial and batch.images.shape[1:3] != (1, 1)
     return ENCODERS[trial["encoder"]](
         batch.images if is_image else batch.images.flatten(1),

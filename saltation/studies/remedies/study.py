@@ -112,10 +112,10 @@ class RemediesConfig(StudyConfig):
         if self.has_samples:
             return self
         data = spec_of(self.dataset)
-        if data.dt is not None:
+        if data.dt is not None or data.duration is not None:
             raise ConfigError(
-                f"this study shows images, and {data.name} holds sequences (allowed: images "
-                "[N, C, H, W], or vectors [N, F]; or a network with samples of its own)"
+                f"this study shows images, and {data.name} holds sequences or spikes "
+                "(allowed: images [N, C, H, W], vectors [N, F], or a network with its own samples)"
             )
         for name in self.tried:
             architecture_of(name).check(self.depth, self.side)

@@ -108,10 +108,11 @@ class RSTDPConfig(DataConfig):
         for scheme in self.schemes:
             choose("scheme", scheme, SCHEMES)
             LIFNeuron(scheme=scheme)
-        if spec_of(self.dataset).dt is not None:
+        found = spec_of(self.dataset)
+        if found.dt is not None or found.duration is not None:
             raise ConfigError(
-                f"the rstdp study encodes images, and {self.dataset} holds sequences (allowed: "
-                "images [N, C, H, W], or vectors [N, F])"
+                f"the rstdp study encodes images, and {self.dataset} holds sequences or spikes "
+                "(allowed: images [N, C, H, W], or vectors [N, F])"
             )
         for reward in self.reward:
             choose("reward", reward, RULES)

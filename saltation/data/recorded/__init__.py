@@ -1,0 +1,1 @@
+"""Readers of recorded spikes, in the layouts of their publishers."""
