@@ -114,7 +114,7 @@ class Errors(NamedTuple):
     seconds: float
 
 
-def drives(model: Neuron, spikes: int = 3, longest: float = 60.0, count: int = 8) -> Exact:
+def solutions(model: Neuron, spikes: int = 3, longest: float = 60.0, count: int = 8) -> Exact:
     """Solutions under currents that make the neuron spike, found by trying larger and larger ones.
 
     Parameters
@@ -191,6 +191,10 @@ def errors_of(model: Neuron, known: Exact) -> Errors:
 
 def _stepped(model: Neuron, x: Any, steps: int) -> list[list[float]]:
     """Spike times of every neuron ``x`` of ``[N]``."""
+    if model.input == "impulse":
+        raise SaltationError(
+            "constant currents are held over steps: take a neuron with input='held', got 'impulse'"
+        )
     state = model.rest(x)
     found: list[list[float]] = [[] for _ in range(len(x))]
     with torch.no_grad():

@@ -11,13 +11,13 @@ import pytest
 import saltation as st
 from saltation.neurons import NEURONS
 from saltation.numerics.convergence import (
-    drives,
     errors_of,
     exact,
     fitted_order,
     order_before,
     order_of_times,
     rates,
+    solutions,
     steps_before,
 )
 from tests.facts import ORDERS, lif_interval
@@ -106,6 +106,6 @@ def test_rates() -> None:
 
 def test_neurons_that_no_current_moves() -> None:
     with pytest.raises(st.SaltationError, match="no constant current from"):
-        drives(st.LIF(v_threshold=1e6).neuron)
+        solutions(st.LIF(v_threshold=1e6).neuron)
     with pytest.raises(st.SaltationError, match=r"does not spike under a current of 0\.5"):
         exact(st.LIF().neuron, [0.5], 10.0)
