@@ -89,20 +89,20 @@ def check(neuron: Any) -> None:
 def fire(neuron: Any, x: Any, before: Any, h: Any, spike: Any) -> Fired:
     """Spikes, and the state at the end of a step from ``before`` to ``h``, which is without a jump.
 
-    A state that begins at or above the threshold, and ends there, spikes at once. Of several spikes
-    in one step the second comes at the beginning of the next.
+    A state that begins at or above the threshold, such as an impulse brings there, spikes at once.
+    Of several spikes in one step the second comes at the beginning of the next.
     """
     starts, ends = _Line(neuron, x, before), _Line(neuron, x, h)
-    s = spike(ends.gap)
-    fired = ends.gap.detach() >= 0
-    crosses = fired & (starts.gap.detach() < 0)
+    at_once = starts.gap.detach() >= 0
+    s = spike(torch.where(at_once, starts.gap, ends.gap))
+    crosses = ~at_once & (ends.gap.detach() >= 0)
     one, none = torch.ones_like(ends.gap), torch.zeros_like(ends.gap)
     # Where nothing crosses, a line that does.
     low, high = torch.where(crosses, starts.gap, -one), torch.where(crosses, ends.gap, none)
     is_line = neuron.spike_time == "linear"
     slopes = starts.slope * neuron.dt, ends.slope * neuron.dt
     found = low / (low - high) if is_line else _root(low, high, *slopes, crosses)
-    theta = torch.where(crosses, found, torch.where(fired, none, one))
+    theta = torch.where(crosses, found, torch.where(at_once, none, one))
     if is_line:
         at = [a + theta * (b - a) for a, b in zip(before, h, strict=True)]
     else:

@@ -88,3 +88,35 @@ def test_learned_parameters() -> None:
     slope = torch.sigmoid(raw.detach())  # of softplus, which keeps tau above 0
     assert float(raw.grad / slope) == pytest.approx(expected[0], rel=1e-4)
     assert float(layer.learned["v_threshold"].grad) == pytest.approx(expected[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("tau_syn", [0.0, 1.0])
+def test_weights_of_impulses(tau_syn: float) -> None:
+    """Spikes with weights drive neurons, by jumps of the potential or of a synapse's current. A
+    spike that an impulse brings at once comes when the impulse does, whatever its weight."""
+    dt, steps = 0.25, 16
+    drawn = np.random.default_rng(3)
+    given = (drawn.random((steps, 6)) < 0.35).astype(float)
+    weights = drawn.uniform(0.4, 1.3, (4, 6)) * (1 - 0.4 * tau_syn)
+    synapse = {"tau_syn": tau_syn} if tau_syn else {}
+    kind = st.CubaLIF if tau_syn else st.LIF
+    layer = kind(dt=dt, input="impulse", spike_time="hermite", v_rest=0.3, **synapse)
+
+    def exact(w: Any) -> list[Any]:
+        charges = given @ w.T
+        found = [st.reference.simulate(layer, one, steps * dt, 1e-12) for one in charges.T]
+        return [one.spike_times for one in found]
+
+    known = torch.from_numpy(weights).requires_grad_()
+    times = layer.spike_times((torch.from_numpy(given) @ known.T)[:, None])[:, 0]
+    ours = [in_order(part) for part in times.unbind(1)]
+    theirs = exact(weights)
+    assert sum(map(len, theirs)) >= 10
+    for own, other in zip(ours, theirs, strict=True):
+        assert own.detach().numpy() == pytest.approx(other, abs=1e-9)
+    sum(own.sum() for own in ours).backward()  # type: ignore[union-attr]
+    expected = differences(lambda w: sum(one.sum() for one in exact(w)), weights)
+    assert known.grad is not None
+    assert known.grad.numpy() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    if tau_syn:
+        assert np.abs(expected).max() > 0.5
