@@ -97,7 +97,8 @@ class Errors(NamedTuple):
         Largest error of any variable at the step that ends next to a fixed time before the first
         spike, as part of that variable's range; NaN where the step is longer than this time.
     times
-        Mean distance of a spike from its own, in the unit of time; NaN if a spike is missing.
+        Mean distance of a spike from its own, in the unit of time; NaN if their numbers differ by
+        more than the last.
     counts
         Mean difference of the number of spikes.
     rate
@@ -220,10 +221,10 @@ def _spike_errors(found: list[list[float]], known: Exact) -> tuple[float, float,
     late: list[float] = []
     counts, rates = [], []
     for ours, theirs in zip(found, known.times, strict=True):
-        # One that is late may fall behind the last step; it is counted where it can be known.
         n = min(len(ours), len(theirs))
         counts.append(abs(len(ours) - len(theirs)))
-        complete = len(theirs) - n <= 1
+        # One that is late may fall behind the last step. Of more it is not known which is which.
+        complete = counts[-1] <= 1
         late += [abs(a - b) for a, b in zip(ours, theirs, strict=False)] if complete else [math.nan]
         if n > 1 and complete:
             rates.append(abs((theirs[n - 1] - theirs[0]) / (ours[n - 1] - ours[0]) - 1))

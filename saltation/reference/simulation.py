@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from saltation.errors import SaltationError, number, positive
+from saltation.errors import SaltationError, number, positive, shown
 from saltation.neurons import Neuron
 from saltation.reference.inputs import driven_by
 from saltation.reference.passage import Vector
@@ -138,7 +138,7 @@ def _checked(given: Any) -> Neuron:
     """The model, if it means something without a step."""
     model = given if isinstance(given, Neuron) else getattr(given, "neuron", None)
     if not isinstance(model, Neuron):
-        raise SaltationError(f"a reference solution is that of a neuron, got {given!r}")
+        raise SaltationError(f"a reference solution is that of a neuron, got {shown(given)}")
     reason = _why_not(model)
     if reason:
         raise SaltationError(f"{model.title} has no solution without a step: {reason}")
@@ -174,6 +174,6 @@ def _start(model: Neuron, initial: Any) -> Vector:
     if len(state) != len(names) or not np.isfinite(state).all():
         raise SaltationError(
             f"the initial state of {model.title} is a finite number for each of "
-            f"{', '.join(names)}, got {initial!r}"
+            f"{', '.join(names)}, got {shown(initial)}"
         )
     return state

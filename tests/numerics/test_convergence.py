@@ -73,13 +73,17 @@ def test_errors_by_hand() -> None:
     assert found.counts == 0
 
 
-def test_missing_spikes_are_no_small_errors() -> None:
-    """A step so long that spikes are missing has no error of times, but one of counts."""
+def test_spikes_that_are_not_there_are_no_small_errors() -> None:
+    """Where spikes are missing, or too many, there is no error of times, but one of counts."""
     known = exact(st.LIF(tau=2.0).neuron, [8.0], 6.0)
     found = errors_of(st.LIF(tau=2.0, dt=1.0).neuron, known)
     assert math.isnan(found.times)
     assert math.isnan(found.rate)
     assert found.counts == len(known.times[0]) - 6
+    fewer = known._replace(times=[known.times[0][:3]])
+    found = errors_of(st.LIF(tau=2.0, dt=0.05).neuron, fewer)
+    assert math.isnan(found.times)
+    assert found.counts > 3
 
 
 def test_orders_are_slopes_with_an_interval() -> None:

@@ -265,7 +265,7 @@ class Stuck(Neuron):
         (st.LIF(jump="soft_delayed"), 1.0, 1.0, "one step late"),
         (st.LIF(jump="none"), 1.0, 1.0, "every step above the threshold"),
         (st.LIF(tau=torch.tensor([1.0, 2.0])), 1.0, 1.0, "tau is a tensor"),
-        (torch.nn.Linear(2, 2), 1.0, 1.0, "is that of a neuron"),
+        (torch.nn.Sequential(torch.nn.ReLU(), torch.nn.ReLU()), 1.0, 1.0, "is that of a neuron"),
     ],
 )
 def test_refusals(neuron: Any, given: Any, t_end: float, says: str) -> None:
