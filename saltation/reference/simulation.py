@@ -83,7 +83,7 @@ def simulate(
     Parameters
     ----------
     neuron : Neuron or layer
-        Any model with a velocity, of numbers alone.
+        Any model with a velocity, of numbers alone; of a layer's learned ones their present values.
     input
         A number, the current; a list, array or tensor ``[T]`` of the currents of steps of the
         neuron's ``dt``, or of the charges at their beginnings if its ``input`` is ``impulse``;
@@ -139,6 +139,9 @@ def _checked(given: Any) -> Neuron:
     model = given if isinstance(given, Neuron) else getattr(given, "neuron", None)
     if not isinstance(model, Neuron):
         raise SaltationError(f"a reference solution is that of a neuron, got {shown(given)}")
+    # What a layer learns, one number for all neurons, is as it is now.
+    learned = {n: float(v) for n in model.tensors if (v := getattr(model, n)).numel() == 1}
+    model = model.with_values(learned) if learned else model
     reason = _why_not(model)
     if reason:
         raise SaltationError(f"{model.title} has no solution without a step: {reason}")

@@ -182,6 +182,12 @@ def test_impulses_of_steps_are_pulses() -> None:
     assert found(2.0)[0] == pytest.approx(float(h[-1]), rel=1e-13)
 
 
+def test_learned_numbers_are_as_they_are_now() -> None:
+    layer = st.PLIF(tau=st.learn(3.0))
+    found = simulate(layer, 1.5, 20.0).spike_times
+    assert found == pytest.approx(simulate(st.LIF(tau=3.0), 1.5, 20.0).spike_times, rel=1e-6)
+
+
 def test_a_pulse_at_the_threshold_spikes_at_once() -> None:
     """As often as it brings the charge for, where the threshold is subtracted."""
     for jump, spikes, v in (("hard", 1, 0.0), ("soft", 2, 0.5)):
