@@ -50,6 +50,7 @@ from saltation.layers import (
     SpikingBatchNorm2d,
     allow_other_numerics,
     learn,
+    timed_spikes,
     watch,
 )
 from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
@@ -189,6 +190,7 @@ __all__ = [
     "spiking_vgg",
     "surrogate",
     "tet_loss",
+    "timed_spikes",
     "true_exponents",
     "watch",
 ]

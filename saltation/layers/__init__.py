@@ -11,6 +11,7 @@ from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
 from saltation.layers.statistics import SpikeStatistics, merged, watch, watch_potentials
+from saltation.layers.timed import timed_spikes
 from saltation.layers.zoo import (
     ALIF,
     EIF,
@@ -58,6 +59,7 @@ __all__ = [
     "merged",
     "neuron_layers",
     "noted",
+    "timed_spikes",
     "watch",
     "watch_potentials",
 ]

@@ -384,7 +384,7 @@ class Neuron:
         """`fire` at the spike's own time in the step."""
         if self.input == "impulse":  # at the start of the step, which then has no input
             state, x = self.State(*impulse.struck(self, x, state)), torch.zeros_like(x)
-        return in_step.fire(self, x, state, h, spike)
+        return in_step.fire(self, x, state, h, spike, self.dt)
 
     @property
     def stability_scheme(self) -> Scheme:

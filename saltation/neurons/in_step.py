@@ -27,6 +27,8 @@ SPIKE_TIMES = ("grid", "linear", "hermite")
 
 # Newton's steps to the root of the cubic, each within the interval that is known to hold it.
 _STEPS = 8
+# Of dt: no step is shorter, for fractions of none are nothing.
+_SHORTEST = 1e-12
 # How often a spike is put right by a step up to it.
 _LANDINGS = 2
 # Of the chord's slope: a cubic that is flatter where it meets the threshold has no derivative.
@@ -86,29 +88,36 @@ def check(neuron: Any) -> None:
         raise SaltationError(f"{neuron.title} has no spike_time '{given}': {reason}")
 
 
-def fire(neuron: Any, x: Any, before: Any, h: Any, spike: Any) -> Fired:
+def advance(neuron: Any, x: Any, state: Any, time: Any, spike: Any) -> Fired:
+    """A step of any length ``time``, a tensor that may have a derivative."""
+    time = time.clamp(min=_SHORTEST * neuron.dt)
+    h = neuron.State(*_rest_of(neuron, x, state, time))
+    return fire(neuron, x, state, h, spike, time)
+
+
+def fire(neuron: Any, x: Any, before: Any, h: Any, spike: Any, time: Any) -> Fired:
     """Spikes, and the state at the end of a step from ``before`` to ``h``, which is without a jump.
 
-    A state that begins at or above the threshold, and ends there, spikes at once. Of several spikes
-    in one step the second comes at the beginning of the next.
+    A state that begins at or above the threshold, such as an impulse brings there, spikes at once.
+    Of several spikes in one step the second comes at the beginning of the next.
     """
     starts, ends = _Line(neuron, x, before), _Line(neuron, x, h)
-    s = spike(ends.gap)
-    fired = ends.gap.detach() >= 0
-    crosses = fired & (starts.gap.detach() < 0)
+    at_once = starts.gap.detach() >= 0
+    s = spike(torch.where(at_once, starts.gap, ends.gap))
+    crosses = ~at_once & (ends.gap.detach() >= 0)
     one, none = torch.ones_like(ends.gap), torch.zeros_like(ends.gap)
     # Where nothing crosses, a line that does.
     low, high = torch.where(crosses, starts.gap, -one), torch.where(crosses, ends.gap, none)
     is_line = neuron.spike_time == "linear"
-    slopes = starts.slope * neuron.dt, ends.slope * neuron.dt
+    slopes = starts.slope * time, ends.slope * time
     found = low / (low - high) if is_line else _root(low, high, *slopes, crosses)
-    theta = torch.where(crosses, found, torch.where(fired, none, one))
+    theta = torch.where(crosses, found, torch.where(at_once, none, one))
     if is_line:
         at = [a + theta * (b - a) for a, b in zip(before, h, strict=True)]
     else:
-        theta, at = _landed(neuron, x, before, h, theta, crosses)
+        theta, at = _landed(neuron, x, before, h, theta, crosses, time)
     jumped = neuron.apply_jump(neuron.State(*at), one)
-    end = _rest_of(neuron, x, jumped, (1.0 - theta) * neuron.dt)
+    end = _rest_of(neuron, x, jumped, (1.0 - theta) * time)
     chosen = s.detach() if neuron.detach_reset else s
     after = (a + chosen * (b - a) for a, b in zip(h, end, strict=True))
     return Fired(s, neuron.State(*after), theta)
@@ -159,7 +168,7 @@ def _root(low: Any, high: Any, p: Any, q: Any, crosses: Any) -> Any:
 
 
 def _landed(
-    neuron: Any, x: Any, before: Any, h: Any, theta: Any, crosses: Any
+    neuron: Any, x: Any, before: Any, h: Any, theta: Any, crosses: Any, time: Any
 ) -> tuple[Any, list[Any]]:
     """The spike put right, and the state there: by the scheme itself and Newton's steps.
 
@@ -168,12 +177,12 @@ def _landed(
     """
     none, one = torch.zeros_like(theta), torch.ones_like(theta)
     for _ in range(_LANDINGS):
-        at = _rest_of(neuron, x, before, theta * neuron.dt)
+        at = _rest_of(neuron, x, before, theta * time)
         line = _Line(neuron, x, at)
         rises = crosses & (line.slope > 0)
         late = torch.where(rises, line.gap, none) / torch.where(rises, line.slope, one)
-        late = torch.minimum(torch.maximum(late, (theta - 1.0) * neuron.dt), theta * neuron.dt)
-        theta = theta - late / neuron.dt
+        late = torch.minimum(torch.maximum(late, (theta - 1.0) * time), theta * time)
+        theta = theta - torch.where(rises, late / time, none)
     there = [
         torch.where(crosses, a - late * f, torch.where(theta > 0.5, b, c))
         for a, f, b, c in zip(at, line.velocity, h, before, strict=True)

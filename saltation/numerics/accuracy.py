@@ -166,14 +166,14 @@ class Yardstick:
 
     def _solved(self, given: Any, t_end: float | None) -> list[Intervals]:
         """The intervals under one input, the first, and under those near it."""
-        drive = driven_by(given, self.model.dt, 0.0)
+        drive = driven_by(given, self.model, 0.0)
         if not is_constant(drive):
             if t_end is None:
                 raise SaltationError(
                     "an input that changes needs t_end, the time up to which it is given"
                 )
             end = positive("t_end", t_end)
-            return [self._intervals(driven_by(given, self.model.dt, end), end)]
+            return [self._intervals(driven_by(given, self.model, end), end)]
         current = float(drive.current.values[0])
         rate = rate_of(self.model, current)
         if not rate and t_end is None:

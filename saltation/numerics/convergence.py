@@ -97,7 +97,8 @@ class Errors(NamedTuple):
         Largest error of any variable at the step that ends next to a fixed time before the first
         spike, as part of that variable's range; NaN where the step is longer than this time.
     times
-        Mean distance of a spike from its own, in the unit of time; NaN if a spike is missing.
+        Mean distance of a spike from its own, in the unit of time; NaN if their numbers differ by
+        more than the last.
     counts
         Mean difference of the number of spikes.
     rate
@@ -114,7 +115,7 @@ class Errors(NamedTuple):
     seconds: float
 
 
-def drives(model: Neuron, spikes: int = 3, longest: float = 60.0, count: int = 8) -> Exact:
+def solutions(model: Neuron, spikes: int = 3, longest: float = 60.0, count: int = 8) -> Exact:
     """Solutions under currents that make the neuron spike, found by trying larger and larger ones.
 
     Parameters
@@ -191,6 +192,10 @@ def errors_of(model: Neuron, known: Exact) -> Errors:
 
 def _stepped(model: Neuron, x: Any, steps: int) -> list[list[float]]:
     """Spike times of every neuron ``x`` of ``[N]``."""
+    if model.input == "impulse":
+        raise SaltationError(
+            "constant currents are held over steps: take a neuron with input='held', got 'impulse'"
+        )
     state = model.rest(x)
     found: list[list[float]] = [[] for _ in range(len(x))]
     with torch.no_grad():
@@ -216,10 +221,10 @@ def _spike_errors(found: list[list[float]], known: Exact) -> tuple[float, float,
     late: list[float] = []
     counts, rates = [], []
     for ours, theirs in zip(found, known.times, strict=True):
-        # One that is late may fall behind the last step; it is counted where it can be known.
         n = min(len(ours), len(theirs))
         counts.append(abs(len(ours) - len(theirs)))
-        complete = len(theirs) - n <= 1
+        # One that is late may fall behind the last step. Of more it is not known which is which.
+        complete = counts[-1] <= 1
         late += [abs(a - b) for a, b in zip(ours, theirs, strict=False)] if complete else [math.nan]
         if n > 1 and complete:
             rates.append(abs((theirs[n - 1] - theirs[0]) / (ours[n - 1] - ours[0]) - 1))

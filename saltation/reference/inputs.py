@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from saltation.errors import SaltationError, not_negative, number, positive, shown
+from saltation.neurons import Neuron
 from saltation.reference.passage import Vector
 
 # Of a step: what the end of an input may miss of the end of the time.
@@ -123,14 +124,15 @@ class Pulses:
         return cls(times, np.full(len(times), _finite("charge", charge)), current)
 
 
-def driven_by(given: Any, dt: float, t_end: float) -> Pulses:
-    """Any input as pulses and the current beside them.
+def driven_by(given: Any, model: Neuron, t_end: float) -> Pulses:
+    """Any input as pulses and the current beside them; that of steps as the model takes it, up to
+    ``t_end``, or all of it where that is 0.
 
     Raises
     ------
     SaltationError
-        If it is none of a number, the currents of steps of ``dt``, times and values, `Steps` and
-        `Pulses`, or ends before ``t_end``.
+        If it is none of a number, the input of steps, times and values, `Steps` and `Pulses`, or
+        ends before ``t_end``.
     """
     if isinstance(given, Pulses):
         return given
@@ -143,12 +145,17 @@ def driven_by(given: Any, dt: float, t_end: float) -> Pulses:
             )
         return Pulses([], [], Steps(*given))
     if isinstance(given, torch.Tensor | np.ndarray | list) and np.ndim(_array(given)):
-        values = _vector("the input", given)
+        values, dt = _vector("the input", given), model.dt
         if len(values) * dt < t_end - _ROUNDING * dt:
             raise SaltationError(
                 f"the input has {len(values)} steps of dt = {dt:g} and ends at "
                 f"{len(values) * dt:g}, before t_end = {t_end:g}"
             )
+        if model.input == "impulse":
+            times = np.arange(len(values)) * dt
+            # One at the very end belongs to the next step.
+            acts = (times < t_end - _ROUNDING * dt) | (t_end == 0)
+            return Pulses(times[acts], values[acts])
         return Pulses([], [], Steps(np.arange(len(values)) * dt, values))
     return Pulses([], [], Steps([0.0], [_finite("the input", given)]))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from saltation.errors import SaltationError, number, positive
+from saltation.errors import SaltationError, number, positive, shown
 from saltation.neurons import Neuron
 from saltation.reference.inputs import driven_by
 from saltation.reference.passage import Vector
@@ -83,10 +83,11 @@ def simulate(
     Parameters
     ----------
     neuron : Neuron or layer
-        Any model with a velocity, of numbers alone.
+        Any model with a velocity, of numbers alone; of a layer's learned ones their present values.
     input
-        A number, the current; a list, array or tensor ``[T]`` of currents, each held over a step of
-        the neuron's ``dt``; ``(times, values)`` or `Steps`; `Pulses`.
+        A number, the current; a list, array or tensor ``[T]`` of the currents of steps of the
+        neuron's ``dt``, or of the charges at their beginnings if its ``input`` is ``impulse``;
+        ``(times, values)`` or `Steps`; `Pulses`.
     t_end : float
         Where the solution ends, in the unit of time of the model's time constants.
     rtol : float, default 1e-10
@@ -120,7 +121,7 @@ def simulate(
     end, tolerance = positive("t_end", t_end), number("rtol", rtol)
     if not 1e-13 <= tolerance <= 1e-3:
         raise SaltationError(f"rtol must be from 1e-13 to 1e-3, got {tolerance:g}")
-    drive = driven_by(input, model.dt, end)
+    drive = driven_by(input, model, end)
     run = Run(model, _start(model, initial), tolerance)
     run.through(drive, end)
     return Solution(
@@ -137,7 +138,10 @@ def _checked(given: Any) -> Neuron:
     """The model, if it means something without a step."""
     model = given if isinstance(given, Neuron) else getattr(given, "neuron", None)
     if not isinstance(model, Neuron):
-        raise SaltationError(f"a reference solution is that of a neuron, got {given!r}")
+        raise SaltationError(f"a reference solution is that of a neuron, got {shown(given)}")
+    # What a layer learns, one number for all neurons, is as it is now.
+    learned = {n: float(v) for n in model.tensors if (v := getattr(model, n)).numel() == 1}
+    model = model.with_values(learned) if learned else model
     reason = _why_not(model)
     if reason:
         raise SaltationError(f"{model.title} has no solution without a step: {reason}")
@@ -173,6 +177,6 @@ def _start(model: Neuron, initial: Any) -> Vector:
     if len(state) != len(names) or not np.isfinite(state).all():
         raise SaltationError(
             f"the initial state of {model.title} is a finite number for each of "
-            f"{', '.join(names)}, got {initial!r}"
+            f"{', '.join(names)}, got {shown(initial)}"
         )
     return state

@@ -11,13 +11,13 @@ import pytest
 import saltation as st
 from saltation.neurons import NEURONS
 from saltation.numerics.convergence import (
-    drives,
     errors_of,
     exact,
     fitted_order,
     order_before,
     order_of_times,
     rates,
+    solutions,
     steps_before,
 )
 from tests.facts import ORDERS, lif_interval
@@ -73,13 +73,17 @@ def test_errors_by_hand() -> None:
     assert found.counts == 0
 
 
-def test_missing_spikes_are_no_small_errors() -> None:
-    """A step so long that spikes are missing has no error of times, but one of counts."""
+def test_spikes_that_are_not_there_are_no_small_errors() -> None:
+    """Where spikes are missing, or too many, there is no error of times, but one of counts."""
     known = exact(st.LIF(tau=2.0).neuron, [8.0], 6.0)
     found = errors_of(st.LIF(tau=2.0, dt=1.0).neuron, known)
     assert math.isnan(found.times)
     assert math.isnan(found.rate)
     assert found.counts == len(known.times[0]) - 6
+    fewer = known._replace(times=[known.times[0][:3]])
+    found = errors_of(st.LIF(tau=2.0, dt=0.05).neuron, fewer)
+    assert math.isnan(found.times)
+    assert found.counts > 3
 
 
 def test_orders_are_slopes_with_an_interval() -> None:
@@ -106,6 +110,6 @@ def test_rates() -> None:
 
 def test_neurons_that_no_current_moves() -> None:
     with pytest.raises(st.SaltationError, match="no constant current from"):
-        drives(st.LIF(v_threshold=1e6).neuron)
+        solutions(st.LIF(v_threshold=1e6).neuron)
     with pytest.raises(st.SaltationError, match=r"does not spike under a current of 0\.5"):
         exact(st.LIF().neuron, [0.5], 10.0)

@@ -169,6 +169,25 @@ def test_inputs_in_pieces() -> None:
         assert other(1.7).tolist() == found[0](1.7).tolist()
 
 
+def test_impulses_of_steps_are_pulses() -> None:
+    """A neuron whose input is impulses takes the charges of its steps at their beginnings, and a
+    layer with an exact scheme has the same potential."""
+    given = [0.4, 0.0, 0.9, 0.3]
+    layer = st.LIF(dt=0.5, input="impulse")
+    found = simulate(layer, given, 2.0)
+    pulsed = simulate(st.LIF(), Pulses(np.arange(4) * 0.5, given), 2.0)
+    assert found(1.9).tolist() == pulsed(1.9).tolist()
+    h = layer.record(torch.tensor(given, dtype=torch.float64)[:, None, None]).h
+    assert h is not None
+    assert found(2.0)[0] == pytest.approx(float(h[-1]), rel=1e-13)
+
+
+def test_learned_numbers_are_as_they_are_now() -> None:
+    layer = st.PLIF(tau=st.learn(3.0))
+    found = simulate(layer, 1.5, 20.0).spike_times
+    assert found == pytest.approx(simulate(st.LIF(tau=3.0), 1.5, 20.0).spike_times, rel=1e-6)
+
+
 def test_a_pulse_at_the_threshold_spikes_at_once() -> None:
     """As often as it brings the charge for, where the threshold is subtracted."""
     for jump, spikes, v in (("hard", 1, 0.0), ("soft", 2, 0.5)):
@@ -252,7 +271,7 @@ class Stuck(Neuron):
         (st.LIF(jump="soft_delayed"), 1.0, 1.0, "one step late"),
         (st.LIF(jump="none"), 1.0, 1.0, "every step above the threshold"),
         (st.LIF(tau=torch.tensor([1.0, 2.0])), 1.0, 1.0, "tau is a tensor"),
-        (torch.nn.Linear(2, 2), 1.0, 1.0, "is that of a neuron"),
+        (torch.nn.Sequential(torch.nn.ReLU(), torch.nn.ReLU()), 1.0, 1.0, "is that of a neuron"),
     ],
 )
 def test_refusals(neuron: Any, given: Any, t_end: float, says: str) -> None:

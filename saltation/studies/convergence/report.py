@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from saltation.neurons import get_neuron
 from saltation.neurons.in_step import SPIKE_TIMES
@@ -25,6 +26,7 @@ PAGE = "report.html"
 
 _BEFORE = "error of the state (part of its range)"
 _TIMES = "mean error of a spike's time"
+_EXACT: dict[str, Any] = {"color": "#000000", "linewidth": 4.0, "alpha": 0.25}
 
 
 def orders(cells: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +96,7 @@ def _draw_orders(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
         _logarithmic(axes)
         lengths = sorted(cells["dt"].unique())[:: 1 if cells["dt"].nunique() < 5 else 2]
         axes.set_xticks(lengths, [f"{dt:.2g}" for dt in lengths])
-        axes.minorticks_off()
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(title, fontsize=9, loc="left")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7.5, title="fitted order", title_fontsize=7.5)
@@ -134,16 +136,11 @@ def draw_rates(curves: pd.DataFrame, folder: Path) -> list[Path]:
         panels = figure.subplots(1, len(names), squeeze=False)[0]
         for axes, neuron in zip(panels, names, strict=True):
             own = curves[curves["neuron"] == neuron]
-            for place, ((kind, dt), rows) in enumerate(
-                own.groupby(["spike_time", "dt"], sort=False)
-            ):
-                if not dt:
-                    axes.plot(
-                        rows["current"], rows["rate"], "k-", lw=2.4, alpha=0.35, label="exact"
-                    )
-                    continue
-                label = f"{rows['scheme'].iloc[0]}, {kind}, dt = {dt:.3g}"
-                axes.plot(rows["current"], rows["rate"], label=label, **style_of(place))
+            cases = own.groupby(["spike_time", "dt"], sort=False)
+            for place, ((kind, dt), rows) in enumerate(cases):
+                label = f"{rows['scheme'].iloc[0]}, {kind}, dt = {dt:.2g}" if dt else "exact"
+                style = style_of(place) | {"marker": ""} if dt else _EXACT
+                axes.plot(rows["current"], rows["rate"], label=label, **style)
             axes.set(xlabel="current", ylabel="rate (spikes per unit of time)")
             axes.set_title(get_neuron(str(neuron)).title, fontsize=9, loc="left")
             axes.legend(fontsize=7)

@@ -17,7 +17,7 @@ import pandas as pd
 from saltation.errors import ConfigError, choose
 from saltation.neurons import Neuron, get_neuron
 from saltation.neurons.in_step import SPIKE_TIMES
-from saltation.numerics.convergence import Exact, drives, errors_of, exact, rates, steps_before
+from saltation.numerics.convergence import Exact, errors_of, exact, rates, solutions, steps_before
 from saltation.schemes import SCHEMES
 from saltation.studies.engine.files import write_whole
 
@@ -43,7 +43,7 @@ class Convergence:
         Lengths of a step for every neuron; without them each has its own, parts of the time to its
         first spike.
     currents
-        Constant currents for every neuron; without them each has its own, see `drives`.
+        Constant currents for every neuron; without them each has its own, see `solutions`.
     t_end
         Until when, where currents are given.
     """
@@ -138,7 +138,7 @@ class Convergence:
         return pd.DataFrame(rows)
 
     def _solved(self, model: Neuron) -> Exact:
-        return exact(model, self.currents, self.t_end) if self.currents else drives(model)
+        return exact(model, self.currents, self.t_end) if self.currents else solutions(model)
 
     def _cells(self, model: Any) -> Iterator[tuple[str, str]]:
         for scheme in self._schemes(model):
