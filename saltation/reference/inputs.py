@@ -123,8 +123,9 @@ class Pulses:
         return cls(times, np.full(len(times), _finite("charge", charge)), current)
 
 
-def driven_by(given: Any, dt: float, t_end: float) -> Pulses:
-    """Any input as pulses and the current beside them.
+def driven_by(given: Any, dt: float, t_end: float, impulse: bool = False) -> Pulses:
+    """Any input as pulses and the current beside them; ``impulse``: what comes in steps is the
+    charge of a pulse at the start of each.
 
     Raises
     ------
@@ -149,6 +150,8 @@ def driven_by(given: Any, dt: float, t_end: float) -> Pulses:
                 f"the input has {len(values)} steps of dt = {dt:g} and ends at "
                 f"{len(values) * dt:g}, before t_end = {t_end:g}"
             )
+        if impulse:
+            return Pulses(np.arange(len(values)) * dt, values)
         return Pulses([], [], Steps(np.arange(len(values)) * dt, values))
     return Pulses([], [], Steps([0.0], [_finite("the input", given)]))
 

@@ -86,7 +86,8 @@ def simulate(
         Any model with a velocity, of numbers alone.
     input
         A number, the current; a list, array or tensor ``[T]`` of currents, each held over a step of
-        the neuron's ``dt``; ``(times, values)`` or `Steps`; `Pulses`.
+        the neuron's ``dt``, or of a neuron with ``input="impulse"`` the charges of pulses at their
+        starts; ``(times, values)`` or `Steps`; `Pulses`.
     t_end : float
         Where the solution ends, in the unit of time of the model's time constants.
     rtol : float, default 1e-10
@@ -120,7 +121,7 @@ def simulate(
     end, tolerance = positive("t_end", t_end), number("rtol", rtol)
     if not 1e-13 <= tolerance <= 1e-3:
         raise SaltationError(f"rtol must be from 1e-13 to 1e-3, got {tolerance:g}")
-    drive = driven_by(input, model.dt, end)
+    drive = driven_by(input, model.dt, end, model.input == "impulse")
     run = Run(model, _start(model, initial), tolerance)
     run.through(drive, end)
     return Solution(
