@@ -51,6 +51,11 @@ def _refuse(name: str, module: nn.Module) -> None:
             f"'{name}' has statistics of each step, which are those of this dt: train with "
             "batch_norm='all'"
         )
+    if isinstance(getattr(module, "neuron", None), Neuron) and not isinstance(module, SpikingLayer):
+        raise SaltationError(
+            f"'{name}' is a {type(module).__name__}, which has a dt of its own and is no neuron "
+            "layer"
+        )
     if type(module).__name__ == "SpikingSelfAttention":
         raise SaltationError(
             f"'{name}' multiplies spikes of one step with each other, and how many meet depends on "

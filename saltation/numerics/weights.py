@@ -89,7 +89,7 @@ class _Walk:
         return flow
 
     def _is_guessed(self, module: nn.Module, parts: dict[str, nn.Module]) -> bool:
-        ours = type(module).__module__.startswith("saltation.")
+        ours = type(module).__module__.startswith(("saltation.models.", "saltation.layers."))
         sure = ours or isinstance(module, nn.Sequential) or len(parts) < 2
         return not sure and self._gains != (1.0, 1.0)
 

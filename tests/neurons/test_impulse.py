@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.neurons import NEURONS
+from saltation.numerics import accuracy
 from tests.facts import TOLERANCE
 
 F64 = torch.float64
@@ -194,3 +195,25 @@ def test_true_exponents_are_refused() -> None:
     """Their flow has the input held."""
     with pytest.raises(st.SaltationError, match="held over the step"):
         st.true_exponents(st.LIF(input="impulse"), torch.ones(3, 1))
+
+
+@pytest.mark.parametrize("layer", [st.LIF, st.Izhikevich])
+def test_spikes_come_with_those_of_the_exact_solution(layer: Any) -> None:
+    """Pulses of the same charges at the starts of steps: noticed at the end of the step of each."""
+    made = layer(dt=0.01, input="impulse")
+    charges = 1.6 * (torch.rand(800, generator=torch.Generator().manual_seed(0)) < 0.05).double()
+    spikes = made.record(charges[:, None, None]).spikes[:, 0, 0].nonzero()[:, 0]
+    exact = st.reference.simulate(made, charges, t_end=7.99).spike_times
+    assert len(exact) > 10
+    times = 0.01 * (spikes.double().numpy() + 1)
+    assert len(times) == len(exact)
+    assert abs(times - exact - 0.005).max() <= 0.005 + 1e-9
+
+
+def test_accuracy_is_measured_with_the_charge_of_the_input() -> None:
+    """Of first order in dt, as with held input; a current's charge comes in an impulse a step."""
+    errors = [
+        accuracy(st.LIF(dt=dt, input="impulse").neuron, [1.5]).rate_error for dt in (0.1, 0.02)
+    ]
+    assert errors[0] == pytest.approx(5 * errors[1], rel=0.1)
+    assert abs(errors[1]) < 0.02

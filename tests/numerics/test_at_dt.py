@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
+from saltation.interop.nir.integrators import Integrator
 from saltation.layers import SpikingLayer
 from saltation.surrogate import EscapeNoise
 
@@ -199,6 +200,13 @@ def test_discrete_maps_are_refused_by_name() -> None:
 
     with pytest.raises(st.SaltationError, match="'0': Counter is a discrete map"):
         st.at_dt(nn.Sequential(Counter.layer()), 0.5)
+
+
+def test_integrators_of_graphs_are_refused() -> None:
+    """They have a dt, and are no neuron layers that it could be changed of."""
+    integrator = Integrator(st.LIF(dt=1.0).neuron)
+    with pytest.raises(st.SaltationError, match="'1' is a Integrator, which has a dt of its own"):
+        st.at_dt(nn.Sequential(st.LIF(dt=1.0), integrator), 0.5)
 
 
 def test_an_unstable_step_warns() -> None:

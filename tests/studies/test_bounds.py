@@ -29,7 +29,7 @@ def test_defaults_fit_into_little(name: str, monkeypatch: pytest.MonkeyPatch) ->
     ("study", "settings", "needs"),
     [
         # 50 steps of 128 samples and 10**6 neurons of 4 bytes, and their weights with gradients.
-        (IntegratorsStudy, {"hidden": [10**6]}, "24.4 GiB"),
+        (IntegratorsStudy, {"hidden": [10**6], "steps": 50}, "24.4 GiB"),
         (IntegratorsStudy, {"hidden": [1000], "steps": 10**6, "limit_train": 8}, "29.8 GiB"),
         (IntegratorsStudy, {"bio_time": 1e5, "dt": [0.1], "hidden": [4000]}, "1,907.4 GiB"),
         (DepthStudy, {"dataset": "digits", "T": 10**6}, "1,953.1 GiB"),

@@ -66,6 +66,7 @@ def test_mapped_networks_have_the_weights_of_their_dt(tmp_path: Path) -> None:
     """A held spike of half the duration is worth half: naive and charge tell apart what it does."""
     study = TransferStudy(out_dir=tmp_path, **SMALL | {"input": ["held"]})
     trial = study.trials()[0]
+    assert trial["run_steps"] == [6, 12]
     data = load("digits", limit_test=100)
     torch.manual_seed(0)
     network = network_of(trial, data)

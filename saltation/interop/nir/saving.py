@@ -249,6 +249,11 @@ def neurons(name: str, neuron: Any, shape: Shape) -> tuple[str, dict[str, Any]]:
     if neuron.jump != "hard" or neuron.refractory:
         what = f"jump='{neuron.jump}'" if neuron.jump != "hard" else "a refractory time"
         raise SaltationError(f"'{name}' has {what}: NIR's neurons are set to v_reset, at once")
+    if neuron.input != "held":
+        raise SaltationError(
+            f"'{name}' has input='{neuron.input}', which a graph does not say: it would be loaded "
+            "with input='held'"
+        )
     values = _values(neuron, kind)
     if isinstance(neuron, LIFNeuron) and neuron.beta is not None:
         kind, values = _of_steps(name, neuron, values)

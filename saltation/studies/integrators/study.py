@@ -139,7 +139,8 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         choose("readout", self.readout, READOUTS)
         if self.encoder is not None:
             choose("encoder", self.encoder, ENCODERS)
-        if self.network is not None and (self.hidden != [256] or self.readout != "max"):
+        own = type(self).model_fields["readout"].default
+        if self.network is not None and (self.hidden != [256] or self.readout != own):
             raise ConfigError(
                 f"{self.network} builds the whole network: give neither hidden nor readout"
             )

@@ -25,6 +25,7 @@ from saltation.studies.engine.bounds import Positive, Several, Some
 from saltation.studies.engine.config import names
 from saltation.studies.engine.specification import Settings
 from saltation.studies.integrators.study import (
+    CURRENTS,
     IntegratorsConfig,
     IntegratorsStudy,
     encoded,
@@ -79,8 +80,9 @@ class TransferStudy(IntegratorsStudy):
     data_parallel = False
 
     def trials(self) -> list[Settings]:
-        dts = list(self.config.dt)
-        return [trial | {"run_dt": dts, "time": self.config.time} for trial in super().trials()]
+        c = self.config
+        run = {"run_dt": list(c.dt), "run_steps": [c.steps_at(dt) for dt in c.dt]}
+        return [trial | run for trial in super().trials()]
 
     def measured(
         self, record: EpochRecord, network: nn.Module, trial: Settings, data: Dataset
@@ -117,13 +119,14 @@ class TransferStudy(IntegratorsStudy):
 def accuracy(network: nn.Module, trial: Settings, data: Dataset, dt: float, mapping: str) -> float:
     """Test accuracy in percent of a trained network that is run at ``dt``."""
     choose("mapping", mapping, (NAIVE, *MAPPINGS["held"][1:]))
-    there = trial | {"dt": dt, "steps": max(1, round(trial["time"] / dt))}
+    there = trial | {"dt": dt, "steps": trial["run_steps"][trial["run_dt"].index(dt)]}
     if mapping == NAIVE:
         at: nn.Module = network_of(there, data).to(next(network.parameters()).device)
         with allow_other_numerics():
             at.load_state_dict(network.state_dict())
     else:
-        at = at_dt(network, dt, preserve=mapping).network
+        drive = "currents" if trial["encoder"] == CURRENTS else "auto"
+        at = at_dt(network, dt, preserve=mapping, drive=drive).network
     at.eval()
     right = 0
     with torch.no_grad():
