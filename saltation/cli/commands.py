@@ -58,11 +58,12 @@ class Stability:
     def __call__(self) -> None:
         neuron: Any = get_neuron(self.neuron)
         parameters = parameters_of(neuron, self.set, dt=self.dt, tau=self.tau)
+        current = checked_input(self.input)
         check_folder("out_dir", possible_path(self.out_dir))
         table = scheme_table(self.neuron, **parameters)
         schemes = [str(scheme) for scheme in table.index]
         model = neuron(**parameters, scheme=schemes[0])
-        errors, told = errors_at(model, [(s, self.dt) for s in schemes], self.input)
+        errors, told = errors_at(model, [(s, self.dt) for s in schemes], current)
         shown = Table()
         columns = ("scheme", "order", "limit on dt", f"dt = {self.dt:g}", "factor", "rate", "times")
         for column in columns[: 7 if errors else 5]:
@@ -86,7 +87,7 @@ class Stability:
         say(told)
         figures = draw_schemes(self.out_dir, self.neuron, **parameters)
         try:
-            figures += draw_region(self.out_dir, model, current_of(model, self.input))
+            figures += draw_region(self.out_dir, model, current_of(model, current))
         except SaltationError as reason:
             say(f"no figure of stability away from rest: {reason}")
         for figure in figures:
@@ -219,6 +220,13 @@ def parameters_of(neuron: type[Neuron], texts: list[str], **given: float | None)
     named = [(name, value) for name, value in given.items() if value is not None]
     every = [*named, *map(_parameter, texts)]
     return {name: _checked(neuron, name, value) for name, value in every}
+
+
+def checked_input(value: float | None) -> float | None:
+    """A constant current, if it is one that means something."""
+    if value is not None and not abs(value) <= _LARGEST:
+        raise ConfigError(f"input must be from {-_LARGEST:g} to {_LARGEST:g}, got {value:g}")
+    return value
 
 
 def _checked(neuron: type[Neuron], name: str, value: float) -> float:
