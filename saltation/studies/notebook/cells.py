@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saltation.studies.engine.config import CONFIG
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.records import contents
 from saltation.studies.engine.store import DIVERGED, FINISHED, trial_id
@@ -79,7 +77,7 @@ def result_of(part: Part, folder: Path) -> Result:
         If it cannot be read.
     """
     study = study_of(folder, device="cpu")
-    asked = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    asked = study.config.recorded()
     own = study.config_type.build(**part.settings).recorded()
     changed = [
         f"{name} {asked.get(name)} (the notebook: {value})"

@@ -71,7 +71,14 @@ _ANSWERS = _ACCURACY | {
 }
 _SCHEMES = {"izhikevich": ["symplectic_v", "symplectic"], "lif": ["euler", "exponential"]}
 _TITLES = {"izhikevich": "Izhikevich", "lif": "LIF"}
-_NETWORK = {"dataset": "mnist", "hidden": [256], "tau": 2.0, "encoder": "exact"}
+# A spike is a current that is held for a step.
+_NETWORK = {
+    "dataset": "mnist",
+    "hidden": [256],
+    "tau": 2.0,
+    "encoder": "exact",
+    "input": ["held"],
+}
 
 
 def _gradient(name: str, neuron: str, title: str, printed: Any, **settings: Any) -> Part:
@@ -97,7 +104,6 @@ def _sweeps() -> list[Part]:
     time: dict[str, Any] = {
         "dt": [0.5, 1.0, 2.0, 5.0],
         "bio_time": 5.0,
-        "input": ["held"],
         "epochs": 20,
         "readout": "last",
     }
