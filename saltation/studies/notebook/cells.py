@@ -15,7 +15,7 @@ from saltation.studies.notebook.verdict import INSIDE, OUTSIDE, interval, verdic
 from saltation.studies.report import Column, Grid
 
 # Settings that may differ from the notebook's and leave the cells comparable.
-_FREE = ("seeds", "data_dir", "device", "threads")
+_FREE = ("seeds", "dt", "schemes", "data_dir", "device", "threads")
 
 
 class Cell(NamedTuple):
@@ -26,9 +26,9 @@ class Cell(NamedTuple):
     part, where, metric
         Which: the part's name, the cell's settings, the metric's name.
     ours
-        A number per seed.
+        A number per finished trial; where all diverged, what the weights that were left give.
     diverged
-        Of how many of them training diverged; their accuracy is that of the weights it left.
+        How many trials diverged.
     printed
         By the notebook, if it was.
     verdict
@@ -107,7 +107,8 @@ def result_of(part: Part, folder: Path) -> Result:
 def _cell(
     part: Part, where: tuple[Any, ...], metric: str, some: list[dict[str, Any]], is_other: bool
 ) -> Cell:
-    values = [record["epochs"][-1].get(metric) for record in some]
+    finished = [record for record in some if record["status"] == FINISHED]
+    values = [record["epochs"][-1].get(metric) for record in finished or some]
     ours = [float(value) for value in values if value is not None]
     printed = part.printed.get((metric, *where))
     said = verdict(ours, printed)
