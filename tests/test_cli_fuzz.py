@@ -110,6 +110,12 @@ OTHERS = {
         Flag("--neuron", NO_NAME),
         Flag("--set", ("", "nonsense", "a0=x", "v_rest=nan", "=", "dt=1e400", "a\nb", "\udce9")),
     ],
+    "recommend": [
+        Flag("--neuron", NO_NAME),
+        Flag("--tolerance", ("", "x", "nan", "inf", "1e400", "101%", "%", "0", "a\nb")),
+        Flag("--input", NO_FLOAT),
+        Flag("--t-end", ("nan", "inf", "1e20", "", "x")),
+    ],
     "resume": [Flag("", NO_PLACE)],
     "runs": [Flag("", (*NO_FOLDER, *TEXTS))],
     "report": [Flag("", NO_PLACE)],

@@ -17,8 +17,8 @@ MISTAKES = [
     ),
     (
         "studies integrators",
-        "unknown command 'studies'; did you mean 'study'? (allowed: study, stability, resume, "
-        "runs, report, compare, lyapunov, diagnose, data, info, selftest)",
+        "unknown command 'studies'; did you mean 'study'? (allowed: study, stability, "
+        "recommend, resume, runs, report, compare, lyapunov, diagnose, data, info, selftest)",
     ),
     (
         "study intergrators",

@@ -63,6 +63,7 @@ def test_commands_are_accepted(
     monkeypatch.chdir(own_files)
     ran: list[object] = []
     monkeypatch.setattr(cli, "run_study", ran.append)
+    monkeypatch.setattr(cli, "run_preset", ran.append)
     callables = (
         one
         for group in (cli.COMMANDS, *cli.GROUPS.values())

@@ -21,7 +21,7 @@ from saltation.data import DATASETS, describe, fetch, load
 from saltation.data.own import HELP
 from saltation.data.places import roots
 from saltation.data.summary import in_words
-from saltation.errors import ConfigError, choose
+from saltation.errors import ConfigError, SaltationError, choose
 from saltation.kernels.dispatch import KERNELS, Kernel
 from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS, Neuron, get_neuron
@@ -30,7 +30,8 @@ from saltation.studies import STUDIES, draw_schemes, scheme_table
 from saltation.studies.engine.bounds import possible_path
 from saltation.studies.engine.config import names
 from saltation.studies.engine.files import check_folder
-from saltation.studies.report.accuracy import errors_at, in_cells
+from saltation.studies.report.accuracy import current_of, errors_at, in_cells
+from saltation.studies.report.region import draw_region
 from saltation.surrogate import SURROGATES
 
 # Beyond these a step is lost in the precision of numbers, or overflows it.
@@ -57,12 +58,12 @@ class Stability:
     def __call__(self) -> None:
         neuron: Any = get_neuron(self.neuron)
         parameters = parameters_of(neuron, self.set, dt=self.dt, tau=self.tau)
+        current = checked_input(self.input)
         check_folder("out_dir", possible_path(self.out_dir))
         table = scheme_table(self.neuron, **parameters)
         schemes = [str(scheme) for scheme in table.index]
-        errors, told = errors_at(
-            neuron(**parameters, scheme=schemes[0]), [(s, self.dt) for s in schemes], self.input
-        )
+        model = neuron(**parameters, scheme=schemes[0])
+        errors, told = errors_at(model, [(s, self.dt) for s in schemes], current)
         shown = Table()
         columns = ("scheme", "order", "limit on dt", f"dt = {self.dt:g}", "factor", "rate", "times")
         for column in columns[: 7 if errors else 5]:
@@ -84,7 +85,12 @@ class Stability:
             f"themselves: {table['exact_growth'].iloc[0]:.4f}"
         )
         say(told)
-        for figure in draw_schemes(self.out_dir, self.neuron, **parameters):
+        figures = draw_schemes(self.out_dir, self.neuron, **parameters)
+        try:
+            figures += draw_region(self.out_dir, model, current_of(model, current))
+        except SaltationError as reason:
+            say(f"no figure of stability away from rest: {reason}")
+        for figure in figures:
             say(f"figure: {figure}")
 
 
@@ -214,6 +220,13 @@ def parameters_of(neuron: type[Neuron], texts: list[str], **given: float | None)
     named = [(name, value) for name, value in given.items() if value is not None]
     every = [*named, *map(_parameter, texts)]
     return {name: _checked(neuron, name, value) for name, value in every}
+
+
+def checked_input(value: float | None) -> float | None:
+    """A constant current, if it is one that means something."""
+    if value is not None and not abs(value) <= _LARGEST:
+        raise ConfigError(f"input must be from {-_LARGEST:g} to {_LARGEST:g}, got {value:g}")
+    return value
 
 
 def _checked(neuron: type[Neuron], name: str, value: float) -> float:

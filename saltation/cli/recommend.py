@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 from rich.table import Table
 
-from saltation.cli.commands import parameters_of
+from saltation.cli.commands import checked_input, parameters_of
 from saltation.cli.terminal import console, say
 from saltation.errors import ConfigError
 from saltation.neurons import NEURONS, get_neuron
@@ -17,6 +17,8 @@ from saltation.numerics import Evidence, Recommendation, recommend
 from saltation.numerics.recommend import percent
 from saltation.reference import Pulses
 from saltation.studies.engine.config import names
+
+_LONGEST = 1e5
 
 
 @dataclass
@@ -60,14 +62,19 @@ class Recommend:
         say(str(found))
 
     def _inputs(self) -> tuple[list[Any] | None, float | None]:
+        if self.t_end is not None and not 0 < self.t_end <= _LONGEST:
+            raise ConfigError(f"t_end must be above 0 and at most {_LONGEST:g}, got {self.t_end:g}")
         if self.poisson is None:
-            return self.input or None, self.t_end
+            return [checked_input(x) for x in self.input] or None, self.t_end
         if self.input:
             raise ConfigError("give either --input or --poisson, got both")
         rate, charge = self.poisson
         if not rate > 0:
             raise ConfigError(f"--poisson takes a rate above 0, got {rate:g}")
         t_end = 100 / rate if self.t_end is None else self.t_end
+        if not rate * t_end <= _LONGEST:
+            raise ConfigError(f"--poisson makes {rate * t_end:g} pulses, at most {_LONGEST:g}")
+        checked_input(charge)
         return [Pulses.poisson(rate, t_end, charge)], t_end
 
 

@@ -139,6 +139,15 @@ class Yardstick:
             raise SaltationError(
                 f"accuracy of {model.title} is measured without refractory, which is whole steps"
             )
+        if model.spike_time != "grid":
+            raise SaltationError(
+                f"accuracy of {model.title} is measured with spike_time 'grid': with "
+                f"'{model.spike_time}' spikes have times within a step, which it does not look at"
+            )
+        if model.input == "impulse" and not _are_pulses(inputs):
+            raise SaltationError(
+                f"{model.title} with input 'impulse' takes charges: give Pulses without a current"
+            )
         self.model = model
         self.inputs = list(usual(model) if inputs is None else inputs)
         if not self.inputs:
@@ -209,6 +218,13 @@ class Yardstick:
         return Intervals(drive, starts[some], states[some], lengths[some])
 
 
+def _are_pulses(inputs: Sequence[Any] | None) -> bool:
+    """Whether charges alone arrive."""
+    return inputs is not None and all(
+        isinstance(one, Pulses) and not np.any(one.current.values) for one in inputs
+    )
+
+
 def _largest(errors: list[float]) -> float:
     return max(errors, key=abs)
 
@@ -222,6 +238,8 @@ def _errors(model: Neuron, known: Intervals) -> Errors:
             f"dt = {dt:g} makes {steps} steps of each of {len(known.lengths)} intervals: too many"
         )
     x = np.stack([on_grid(known.drive, start, dt, steps) for start in known.starts.tolist()], 1)
+    if model.input == "impulse":
+        x = dt * x  # of a step it takes the charge
     spikes = spikes_on_grid(model, x, known.states)
     if spikes is None:
         return Errors(-1.0, math.inf)

@@ -94,7 +94,8 @@ def percent(error: float, *, sign: bool = False) -> str:
     """A relative error in percent."""
     if math.isinf(error):
         return "lost"
-    return f"{100 * error:{'+' if sign else ''}.2g} %"
+    value, plus = 100 * error, "+" if sign else ""
+    return f"{value:{plus}.0f} %" if abs(value) >= 9.95 else f"{value:{plus}.2g} %"
 
 
 def recommend(
@@ -109,10 +110,10 @@ def recommend(
     For every scheme steps are tried on a ladder of eighths of an octave, from the mean interval
     between spikes or the scheme's limit down. A dt keeps the tolerance if all errors of `accuracy`
     do, at it and at every rung down to half of it: errors on a grid are ragged, and a dt that is
-    right by luck is none to rely on. Of those the largest is taken at twice which every error of
-    the given inputs themselves breaks the tolerance; schemes that have none, because their errors
-    and the grid's cancel, come after the others. The cheapest scheme is that with the fewest
-    operations per unit of time, among equals the one with the smaller error.
+    right by luck is none to rely on. Of those the largest is taken at twice which both errors of
+    the given inputs themselves break the tolerance, or else one of them; schemes that have none,
+    because their errors and the grid's cancel, come after the others. The cheapest scheme is that
+    with the fewest operations per unit of time, among equals the one with the smaller error.
 
     Parameters
     ----------
@@ -180,17 +181,20 @@ def _evidence(yardstick: Yardstick, scheme: str, tolerance: float) -> Evidence:
         found = errors(dt)
         return dt <= limit and found is not None and found.worst <= tolerance
 
-    def breaks(dt: float) -> bool:
-        """Whether the given inputs themselves do not keep it, by any of their errors."""
+    def breaks(dt: float, *, by_all: bool = False) -> bool:
+        """Whether the given inputs themselves do not keep it, by one of their errors or by all."""
         found = errors(dt)
-        return found is None or found.given.least > tolerance
+        if found is None:
+            return True
+        return (found.given.least if by_all else found.given.worst) > tolerance
 
     top = min(yardstick.interval, limit)
     dt = _largest(top, keeps)
     if dt is None:
         return Evidence(scheme, None, limit, None, None, False, None)
-    below = (_rounded(dt * 2 ** (-n / 2 / _RUNGS)) for n in range(2 * _RUNGS))
-    dt = next((one for one in below if keeps(one) and breaks(2 * one)), dt)
+    below = [_rounded(dt * 2 ** (-n / 2 / _RUNGS)) for n in range(2 * _RUNGS)]
+    sharp = [one for one in below if breaks(2 * one) and keeps(one)]
+    dt = next((one for one in sharp if breaks(2 * one, by_all=True)), sharp[0] if sharp else dt)
     cost = cost_of(changed(yardstick.model, scheme=scheme, dt=dt))
     return Evidence(
         scheme,

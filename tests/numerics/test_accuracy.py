@@ -45,6 +45,17 @@ def test_two_pulses_by_hand() -> None:
     assert found.rate_error == pytest.approx(2 / 2.25 - 1, abs=1e-4)
 
 
+def test_impulses_get_the_charge_of_a_step() -> None:
+    """Pulses at beginnings of steps act there; the spike is noticed one step later, each time."""
+    pulses = Pulses(np.arange(1.0, 9.0), 0.6 * 200)
+    found = st.accuracy(st.LIF(tau=200.0, dt=0.25, input="impulse"), [pulses], t_end=9.0)
+    assert found.spikes == 4
+    assert found.time_error == pytest.approx(0.25 / 2, abs=1e-4)
+    # At twice the dt twice as late: with held input the charge would be that of a current.
+    twice = st.accuracy(st.LIF(tau=200.0, dt=0.5, input="impulse"), [pulses], t_end=9.0)
+    assert twice.time_error == pytest.approx(0.5 / 2, abs=1e-4)
+
+
 def test_the_charge_of_an_input_is_kept() -> None:
     drive = Pulses(
         [0.0, 0.3, 0.3, 1.1, 2.0], [1.0, 2.0, 3.0, 4.0, 5.0], Steps([0, 0.5], [1.0, 3.0])
@@ -75,5 +86,9 @@ def test_what_cannot_be_measured() -> None:
         st.accuracy(st.LIF(), [Pulses([1.0], [3.0])], t_end=9.0)
     with pytest.raises(st.SaltationError, match="accuracy is that of a neuron, got str"):
         st.accuracy("lif")
+    with pytest.raises(st.SaltationError, match="with 'linear' spikes have times within a step"):
+        st.accuracy(st.LIF(spike_time="linear"))
+    with pytest.raises(st.SaltationError, match="takes charges: give Pulses"):
+        st.accuracy(st.LIF(input="impulse"), [1.5])
     with pytest.raises(st.SaltationError, match="without refractory"):
         st.accuracy(st.LIF(refractory=2.0))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saltation.studies.engine.config import CONFIG
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.records import contents
 from saltation.studies.engine.store import DIVERGED, FINISHED, trial_id
@@ -17,7 +15,7 @@ from saltation.studies.notebook.verdict import INSIDE, OUTSIDE, interval, verdic
 from saltation.studies.report import Column, Grid
 
 # Settings that may differ from the notebook's and leave the cells comparable.
-_FREE = ("seeds", "data_dir", "device", "threads")
+_FREE = ("seeds", "dt", "schemes", "data_dir", "device", "threads")
 
 
 class Cell(NamedTuple):
@@ -28,9 +26,9 @@ class Cell(NamedTuple):
     part, where, metric
         Which: the part's name, the cell's settings, the metric's name.
     ours
-        A number per seed.
+        A number per finished trial; where all diverged, what the weights that were left give.
     diverged
-        Of how many of them training diverged; their accuracy is that of the weights it left.
+        How many trials diverged.
     printed
         By the notebook, if it was.
     verdict
@@ -79,7 +77,7 @@ def result_of(part: Part, folder: Path) -> Result:
         If it cannot be read.
     """
     study = study_of(folder, device="cpu")
-    asked = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    asked = study.config.recorded()
     own = study.config_type.build(**part.settings).recorded()
     changed = [
         f"{name} {asked.get(name)} (the notebook: {value})"
@@ -109,7 +107,8 @@ def result_of(part: Part, folder: Path) -> Result:
 def _cell(
     part: Part, where: tuple[Any, ...], metric: str, some: list[dict[str, Any]], is_other: bool
 ) -> Cell:
-    values = [record["epochs"][-1].get(metric) for record in some]
+    finished = [record for record in some if record["status"] == FINISHED]
+    values = [record["epochs"][-1].get(metric) for record in finished or some]
     ours = [float(value) for value in values if value is not None]
     printed = part.printed.get((metric, *where))
     said = verdict(ours, printed)

@@ -12,6 +12,7 @@ from saltation.studies.notebook.parts import Printed
 
 INSIDE, OUTSIDE = "inside", "OUTSIDE"
 _LEVEL = 0.95
+_FEWEST = 3  # of two the interval is wider than any answer
 
 
 def interval(ours: Sequence[float], draws: int) -> tuple[float, float]:
@@ -40,8 +41,8 @@ def verdict(ours: Sequence[float], printed: Printed | None) -> str:
     """
     if printed is None:
         return "not printed"
-    if len(ours) < 2:
-        return "one seed: no verdict"
+    if len(ours) < _FEWEST:
+        return f"fewer than {_FEWEST} seeds: no verdict"
     low, high = interval(ours, printed.draws)
     rounding = printed.digit / 2
     within = low - rounding <= printed.low and printed.high <= high + rounding
