@@ -17,7 +17,7 @@ from saltation.interop.convert import operations
 from saltation.interop.convert.modules import is_steady
 from saltation.interop.convert.network import Operation, Value, pruned, without_states
 from saltation.interop.convert.peers import Library
-from saltation.interop.convert.traced import Traced
+from saltation.interop.convert.traced import PROBED, Traced
 from saltation.layers.sequential import Sequential
 
 
@@ -56,7 +56,7 @@ class Plan:
         T, where the loop over the steps is within the network; else 1.
     """
 
-    def __init__(self, network: nn.Module, library: Library) -> None:
+    def __init__(self, network: nn.Module, library: Library, **how: Any) -> None:
         self.operations: list[Operation] = []
         self.modules: dict[str, nn.Module] = {}
         self.output: Any = None
@@ -67,7 +67,7 @@ class Plan:
         self._outputs: dict[str, Any] = {}
         self._calls: dict[str, list[fx.Node]] = {}
         self._uses: dict[str, int] = {}
-        self._traced = traced = Traced(network, library.is_leaf)
+        self._traced = traced = Traced(network, library.is_leaf, **how)
         names = [
             str(node.target)
             for node in traced.nodes
@@ -225,6 +225,11 @@ class Plan:
                 return self._step_of_input(node.args[1], first)
             if first.when == "size" or (first.when == "whole" and not self._loops):
                 return self._whole(node, seen) if first.when == "whole" else first
+        if target in ("select", torch.select) and first is not None and first.when == "input":
+            given: Any = node.args[1:]
+            dim, index = given
+            if dim in (0, 1) and isinstance(index, int):
+                return self._step_of_input((slice(None),) * dim + (index,), first)
         if not self._sequences:
             is_size = target is getattr and node.args[1] in ("shape", "device", "dtype")
             if is_size or target in ("size", "dim", len):
@@ -260,6 +265,10 @@ class Plan:
         value = x.value
         if places == [1]:
             value = self._call(operations.stacked_samples, value)
+        if self._traced.probed and self._traced.probed != set(places):
+            raise self._wrong("loops over one dimension of its input and takes steps of another")
+        if not self._traced.probed:
+            value = self._call(operations.first_steps, value, self.steps)
         return _Seen(value, index[places[0]])
 
     def _summed(self, node: fx.Node, nodes: list[_Seen]) -> _Seen | None:
@@ -301,8 +310,6 @@ class Plan:
 
         args = tuple(map(known, node.args))
         kwargs = {name: known(part) for name, part in node.kwargs.items()}
-        if not when and getattr(node.target, "__name__", "") == "dropout":
-            raise self._wrong("calls dropout on the same input in every step")
         try:
             function, args, kwargs = operations.on_sequences(
                 node.target, args, kwargs, lambda part: part is _SIZE
@@ -353,6 +360,20 @@ class Plan:
         if one.when == "steady":
             return self._call(operations.first_of, one.value)
         raise self._wrong("returns or uses what is neither of a step nor of all of them")
+
+    def check(self, network: nn.Module) -> None:
+        """Refuse a network that does something else in the other mode, or after more steps.
+
+        Numbers that a forward pass takes from its input's size or from ``self.training`` would be
+        what they were when it was followed.
+        """
+        steps, training = PROBED + 1, not network.training
+        other = Plan(network, self._library, steps=steps, training=training)
+        if (self.operations, self.output) != (other.operations, other.output):
+            raise self._wrong(
+                "does something else in training than in evaluation by itself, or computes with "
+                "the number of its input's steps"
+            )
 
     def leave_states_out(self) -> None:
         """Keep of the output what follows from spikes."""
