@@ -299,7 +299,10 @@ def test_networks_that_are_refused(tmp_path: Path) -> None:
             st.nir.save(network, tmp_path / "no.nir", shape=(3,))
     with pytest.raises(st.SaltationError, match="the shape of one step"):
         st.nir.save(st.Sequential(st.LIF()), tmp_path / "no.nir")
-    assert not (tmp_path / "no.nir").exists()
+    fine = st.Sequential(st.SpikeLinear(3, 3), st.LIF())
+    with pytest.raises(st.SaltationError, match="cannot be written"):
+        st.nir.save(fine, tmp_path / "nowhere" / "no.nir")
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(st.SaltationError, match="unknown scheme"):
         st.nir.load(GRAPHS / "lif_norse.nir", scheme="oiler", dt=1e-3)
     with pytest.raises(st.SaltationError, match="dt must be"):

@@ -69,7 +69,17 @@ def save(network: nn.Module, path: str | Path, *, shape: tuple[int, ...] | None 
     nodes, edges = _Graph(network, shape).found()
     made = {name: getattr(nir, kind)(**fields) for name, (kind, fields) in nodes.items()}
     graph = nir.NIRGraph(nodes=made, edges=edges, type_check=False)
-    nir.write(str(path), graph)
+    path = Path(path)
+    # Whole or not at all.
+    part = path.with_name(f".{path.name}.part")
+    try:
+        nir.write(str(part), graph)
+        part.replace(path)
+    except OSError as error:
+        raise SaltationError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
+    finally:
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)
 
 
 class _Own(Library):
