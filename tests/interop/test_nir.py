@@ -241,6 +241,14 @@ def test_certificate() -> None:
                                   scheme="euler", dt=1e-3))  # fmt: skip
     assert "r is left out" in told
     assert "not imported: r must be 1 or tau / dt" in told
+    ones = np.ones(3)
+    apart = graph(
+        {"a": nir.CubaLIF(1e-9 * ones, ones, ones, 0 * ones, ones, 0 * ones)},
+        [("input", "a"), ("a", "output")],
+    )
+    stiff = st.nir.certificate(apart, scheme="exponential", dt=0.01).rows[0]
+    assert abs(stiff.potential) < 1e-6
+    assert -0.1 < stiff.rate < 0
     leaking = graph({"a": lif(v_leak=1.5)}, [("input", "a"), ("a", "output")])
     assert "spikes without input" in str(st.nir.certificate(leaking, scheme="euler", dt=1e-3))
 

@@ -154,7 +154,9 @@ class Following:
         if isinstance(x.when, int) or x.when == "steady" or x.when == "whole":
             if x.when == "whole" and not self._sequences:
                 raise self.wrong(f"calls '{target}' behind its loop over the steps")
-            value = self._add(Operation("module", target, (x.value,)), ("module", target, x.value))
+            # In a loop the call of every step is one; elsewhere each is its own, as of dropout.
+            key = ("module", target, x.value) if self._loops else None
+            value = self._add(Operation("module", target, (x.value,)), key)
             return _Seen(value, x.when)
         raise self.wrong(f"calls '{target}' with a sum over some steps")
 
