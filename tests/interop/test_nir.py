@@ -156,6 +156,16 @@ def test_round_trips_of_our_own(name: str, tmp_path: Path) -> None:
         assert torch.equal(again(x), theirs)
 
 
+def test_what_is_before_a_readout(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = st.spiking_mlp((6, 9, 3), dt=0.5)
+    st.nir.save(network[:-1], tmp_path / "mlp.nir")
+    again = st.nir.load(tmp_path / "mlp.nir", scheme="exponential", dt=0.5)
+    x = 20 * input_of((6,))
+    assert torch.equal(again(x).max(0).values, network(x))
+    assert again(x).abs().max() > 0
+
+
 def test_decays_per_step_have_equations(tmp_path: Path) -> None:
     """LIF(beta=...) is the exact step of length 1 of some LIF; one that does not leak is IF."""
     torch.manual_seed(0)
@@ -300,6 +310,10 @@ def test_networks_that_are_refused(tmp_path: Path) -> None:
         "'1' has jump='soft'": soft,
         "'1' are neurons of Izhikevich": st.Sequential(st.SpikeLinear(3, 3), st.Izhikevich()),
         "'1' is a BatchNorm2d": nn.Sequential(st.LIF(), nn.BatchNorm2d(3)),
+        "'3' is a Readout, which NIR has none of: save what": st.spiking_mlp((3, 3, 2)),
+        "'1' has input='impulse', of which a graph says nothing": st.Sequential(
+            st.SpikeLinear(3, 3), st.LIF(input="impulse")
+        ),
         "'1' has a refractory time": st.Sequential(st.SpikeLinear(3, 3), st.LIF(refractory=2.0)),
     }
     for told, network in cases.items():
