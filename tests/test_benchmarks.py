@@ -14,9 +14,9 @@ pytest.importorskip("snntorch", reason="the benchmarks compare with snnTorch")
 pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJelly")
 pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
-from benchmarks import convolutions, deep, gpu, neurons, reward
+from benchmarks import converted, convolutions, deep, gpu, neurons, reward
 from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task, trained
-from benchmarks.timing import Step, race, table
+from benchmarks.timing import Step, Times, race, table
 from saltation.learning import WinnerTakeAllNetwork
 from saltation.models.vgg import BENCHMARK
 
@@ -128,3 +128,13 @@ def test_the_gpu_benchmark_says_that_there_is_none(tmp_path: Path) -> None:
         with pytest.raises(SystemExit, match="there is no GPU here"):
             gpu.main(["--out", str(tmp_path / "none")])
         assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", ["dense", "csnn"])
+def test_a_converted_network_takes_a_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every contender trains, and the table's line has their ratios."""
+    monkeypatch.setitem(converted.SIZES, name, (0.02, 2))
+    for contender in converted.contenders(name):
+        converted.step_of(name, contender)(0)
+    times = {who: Times([2.0, 4.0]) for who in converted.contenders(name)}
+    assert converted.row(name, times).count("3 (1.0 x)") == len(times) - 1

@@ -195,6 +195,12 @@ _UNCOUNTED: dict[Any, str] = {
 }  # fmt: skip
 
 
+def _has_products(module: nn.Module) -> bool:
+    """Whether a module of torch has weights of products that are not looked at."""
+    own = type(module).__module__.startswith("torch.nn.")
+    return own and any(p.ndim > 1 for p in module.parameters(recurse=False))
+
+
 class _Tally(TorchFunctionMode, list[Call]):
     """Adds up what is called while a network runs: modules by hooks, products as they are called.
 
@@ -236,7 +242,16 @@ class _Tally(TorchFunctionMode, list[Call]):
                     before, after = self._hooks(name or "network")
                     stack.callback(module.register_forward_pre_hook(before).remove)
                     stack.callback(module.register_forward_hook(after, always_call=True).remove)
+                elif _has_products(module):
+                    tell = self._told(f"{name} ({type(module).__name__})")
+                    stack.callback(module.register_forward_pre_hook(tell).remove)
             yield
+
+    def _told(self, name: str) -> Callable[..., None]:
+        def before(*_: Any) -> None:
+            self.uncounted.add(name)
+
+        return before
 
     def _hooks(self, name: str) -> tuple[Callable[..., None], Callable[..., None]]:
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:

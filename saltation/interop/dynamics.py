@@ -9,7 +9,7 @@ import torch
 
 from saltation.errors import SaltationError, positive
 from saltation.interop.norse import NorsePort
-from saltation.interop.parameters import _layer, _number
+from saltation.interop.parameters import _layer, _number, resistance_and_capacity
 from saltation.neurons import LIFNeuron
 from saltation.stepping import LayerPort, Port
 
@@ -35,7 +35,9 @@ def _decay(port: Port) -> float:
         return port.decay
     module: Any = port.module
     kind = type(module).__name__
-    if kind in ("Leaky", "Lapicque", "RLeaky"):
+    if kind == "Lapicque":
+        return 1 - _number(port, module.time_step) / resistance_and_capacity(port)
+    if kind in ("Leaky", "RLeaky"):
         return _number(port, module.beta)
     return 1 - 1 / _number(port, module.tau) if kind == "LIFNode" else math.nan
 
@@ -76,6 +78,9 @@ def set_steps(port: Port, steps: float) -> str:
     if type(module).__name__ == "LIFNode":
         module.tau = 1 / (1 - decay)
         return f"tau={module.tau:.4g}"
+    if type(module).__name__ == "Lapicque":
+        module.C = module.time_step / torch.as_tensor(1 - decay)
+        return f"C={float(module.C):.4g}"
     with torch.no_grad():
         module.beta.copy_(torch.full_like(module.beta, decay))
     return f"beta={decay:.4g}"

@@ -46,6 +46,16 @@ def equations(port: Port) -> Neuron:
     if kind in ("Leaky", "Lapicque", "RLeaky"):
         delayed = getattr(module, "reset_delay", True)
         jump = {"subtract": "soft_delayed" if delayed else "soft", "zero": "hard", "none": "none"}
+        if kind == "Lapicque":
+            # Its steps are Euler's, by R and C; they do not use its beta.
+            return LIFNeuron(
+                tau=resistance_and_capacity(port),
+                dt=_number(port, module.time_step),
+                scheme="euler",
+                v_threshold=_number(port, module.threshold),
+                jump=jump[str(module.reset_mechanism)],
+                detach_reset=True,
+            )
         return LIFNeuron(
             beta=min(max(_number(port, module.beta), 0.0), 1.0),
             v_threshold=_number(port, module.threshold),
@@ -73,6 +83,20 @@ def equations(port: Port) -> Neuron:
             **options,
         )
     raise _unknown(port, kind)
+
+
+def resistance_and_capacity(port: Port) -> float:
+    """R C of snnTorch's Lapicque.
+
+    Raises
+    ------
+    SaltationError
+        If R is not 1: its input is not scaled as that of saltation's LIF.
+    """
+    module: Any = port.module
+    if _number(port, module.R) != 1:
+        raise SaltationError(f"'{port.name}' is a Lapicque with R other than 1")
+    return _number(port, module.C)
 
 
 def _unknown(port: Port, kind: str) -> SaltationError:

@@ -164,6 +164,16 @@ def test_feedback_and_products() -> None:
     assert found.uncounted == ("einsum",)
     assert "not counted: einsum" in str(found)
 
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru, self.lif = nn.GRU(6, 6), st.LIF()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.lif(self.gru(x)[0])
+
+    assert st.energy(Gated(), 3 * torch.rand(4, 2, 6)).uncounted == ("gru (GRU)",)
+
 
 def test_a_table_and_an_error() -> None:
     torch.manual_seed(0)

@@ -156,6 +156,16 @@ def test_round_trips_of_our_own(name: str, tmp_path: Path) -> None:
         assert torch.equal(again(x), theirs)
 
 
+def test_what_is_before_a_readout(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = st.spiking_mlp((6, 9, 3), dt=0.5)
+    st.nir.save(network[:-1], tmp_path / "mlp.nir")
+    again = st.nir.load(tmp_path / "mlp.nir", scheme="exponential", dt=0.5)
+    x = 20 * input_of((6,))
+    assert torch.equal(again(x).max(0).values, network(x))
+    assert again(x).abs().max() > 0
+
+
 def test_decays_per_step_have_equations(tmp_path: Path) -> None:
     """LIF(beta=...) is the exact step of length 1 of some LIF; one that does not leak is IF."""
     torch.manual_seed(0)
@@ -241,6 +251,14 @@ def test_certificate() -> None:
                                   scheme="euler", dt=1e-3))  # fmt: skip
     assert "r is left out" in told
     assert "not imported: r must be 1 or tau / dt" in told
+    ones = np.ones(3)
+    apart = graph(
+        {"a": nir.CubaLIF(1e-9 * ones, ones, ones, 0 * ones, ones, 0 * ones)},
+        [("input", "a"), ("a", "output")],
+    )
+    stiff = st.nir.certificate(apart, scheme="exponential", dt=0.01).rows[0]
+    assert abs(stiff.potential) < 1e-6
+    assert -0.1 < stiff.rate < 0
     leaking = graph({"a": lif(v_leak=1.5)}, [("input", "a"), ("a", "output")])
     assert "spikes without input" in str(st.nir.certificate(leaking, scheme="euler", dt=1e-3))
 
@@ -292,6 +310,10 @@ def test_networks_that_are_refused(tmp_path: Path) -> None:
         "'1' has jump='soft'": soft,
         "'1' are neurons of Izhikevich": st.Sequential(st.SpikeLinear(3, 3), st.Izhikevich()),
         "'1' is a BatchNorm2d": nn.Sequential(st.LIF(), nn.BatchNorm2d(3)),
+        "'3' is a Readout, which NIR has none of: save what": st.spiking_mlp((3, 3, 2)),
+        "'1' has input='impulse', of which a graph says nothing": st.Sequential(
+            st.SpikeLinear(3, 3), st.LIF(input="impulse")
+        ),
         "'1' has a refractory time": st.Sequential(st.SpikeLinear(3, 3), st.LIF(refractory=2.0)),
         "'1' has input='impulse', which a graph does not say": st.Sequential(
             st.SpikeLinear(3, 3), st.LIF(input="impulse")
@@ -302,7 +324,10 @@ def test_networks_that_are_refused(tmp_path: Path) -> None:
             st.nir.save(network, tmp_path / "no.nir", shape=(3,))
     with pytest.raises(st.SaltationError, match="the shape of one step"):
         st.nir.save(st.Sequential(st.LIF()), tmp_path / "no.nir")
-    assert not (tmp_path / "no.nir").exists()
+    fine = st.Sequential(st.SpikeLinear(3, 3), st.LIF())
+    with pytest.raises(st.SaltationError, match="cannot be written"):
+        st.nir.save(fine, tmp_path / "nowhere" / "no.nir")
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(st.SaltationError, match="unknown scheme"):
         st.nir.load(GRAPHS / "lif_norse.nir", scheme="oiler", dt=1e-3)
     with pytest.raises(st.SaltationError, match="dt must be"):

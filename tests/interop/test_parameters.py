@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
+from saltation.interop import dynamics
 from saltation.interop.parameters import equations, set_width
 from tests.interop.conftest import SpikingJelly
 
@@ -170,3 +172,22 @@ def test_widths_that_cannot_be_set_are_refused(spikingjelly: SpikingJelly) -> No
     for width in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(st.SaltationError, match="width must be a finite number above 0"):
             set_width(port(st.LIF()), width)
+
+
+def test_lapicque_steps_by_resistance_and_capacity(snntorch: Any) -> None:
+    """Not by its beta: what a step leaves of a potential, before and after it is set."""
+    module = snntorch.Lapicque(beta=0.8)
+    found = port(module)
+
+    def left() -> float:
+        return float(module(torch.zeros(1, 1), torch.full((1, 1), 0.5))[1]) / 0.5
+
+    assert left() == pytest.approx(1 + math.log(0.8))
+    assert dynamics.steps_of(found) == pytest.approx(-1 / math.log(left()))
+    step = equations(found).affine_step
+    assert (step.m[0][0], step.n[0]) == pytest.approx((left(), 1 - left()))
+    assert dynamics.set_steps(found, 5.0) == "C=5.517"
+    assert left() == pytest.approx(math.exp(-1 / 5))
+    other = port(snntorch.Lapicque(R=2.0, C=3.0))
+    with pytest.raises(st.SaltationError, match="a Lapicque with R other than 1"):
+        equations(other)

@@ -65,7 +65,7 @@ def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     figures = {
         f"figures/{name}.{kind}"
-        for name in ("accuracy", "spike_rate", "learning_curves")
+        for name in ("accuracy", "spike_rate", "learning_curves", "accuracy_energy")
         for kind in ("png", "svg")
     }
     tables = {"config.json", "study.db", "results.csv", "results.json", "report.html"}
@@ -80,6 +80,11 @@ def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
     assert (table["test_accuracy"] % 1 == 0).all()
     assert table["test_accuracy"].max() > 20
     assert (table["silent_fraction"] + table["active_fraction"]).sub(1).abs().max() < 1e-9
+
+    # 4.6 pJ for each update of a state and 0.9 for each synaptic operation.
+    updates = (table["energy_nj"] - 0.9e-3 * table["synops"]) / 4.6e-3
+    assert (updates.round(6) % 1 == 0).all()
+    assert (table["synops"] > 100).all()
 
     trials = json.loads((folder / "results.json").read_text())
     assert [len(t["epochs"]) for t in trials] == [2, 2, 2, 2]
@@ -153,7 +158,7 @@ def test_input_is_held_with_steps_and_may_be_both(tmp_path: Path) -> None:
     results = both.run()
     assert results["input"].tolist() == ["impulse", "held"]
     assert results["test_loss"].nunique() == 2
-    assert len(list((tmp_path / "figures").glob("*.png"))) == 3
+    assert len(list((tmp_path / "figures").glob("*.png"))) == 4
 
 
 def test_schemes_a_neuron_lacks_are_left_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from saltation.errors import SaltationError, flag
@@ -88,7 +89,12 @@ def _converted(network: nn.Module, library: Library, states: bool) -> nn.Module:
         network = nn.Sequential(network)
     for name, module in network.named_modules():
         library.neurons(name, module)  # refused before anything else
-    plan = Plan(network, library)
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise library.refused(name or "the network", module, "with hooks, which would be lost")
+    # Layers that are made draw weights, which are then replaced.
+    with torch.random.fork_rng(devices=[]):
+        plan = Plan(network, library)
+        plan.check(network)
     if not states:
         plan.leave_states_out()
     made = plan.as_chain() if type(network) is nn.Sequential else None

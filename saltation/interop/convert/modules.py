@@ -144,10 +144,10 @@ def of_sequences(
         If it is not known how it would, or hooks on it would be lost.
     """
     kind = kind_of(module)
-    if module._forward_hooks or module._forward_pre_hooks or hasattr(module, "parametrizations"):
+    if hasattr(module, "parametrizations"):
         raise SaltationError(
-            f"'{name}' is a {type(module).__name__} with hooks or parametrisations, which "
-            f"{converter} would lose: remove them first"
+            f"'{name}' is a {type(module).__name__} with parametrisations, which {converter} would "
+            f"lose: remove them first"
         )
     made: type[nn.Module] | None = None
     if kind is nn.Linear:

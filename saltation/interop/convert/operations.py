@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ _ELEMENTWISE: set[Any] = {
     operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.iadd,
     operator.isub, operator.imul, torch.add, torch.sub, torch.mul, torch.div, torch.abs,
     torch.relu, torch.sigmoid, torch.tanh, torch.clamp, functional.relu, functional.leaky_relu,
-    functional.gelu, functional.sigmoid, functional.tanh, functional.dropout,
+    functional.gelu, functional.sigmoid, functional.tanh,
     "add", "sub", "mul", "div", "abs", "relu", "sigmoid", "tanh", "clamp", "neg", "contiguous",
     "clone", "detach", "float",
 }  # fmt: skip
@@ -29,11 +30,11 @@ _FOLDED: set[Any] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
 class Folded:
     """A function of ``[N, ...]`` on sequences, their steps as further samples."""
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self.function = function
+    function: Callable[..., Tensor]
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         made: Any = self.function(x.flatten(0, 1), *args, **kwargs)
@@ -41,21 +42,21 @@ class Folded:
         return unfolded
 
 
+@dataclass(frozen=True)
 class Method:
     """A method of a tensor, as a function."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(x, self.name)(*args, **kwargs)
 
 
+@dataclass(frozen=True)
 class Reshaped:
     """Another shape ``sizes`` of every sample: ``[T, B, ...]`` to ``[T, B, *sizes]``."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        self.sizes = sizes
+    sizes: tuple[int, ...]
 
     def __call__(self, x: Tensor) -> Tensor:
         return x.flatten(2) if self.sizes == (-1,) else x.reshape(*x.shape[:2], *self.sizes)
@@ -64,6 +65,19 @@ class Reshaped:
 def flattened(x: Tensor, first: int, last: int) -> Tensor:
     """``torch.flatten`` of every step, whose dimensions are one further on in a sequence."""
     return x.flatten(first + 1, last if last < 0 else last + 1)
+
+
+def joined(parts: Any, dim: int) -> Tensor:
+    """Sequences side by side; what is the same at every step is shown at every step."""
+    steps = max(len(part) for part in parts)
+    return torch.cat([part.expand(steps, *part.shape[1:]) for part in parts], dim)
+
+
+def first_steps(x: Tensor, steps: int) -> Tensor:
+    """So many steps of a sequence, as a loop of that length takes them."""
+    if len(x) < steps:
+        raise SaltationError(f"the network takes {steps} steps, its input has {len(x)}")
+    return x[:steps]
 
 
 def stacked_samples(x: Tensor) -> Tensor:
@@ -121,6 +135,10 @@ def on_sequences(
         last = args[2] if len(args) > 2 else kwargs.get("end_dim", -1)
         if isinstance(first, int) and first >= 1:
             return flattened, (args[0], first, last), {}
+    if name in ("cat", "concat") and len(args) + len(kwargs) <= 2:
+        dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+        if isinstance(dim, int) and dim != 0:
+            return joined, (args[0], dim + 1 if dim > 0 else dim), {}
     if name in ("view", "reshape") and not kwargs:
         shape = args[1] if len(args) == 2 and isinstance(args[1], tuple | list) else args[1:]
         if len(shape) > 1 and all(isinstance(size, int) for size in shape[1:]):
@@ -128,5 +146,5 @@ def on_sequences(
             return Reshaped(tuple(shape[1:])), (args[0],), {}
     raise SaltationError(
         f"'{name}' on one step of the network cannot be converted: of functions on steps, "
-        "arithmetic, activations, pooling, flatten and view that keep samples apart can"
+        "arithmetic, activations, pooling, cat, flatten and view that keep samples apart can"
     )

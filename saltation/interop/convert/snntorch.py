@@ -30,6 +30,8 @@ _SURROGATES: dict[str, Any] = {
     "sigmoid": lambda slope: ours.Sigmoid(slope),
     "straight_through_estimator": models.StraightThrough,
 }
+# What a neuron does is a method that is chosen when it is made.
+_RESETS = {"subtract": "_base_sub", "zero": "_base_zero", "none": "_base_int"}
 KNOWN = ("Leaky", "RLeaky", "Lapicque", "Synaptic", "RSynaptic")
 
 
@@ -60,6 +62,11 @@ class SnnTorch(Library):
         return of_sequences(name, module, self.converter, memo, by_step=True)
 
     def _check(self, name: str, module: Any) -> None:
+        does = getattr(module.state_function, "__name__", "")
+        if does != _RESETS.get(module.reset_mechanism):
+            raise self.refused(
+                name, module, "whose reset_mechanism was changed, but not what it does"
+            )
         if module.inhibition:
             raise self.refused(name, module, "with inhibition=True")
         if module.state_quant:

@@ -46,6 +46,8 @@ class SpikingJelly(Library):
 
     def is_leaf(self, module: nn.Module) -> bool:
         own = type(module).__module__
+        if type(module).__name__ == "MultiStepContainer":
+            return False  # a loop over its modules
         if own.startswith((_PACKAGE + "neuron", _PACKAGE + "layer", _PACKAGE + "rnn")):
             return True
         return kind_of(module) is not None and not isinstance(module, nn.Sequential)

@@ -199,7 +199,8 @@ class _Exact:
         gain = values["r"] * (values["w_in"] if kind == "CubaLIF" else 1.0)
         gain *= 1.0 if self.leaks else self.span
         self.reach = self.way / gain if gain and self.way > 0 else 0.0
-        self._step = min(times, default=self.span) / _PARTS
+        # Time constants may be of any ratio; what is exact may take longer steps.
+        self._step = max(min(times, default=self.span) / _PARTS, _LONG * self.span / _MOST)
         self._maps = [self.over(self._step / 2**k) for k in range(_HALVINGS)]
 
     def over(self, dt: float) -> Map:

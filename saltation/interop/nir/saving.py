@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from saltation.interop.nir import models
 from saltation.interop.nir.integrators import Integrator, Scaled
 from saltation.interop.nir.nodes import NAMES, Shape, shape_of
 from saltation.layers.neuron import SpikingLayer
+from saltation.layers.numerics import WithNumerics
+from saltation.layers.readout import Readout
 from saltation.layers.recurrent import Recurrent
+from saltation.layers.sequential import Sequential
 from saltation.neurons import CubaLIFNeuron, LIFNeuron, PLIFNeuron
 
 _KINDS: dict[type[Any], str] = {
@@ -69,7 +73,17 @@ def save(network: nn.Module, path: str | Path, *, shape: tuple[int, ...] | None 
     nodes, edges = _Graph(network, shape).found()
     made = {name: getattr(nir, kind)(**fields) for name, (kind, fields) in nodes.items()}
     graph = nir.NIRGraph(nodes=made, edges=edges, type_check=False)
-    nir.write(str(path), graph)
+    path = Path(path)
+    # Whole or not at all.
+    part = path.with_name(f".{path.name}.part")
+    try:
+        nir.write(str(part), graph)
+        part.replace(path)
+    except OSError as error:
+        raise SaltationError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
+    finally:
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)
 
 
 class _Own(Library):
@@ -78,7 +92,7 @@ class _Own(Library):
     converter = "nir.save"
 
     def is_leaf(self, module: nn.Module) -> bool:
-        ours = isinstance(module, SpikingLayer | Recurrent | Integrator | Scaled)
+        ours = isinstance(module, Recurrent | Scaled | WithNumerics)
         torchs = type(module).__mro__[1:2] and kind_of(module) is not None
         layer = type(module).__module__.startswith("saltation.") and isinstance(
             module, nn.Linear | nn.Conv2d | nn.AvgPool2d | nn.Conv1d
@@ -107,6 +121,8 @@ class _Graph:
             self._plan, self._output = list(network.plan), network.output
             self._modules = dict(network.named_modules())
         else:
+            if isinstance(network, Sequential):  # whatever else it looks at on the way
+                network = nn.Sequential(OrderedDict(network.named_children()))
             plan = Plan(network, _Own())
             self._plan, self._output, self._modules = plan.operations, plan.output, plan.modules
         self._shape = shape
@@ -229,7 +245,8 @@ def _node(name: str, module: Any, shape: Shape) -> tuple[str, dict[str, Any]]:
         return "Scale", {"scale": _numpy(module.scale)}
     if isinstance(module, Integrator):
         return _integrator(name, module, shape)
-    raise SaltationError(f"'{name}' is a {type(module).__name__}, which NIR has none of")
+    hint = ": save what is before it, such as network[:-1]" if isinstance(module, Readout) else ""
+    raise SaltationError(f"'{name}' is a {type(module).__name__}, which NIR has none of{hint}")
 
 
 def neurons(name: str, neuron: Any, shape: Shape) -> tuple[str, dict[str, Any]]:
@@ -249,11 +266,12 @@ def neurons(name: str, neuron: Any, shape: Shape) -> tuple[str, dict[str, Any]]:
     if neuron.jump != "hard" or neuron.refractory:
         what = f"jump='{neuron.jump}'" if neuron.jump != "hard" else "a refractory time"
         raise SaltationError(f"'{name}' has {what}: NIR's neurons are set to v_reset, at once")
-    if neuron.input != "held":
-        raise SaltationError(
-            f"'{name}' has input='{neuron.input}', which a graph does not say: it would be loaded "
-            "with input='held'"
-        )
+    for own, usual in (("spike_time", "grid"), ("input", "held")):
+        if getattr(neuron, own) != usual:
+            raise SaltationError(
+                f"'{name}' has {own}='{getattr(neuron, own)}', of which a graph says nothing: it "
+                f"would be loaded with '{usual}'"
+            )
     values = _values(neuron, kind)
     if isinstance(neuron, LIFNeuron) and neuron.beta is not None:
         kind, values = _of_steps(name, neuron, values)

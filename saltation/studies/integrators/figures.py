@@ -32,6 +32,8 @@ def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
         against_dt(last, "test_accuracy", "test accuracy (%)", folder, "accuracy")
         against_dt(last, "mean_spike_rate", "spikes per neuron and step", folder, "spike_rate")
         _learning_curves(frame, folder)
+        if "energy_nj" in last and last["energy_nj"].notna().any():
+            _against_energy(last, folder)
 
 
 def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name: str) -> None:
@@ -131,6 +133,45 @@ def _mark_limits(axes: Axes, rows: pd.DataFrame) -> None:
             color="#555555",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )
+
+
+def _against_energy(frame: pd.DataFrame, folder: Path) -> None:
+    """Test accuracy against the energy of a sample, a panel for every neuron: a mark for every
+    scheme and dt, means over seeds, the larger the longer the step."""
+    neurons = list(dict.fromkeys(frame["neuron"]))
+    figure = Figure(figsize=(1.0 + 3.9 * len(neurons), 3.6))
+    panels = figure.subplots(1, len(neurons), sharey=True, squeeze=False)[0]
+    dts = sorted(frame["dt"].unique())
+    for neuron, axes in zip(neurons, panels, strict=True):
+        here = frame[(frame["neuron"] == neuron) & (frame["status"] == FINISHED)]
+        for scheme, rows in here.groupby("scheme", sort=False):
+            means = rows.groupby(["input", "dt"])[["energy_nj", "test_accuracy"]].mean()
+            sizes = [18 + 22 * dts.index(dt) for _, dt in means.index]
+            style = scheme_style(str(scheme))
+            axes.scatter(
+                means["energy_nj"],
+                means["test_accuracy"],
+                s=sizes,
+                color=style["color"],
+                marker=style.get("marker", "o"),
+                label=scheme,
+                alpha=0.8,
+            )
+        if len(here) and here["energy_nj"].max() > 20 * here["energy_nj"].min():
+            axes.set_xscale("log")
+        axes.set_xlabel("energy of a sample (nJ), estimated")
+        axes.set_title(get_neuron(neuron).title, loc="left", fontweight="bold", fontsize=9)
+    panels[0].set_ylabel("test accuracy (%)")
+    panels[0].legend(fontsize=8, loc="best")
+    steps = ", ".join(f"{dt:g}" for dt in dts)
+    figure.suptitle(
+        f"larger marks: longer steps (dt = {steps}); 0.9 pJ a synaptic operation, 4.6 pJ an update",
+        x=0.01,
+        ha="left",
+        fontsize=8,
+        color="#555555",
+    )
+    save(figure, folder, "accuracy_energy")
 
 
 def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Self
 
 import pandas as pd
@@ -17,10 +18,11 @@ from pydantic import Field, field_validator, model_validator
 from rich.console import Group, RenderableType
 from torch import Tensor, nn
 
+from saltation.activity import energy
 from saltation.data import Batch, Dataset, at_steps, batches, spec_of
 from saltation.data.sequences import steps_of
 from saltation.encoding import ENCODERS
-from saltation.errors import ConfigError, choose
+from saltation.errors import ConfigError, SaltationError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import READOUTS
@@ -225,6 +227,10 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         return room.LEARNED * weights + room.FLOAT * steps * batch * sum(self.hidden)
 
 
+# Test samples whose operations are counted.
+_COUNTED = 16
+
+
 class IntegratorsStudy(Study[IntegratorsConfig]):
     """Train one network with every neuron, scheme, dt and seed of a grid.
 
@@ -369,8 +375,23 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     def measured(
         self, record: EpochRecord, network: nn.Module, trial: Settings, data: Dataset
     ) -> EpochRecord:
-        """An epoch's record with what else there is to measure; nothing here."""
-        return record
+        """An epoch's record with what else there is to measure: of the last one, what a test
+        sample costs."""
+        if record.epoch < trial["epochs"]:
+            return record
+        device = next(network.parameters()).device
+        try:
+            cost = energy(network, self.probe(trial, data, _COUNTED, device).x)
+        except SaltationError:  # weights that are not finite, or a user's network of another form
+            return record
+        found = {"synops": cost.synops / cost.samples, "energy_nj": cost.pj / 1e3}
+        return replace(record, found={**record.found, **found})
+
+    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Columns ``synops`` and ``energy_nj``: synaptic operations of a test sample, and the
+        estimate of their energy and that of the states' updates in nJ."""
+        last = record["epochs"][-1] if record["epochs"] else {}
+        return {name: last[name] for name in ("synops", "energy_nj") if name in last}
 
     def report(self, records: list[dict[str, Any]]) -> None:
         draw_integrators(records, self.folder / "figures")
