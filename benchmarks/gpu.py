@@ -182,32 +182,32 @@ def made(workload: str, size: Size, name: str, device: str) -> Step:
     return synchronised
 
 
-def _peak(pipe: Any, build: Callable[[], Step], device: str) -> None:
+def _peak(pipe: Any, tiny: Callable[[], Step], build: Callable[[], Step], device: str) -> None:
     warnings.simplefilter("ignore")
     try:
+        tiny()(0)  # libraries and compiled kernels are in memory then
         step = build()
-        step(0)
         if device == "cpu":
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
             before = _status("VmRSS")
-        else:
-            torch.cuda.reset_peak_memory_stats()
-        for number in range(2):
+        for number in range(3):
             step(number)
-        is_cpu = device == "cpu"
-        pipe.send(
-            _status("VmHWM") - before if is_cpu else torch.cuda.max_memory_allocated() / 2**20
-        )
+        if device == "cpu":
+            pipe.send(_status("VmHWM") - before)
+        else:
+            pipe.send(torch.cuda.max_memory_allocated() / 2**20)
     except Exception:  # the race has said why
         pipe.send(None)
 
 
-def memory(build: Callable[[], Step], device: str) -> float | None:
-    """MiB at the peak of a step: on a GPU of all that is allocated, on a CPU beyond what is in
-    memory between steps."""
+def memory(workload: str, size: Size, name: str, device: str) -> float | None:
+    """MiB at the peak of a step: on a GPU of all that is allocated, on a CPU above what network and
+    inputs take."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_peak, args=(theirs, build, device), daemon=True)
+    build = partial(made, workload, size, name, device)
+    tiny = partial(made, workload, size._replace(steps=2, batch=2), name, device)
+    process = context.Process(target=_peak, args=(theirs, tiny, build, device), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -288,7 +288,7 @@ def main(arguments: list[str] | None = None) -> None:
             build = {n: partial(made, name, size, n, device) for n in names}
             results[column] = _once(build) if options.smoke else race(build, options.rounds, 3)
             peaks[column] = {
-                n: None if options.smoke else memory(build[n], device) for n in results[column]
+                n: None if options.smoke else memory(name, size, n, device) for n in results[column]
             }
         raw[name] = {
             c: {n: {"ms": t.ms, "mib": peaks[c][n]} for n, t in r.items()}

@@ -29,6 +29,13 @@ def check_currents(x: Tensor, form: str, dimensions: int) -> None:
         raise SaltationError(f"input currents must be {form}, got {list(x.shape)}")
 
 
+def widened(x: Tensor) -> Tensor:
+    """The currents, in float32 where autocast has them in half precision: a neuron adds up small
+    parts of its state over many steps, of which half precision would lose some."""
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    return x.float() if half and torch.is_autocast_enabled(x.device.type) else x
+
+
 def check_finite(x: Tensor, state: Iterable[Tensor]) -> None:
     """Refuse currents ``x`` with NaN or infinity, which a neuron that ended in ``state`` was given.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from saltation.errors import SaltationError, choose, register
 from saltation.kernels import deferred, dispatch, reference
 from saltation.kernels.reference import MEMORIES, Stage, Trace
-from saltation.layers.inputs import check_currents, check_finite
+from saltation.layers.inputs import check_currents, check_finite, widened
 from saltation.layers.learned import Varied
 from saltation.layers.numerics import WithNumerics
 from saltation.neurons import NEURONS, Neuron, made
@@ -119,7 +119,7 @@ class SpikingLayer(Varied, WithNumerics):
         Parameters
         ----------
         x : Tensor, [T, B, ...]
-            Input currents, floating point, T >= 1.
+            Input currents, floating point, T >= 1; within autocast they are made float32.
         state : optional
             Start from this state (see `rest`) and return the last state too.
 
@@ -158,7 +158,7 @@ class SpikingLayer(Varied, WithNumerics):
         Parameters
         ----------
         x : Tensor, [T, B, ...]
-            Input currents, floating point, T >= 1.
+            Input currents, floating point, T >= 1; within autocast they are made float32.
         state : optional
             Start from this state; from rest if not given.
 
@@ -170,6 +170,7 @@ class SpikingLayer(Varied, WithNumerics):
             If ``x`` holds NaN or infinity, on a CPU.
         """
         check_currents(x, "[T, B, ...] with at least one step", 2)
+        x = widened(x)
         start = self.neuron.rest(x[0]) if state is None else self._checked(state, x[0])
         times, last = reference.spike_times(self.neuron, self.surrogate, x, start)
         check_finite(x, last)
@@ -214,6 +215,7 @@ class SpikingLayer(Varied, WithNumerics):
 
     def _traced(self, x: Tensor, state: Any, record: bool) -> Trace:
         check_currents(x, "[T, B, ...] with at least one step", 2)
+        x = widened(x)
         start = self.neuron.rest(x[0]) if state is None else self._checked(state, x[0])
         trace = self._run(x, start, record)
         check_finite(x, trace.state)

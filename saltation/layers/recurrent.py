@@ -13,7 +13,7 @@ from saltation.errors import SaltationError, count, tensor
 from saltation.kernels import dispatch
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.reference import Trace
-from saltation.layers.inputs import check_finite
+from saltation.layers.inputs import check_finite, widened
 from saltation.layers.neuron import SpikingLayer
 
 
@@ -117,6 +117,7 @@ class Recurrent(nn.Module):
 
     def _run(self, x: Tensor, state: RecurrentState | None, record: bool) -> Trace:
         self._check(x, "input currents", "[T, B, F] with at least one step", 3)
+        x = widened(x)
         start = self.rest(x[0]) if state is None else self._checked(state, x[0])
         neuron, spike = self.layer.neuron, self.layer.surrogate
         parts = x, self._feedback, start, record, self.layer.memory
