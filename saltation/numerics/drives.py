@@ -67,9 +67,7 @@ def spikes_on_grid(
     From the states ``start`` of ``[B, n]``, or from the model's first one. None if a state does not
     stay finite.
     """
-    # Impulses are given the charge of a step.
-    of_step = model.dt if model.input == "impulse" else 1.0
-    given = torch.from_numpy((of_step * x).astype(np.float32))[:, None]
+    given = torch.from_numpy(x.astype(np.float32))[:, None]
     state = model.rest(given[0])
     if start is not None:
         parts = torch.from_numpy(start.astype(np.float32)).T[:, None].unbind(0)

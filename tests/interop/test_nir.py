@@ -315,9 +315,6 @@ def test_networks_that_are_refused(tmp_path: Path) -> None:
             st.SpikeLinear(3, 3), st.LIF(input="impulse")
         ),
         "'1' has a refractory time": st.Sequential(st.SpikeLinear(3, 3), st.LIF(refractory=2.0)),
-        "'1' has input='impulse', which a graph does not say": st.Sequential(
-            st.SpikeLinear(3, 3), st.LIF(input="impulse")
-        ),
     }
     for told, network in cases.items():
         with pytest.raises(st.SaltationError, match=told):

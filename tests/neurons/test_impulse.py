@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 import saltation as st
 from saltation.neurons import NEURONS
-from saltation.numerics import accuracy
 from tests.facts import TOLERANCE
 
 F64 = torch.float64
@@ -208,12 +207,3 @@ def test_spikes_come_with_those_of_the_exact_solution(layer: Any) -> None:
     times = 0.01 * (spikes.double().numpy() + 1)
     assert len(times) == len(exact)
     assert abs(times - exact - 0.005).max() <= 0.005 + 1e-9
-
-
-def test_accuracy_is_measured_with_the_charge_of_the_input() -> None:
-    """Of first order in dt, as with held input; a current's charge comes in an impulse a step."""
-    errors = [
-        accuracy(st.LIF(dt=dt, input="impulse").neuron, [1.5]).rate_error for dt in (0.1, 0.02)
-    ]
-    assert errors[0] == pytest.approx(5 * errors[1], rel=0.1)
-    assert abs(errors[1]) < 0.02
