@@ -238,8 +238,6 @@ def _errors(model: Neuron, known: Intervals) -> Errors:
             f"dt = {dt:g} makes {steps} steps of each of {len(known.lengths)} intervals: too many"
         )
     x = np.stack([on_grid(known.drive, start, dt, steps) for start in known.starts.tolist()], 1)
-    if model.input == "impulse":
-        x = dt * x  # of a step it takes the charge
     spikes = spikes_on_grid(model, x, known.states)
     if spikes is None:
         return Errors(-1.0, math.inf)
