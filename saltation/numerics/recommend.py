@@ -87,7 +87,8 @@ class Recommendation(NamedTuple):
 def in_words(found: Accuracy) -> str:
     """Both errors in percent."""
     rate, time = percent(found.rate_error, sign=True), percent(found.time_error)
-    return f"rate {rate}, spike times {time} of an interval"
+    unit = "" if math.isinf(found.time_error) else " of an interval"
+    return f"rate {rate}, spike times {time}{unit}"
 
 
 def percent(error: float, *, sign: bool = False) -> str:
