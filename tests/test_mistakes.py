@@ -28,7 +28,7 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         st.SaltationError,
         "unknown LIF parameter 'tua'; did you mean 'tau'? (allowed: tau, dt, scheme, beta, "
         "decay_input, v_threshold, v_reset, v_rest, jump, detach_reset, refractory, "
-        "spike_time, surrogate, backend, memory)",
+        "spike_time, input, surrogate, backend, memory)",
     ),
     (
         'st.LIF(tau="2")',
@@ -95,19 +95,20 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         st.SaltationError,
         "surrogate must be a name or an object of saltation.surrogate, got the class ATan: "
         "write ATan(...) (allowed: sigmoid, fast_sigmoid, atan, triangle, rectangle, "
-        "gaussian)",
+        "gaussian, escape_noise)",
     ),
     (
         "st.LIF(surrogate=torch.sigmoid)",
         st.SaltationError,
         "surrogate must be a name or an object of saltation.surrogate, got the function "
-        "sigmoid (allowed: sigmoid, fast_sigmoid, atan, triangle, rectangle, gaussian)",
+        "sigmoid (allowed: sigmoid, fast_sigmoid, atan, triangle, rectangle, gaussian, "
+        "escape_noise)",
     ),
     (
         'st.LIF(surrogate="arctan")',
         st.SaltationError,
         "unknown surrogate 'arctan'; did you mean 'atan'? (allowed: sigmoid, fast_sigmoid, "
-        "atan, triangle, rectangle, gaussian)",
+        "atan, triangle, rectangle, gaussian, escape_noise)",
     ),
     (
         "st.surrogate.ATan(alpha=0)",
@@ -117,7 +118,7 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
     (
         'st.LIF(backend="cuda")',
         st.SaltationError,
-        "unknown backend 'cuda' (allowed: auto, cpu, reference)",
+        "unknown backend 'cuda' (allowed: auto, cpu, triton, reference)",
     ),
     (
         "st.LIF(tau=20e-3, dt=1.0)",
@@ -235,8 +236,8 @@ MISTAKES: list[tuple[str, type[Exception], str]] = [
         "st.spiking_mlp((784, 128, 10), hidden=3)",
         st.SaltationError,
         "unknown LIF parameter 'hidden' (allowed: tau, dt, scheme, beta, decay_input, "
-        "v_threshold, v_reset, v_rest, jump, detach_reset, refractory, spike_time, surrogate, "
-        "backend, memory)",
+        "v_threshold, v_reset, v_rest, jump, detach_reset, refractory, spike_time, input, "
+        "surrogate, backend, memory)",
     ),
     (
         "st.spiking_mlp((784, 128, 10))(torch.rand(8, 784))",

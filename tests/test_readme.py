@@ -60,7 +60,10 @@ def test_commands_are_accepted(
     command: str, monkeypatch: pytest.MonkeyPatch, own_files: Path
 ) -> None:
     """Every command parses to something that can be run; nothing is."""
-    monkeypatch.chdir(own_files)
+    recorded = re.search(r"--dataset (\.\./\S+)", command)
+    if recorded and not (ROOT / recorded[1]).exists():
+        pytest.skip(f"{recorded[1]} is not there")
+    monkeypatch.chdir(own_files if "mine." in command else ROOT)
     ran: list[object] = []
     monkeypatch.setattr(cli, "run_study", ran.append)
     monkeypatch.setattr(cli, "run_preset", ran.append)
