@@ -253,7 +253,7 @@ def test_the_command(two_checks: None, capsys: pytest.CaptureFixture[str]) -> No
     assert any(
         "LIF euler" in line and "cpu neurons loop" in line and " ok" in line for line in lines
     )
-    assert lines[-1].startswith("ok: every kernel agrees with the reference (92 cases")
+    assert lines[-1].startswith("ok: every kernel agrees with the reference (100 cases")
     assert [line.split(":")[0] for line in err.splitlines()] == ["1/2 LIF euler", "2/2 poisson"]
 
 
@@ -268,4 +268,4 @@ def test_the_command_fails_on_a_difference(
     assert any(
         "LIF euler" in line and "1e-03" in line and "FAIL" in line for line in out.splitlines()
     )
-    assert out.splitlines()[-1].startswith("FAIL: 1 of 2 checks: LIF euler (92 cases")
+    assert out.splitlines()[-1].startswith("FAIL: 1 of 2 checks: LIF euler (100 cases")

@@ -153,7 +153,8 @@ class Loop(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         program = ctx.plan.program
-        kept, (x, *parts) = ctx.saved_tensors[: ctx.kept], ctx.saved_tensors[ctx.kept :]
+        saved = ctx.saved_tensors  # read once: a checkpoint makes them when they are read
+        kept, (x, *parts) = saved[: ctx.kept], saved[ctx.kept :]
         ends = program.variables, program.variables + len(program.rows)
         state, rows, constants = parts[: ends[0]], parts[ends[0] : ends[1]], parts[ends[1] :]
         if torch.is_grad_enabled() or not ctx.finite:

@@ -62,12 +62,14 @@ def on_grid(drive: Pulses, start: float, dt: float, steps: int) -> Vector:
 def spikes_on_grid(
     model: Neuron, x: Vector, start: Vector | None = None
 ) -> NDArray[np.bool_] | None:
-    """Spikes ``[T, B]`` under currents ``x`` of ``[T, B]`` as a network runs them, in float32.
+    """Spikes ``[T, B]`` under currents ``x`` of ``[T, B]`` as a network runs them, in float32; of a
+    neuron that takes impulses, those have the charge of the current over the step.
 
     From the states ``start`` of ``[B, n]``, or from the model's first one. None if a state does not
     stay finite.
     """
-    given = torch.from_numpy(x.astype(np.float32))[:, None]
+    charge = x * model.dt if model.input == "impulse" else x
+    given = torch.from_numpy(charge.astype(np.float32))[:, None]
     state = model.rest(given[0])
     if start is not None:
         parts = torch.from_numpy(start.astype(np.float32)).T[:, None].unbind(0)

@@ -103,7 +103,7 @@ def balanced(
 ) -> tuple[nn.Sequential, Sequence[Tensor]]:
     """A copy in float64 and its gradients, after giving both weights with which every layer spikes
     now and then, and rounding alone does not come near the tolerance."""
-    for seed, gain in itertools.product(range(4), _GAINS):
+    for seed, gain in itertools.product(range(12), _GAINS):
         twin: nn.Sequential = twin_of(network, gain, seed)
         spikes, exact = _spikes_within(network, x.float()), _spikes_within(twin, x)
         alike = all(torch.equal(a.double(), b) for a, b in zip(spikes, exact, strict=True))

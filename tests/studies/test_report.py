@@ -99,11 +99,15 @@ def test_every_trial_is_in_it_with_what_came_out(page: Page) -> None:
         ["exponential", "0.5", "finished", "95.50"],
         ["exponential", "5", "failed", "–"],
     ]
-    assert page.rows["Table of the study"] == [
+    # Accuracies, then the errors of rate and spike times.
+    table = page.rows["Table of the study"]
+    assert table[:3] == [
         ["scheme", "dt 0.5", "dt 5"],
         ["euler", "91.2", "diverged (9.8) !"],
         ["exponential", "95.5", "failed"],
     ]
+    assert [row[0] for row in table[3:]] == ["scheme", "euler", "exponential"]
+    assert all("%" in cell for row in table[4:] for cell in row[1:])
     assert "! outside the scheme's stability limit" in page.text()
 
 

@@ -21,6 +21,7 @@ from saltation.stability import DepthPenalty, LyapunovPenalty, depth_growth, lya
 from saltation.stability.gradients import matrix_health
 from saltation.stability.taken import taken
 from saltation.stepping import undisturbed
+from saltation.studies.cost import COUNTED, cost_of
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.memory import forget_peak, peak
 from saltation.studies.engine.progress import BatchProgress
@@ -183,6 +184,9 @@ def run_trial(
     ):
         memory = {"peak_memory": peak(device)}
         found = measure(network, fixed, trial) | by_layer(record) | memory | counts
+        if record.epoch == trial["epochs"]:
+            shown = next(batches(data.test, min(COUNTED, len(data.test)))).images
+            found |= cost_of(network, direct(shown, trial["T"]))
         yield replace(record, found=found)
         forget_peak(device)
 

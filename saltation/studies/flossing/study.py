@@ -24,6 +24,7 @@ from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
+from saltation.studies.cost import COUNTED, cost_of
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import Count, Fraction, Positive, Seed, Several, Some
 from saltation.studies.engine.checkpoints import Checkpoints
@@ -270,7 +271,10 @@ class FlossingStudy(Study[FlossingConfig]):
             keeper=checkpoints,
             potentials=self.config.tensorboard,
         ):
-            yield replace(record, found=measure(network, trial, device))
+            found = measure(network, trial, device)
+            if record.epoch == trial["epochs"]:
+                found |= cost_of(network, self.probe(trial, None, COUNTED, device).x)
+            yield replace(record, found=found)
 
     def findings(self, record: dict[str, Any]) -> dict[str, Any]:
         """Whether the trial was solved, and λ1 as drawn, before and after training."""

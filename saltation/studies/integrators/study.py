@@ -18,11 +18,10 @@ from pydantic import Field, field_validator, model_validator
 from rich.console import Group, RenderableType
 from torch import Tensor, nn
 
-from saltation.activity import energy
 from saltation.data import Batch, Dataset, at_steps, batches, spec_of
 from saltation.data.sequences import steps_of
 from saltation.encoding import ENCODERS
-from saltation.errors import ConfigError, SaltationError, choose
+from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import READOUTS
@@ -39,6 +38,7 @@ from saltation.neurons import (
 from saltation.neurons.impulse import INPUTS
 from saltation.random import TEST, TRAIN
 from saltation.schemes import SCHEMES
+from saltation.studies.cost import COUNTED, cost_of
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import Count, Positive, Several, Some
 from saltation.studies.engine.checkpoints import Checkpoints
@@ -227,10 +227,6 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         return room.LEARNED * weights + room.FLOAT * steps * batch * sum(self.hidden)
 
 
-# Test samples whose operations are counted.
-_COUNTED = 16
-
-
 class IntegratorsStudy(Study[IntegratorsConfig]):
     """Train one network with every neuron, scheme, dt and seed of a grid.
 
@@ -380,11 +376,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         if record.epoch < trial["epochs"]:
             return record
         device = next(network.parameters()).device
-        try:
-            cost = energy(network, self.probe(trial, data, _COUNTED, device).x)
-        except SaltationError:  # weights that are not finite, or a user's network of another form
-            return record
-        found = {"synops": cost.synops / cost.samples, "energy_nj": cost.pj / 1e3}
+        found = cost_of(network, self.probe(trial, data, COUNTED, device).x)
         return replace(record, found={**record.found, **found})
 
     def findings(self, record: dict[str, Any]) -> dict[str, Any]:
