@@ -74,7 +74,8 @@ def load(
 
     Returns
     -------
-    The network, on the CPU. The data set of the study need not be there.
+    The network, on the CPU. The data set of the study need not be there, unless it is a file or
+    folder of the user's.
 
     Raises
     ------
