@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import zlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from saltation import usercode
 from saltation.errors import SaltationError, choose
 from saltation.neurons.base import NEURONS, Neuron
 
@@ -66,21 +67,8 @@ def _is_own(value: Any, module: Any) -> bool:
     return is_model and value.__module__ == module.__name__
 
 
-def _loaded(place: Path) -> Any:
+def _loaded(place: Path) -> ModuleType:
     """The module of a file, run once in a process."""
     # By its path, so that models of the same name in two files are two; the same in every process.
     name = f"saltation_user_{zlib.crc32(str(place).encode()):x}_{place.stem}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, place)
-        if spec is None or spec.loader is None:
-            raise SaltationError(f"neuron: {place} is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            raise SaltationError(
-                f"neuron: {place.name} stopped with {type(error).__name__}: {error}"
-            ) from error
-    return sys.modules[name]
+    return sys.modules.get(name) or usercode.execute(place, name)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import re
-import sys
-import traceback
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from saltation import usercode
 from saltation.encoding import direct
-from saltation.errors import ConfigError, SaltationError, choose
+from saltation.errors import ConfigError, choose
 from saltation.models import ARCHITECTURES
 from saltation.models.architectures import Architecture
 from saltation.neurons import NEURONS
@@ -45,6 +41,11 @@ PLAIN: dict[str, Any] = {
     "input": "held",
     "tau": NEURONS["lif"]().tau,  # type: ignore[attr-defined]
 }
+
+
+FORM = "a network is given as FILE.py:FUNCTION"
+# What functions take and the fingerprints of their files, of files that may be gone.
+_REMEMBERED: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {}
 
 
 class Given(NamedTuple):
@@ -85,7 +86,7 @@ class Given(NamedTuple):
             If it fails, or returns something else.
         """
         name = self.source.rpartition(":")[2]
-        with _in_one_line(f"{self.path}:{name}", self.path):
+        with usercode.in_one_line(f"{self.path}:{name}", self.path):
             given = self.function()
         _check(self.source, given)
         network, x, y, *losses = given
@@ -93,7 +94,7 @@ class Given(NamedTuple):
 
     def in_one_line(self) -> AbstractContextManager[None]:
         """Within the block errors of the user's own code are one line, with its place."""
-        return _in_one_line("the network or its loss", self.path)
+        return usercode.in_one_line("the network or its loss", self.path)
 
 
 class Builder(NamedTuple):
@@ -110,16 +111,21 @@ class Builder(NamedTuple):
         logits ``[B, classes]``.
     names
         Those that it takes.
+    fingerprint
+        What changes with the text of the file.
     """
 
     source: str
     path: Path
     function: Callable[..., Any]
     names: tuple[str, ...]
+    fingerprint: str
 
     @classmethod
     def of(cls, source: str) -> Builder:
         """The function that is named by ``FILE.py:FUNCTION``.
+
+        Of a file that is gone, what a study remembers of it: that builds no network.
 
         Raises
         ------
@@ -128,13 +134,15 @@ class Builder(NamedTuple):
             not given.
         """
         path, name = place_of(source)
-        function = _function(path, name)
+        if not path.is_file():
+            return cls(source, path, _gone, *_REMEMBERED[str(path), name])
+        function, text = _function(path, name), usercode.fingerprint(path)
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):
             raise ConfigError(f"{source} has no signature that can be read") from None
         if any(one.kind is one.VAR_KEYWORD for one in parameters):
-            return cls(source, path, function, tuple(ARGUMENTS))
+            return cls(source, path, function, tuple(ARGUMENTS), text)
         needed = [one.name for one in parameters if one.default is one.empty]
         unknown = [name for name in needed if name not in ARGUMENTS]
         if unknown:
@@ -143,7 +151,12 @@ class Builder(NamedTuple):
                 f"{', '.join(ARGUMENTS)}; it may take fewer)"
             )
         given = tuple(one.name for one in parameters if one.name in ARGUMENTS)
-        return cls(source, path, function, given)
+        return cls(source, path, function, given, text)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its file is not there any more."""
+        return not self.path.is_file()
 
     def build(self, **arguments: Any) -> nn.Module:
         """The network for these, of which the function gets those that it takes.
@@ -154,7 +167,7 @@ class Builder(NamedTuple):
             If the function fails or returns something else.
         """
         wanted = {name: value for name, value in arguments.items() if name in self.names}
-        with _in_one_line(self.source, self.path):
+        with usercode.in_one_line(self.source, self.path):
             network = self.function(**wanted)
         if not isinstance(network, nn.Module):
             raise ConfigError(
@@ -171,7 +184,7 @@ class Builder(NamedTuple):
             If it fails, or returns something else.
         """
         training = network.training
-        with torch.no_grad(), _in_one_line(self.source, self.path):
+        with torch.no_grad(), usercode.in_one_line(self.source, self.path):
             output = network.eval()(x)
         network.train(training)
         wanted = [x.shape[1], classes]
@@ -181,11 +194,6 @@ class Builder(NamedTuple):
                 f"{self.source}: of a sequence {list(x.shape)} the network must make logits "
                 f"[B, classes], here {wanted}, got {got}"
             )
-
-    @property
-    def fingerprint(self) -> str:
-        """What changes with the text of the file."""
-        return f"{zlib.crc32(self.path.read_bytes()):08x}"
 
 
 class Shown(nn.Module):
@@ -268,8 +276,17 @@ def takes_nothing(source: str) -> bool:
     ConfigError
         As of `Given.of`.
     """
+    path, _ = place_of(source)
+    if not path.is_file():
+        return not Builder.of(source).names
     parameters = inspect.signature(Given.of(source).function).parameters.values()
     return not any(one.name in ARGUMENTS for one in parameters)
+
+
+def remember(source: str, names: Iterable[str], fingerprint: str) -> None:
+    """Keep what a study found of a function, for when its file is not there any more."""
+    path, name = usercode.split(source, FORM)
+    _REMEMBERED[str(path.resolve()), name] = (tuple(names), fingerprint)
 
 
 def place_of(source: str) -> tuple[Path, str]:
@@ -278,28 +295,21 @@ def place_of(source: str) -> tuple[Path, str]:
     Raises
     ------
     ConfigError
-        If it is of another form, or there is no such file.
+        If it is of another form, or there is no such file and none that is remembered.
     """
-    file, _, name = source.rpartition(":")
-    path = Path(file).expanduser()
-    if path.suffix != ".py" or not name.isidentifier():
-        raise ConfigError(f"a network is given as FILE.py:FUNCTION, got '{source}'")
-    if not path.is_file():
+    path, name = usercode.split(source, FORM)
+    if not path.is_file() and (str(path), name) not in _REMEMBERED:
         raise ConfigError(f"there is no file {path}")
     return path, name
 
 
+def _gone(**_: Any) -> nn.Module:
+    raise ConfigError("the file of the network is not there any more")
+
+
 def _function(path: Path, name: str) -> Callable[[], Any]:
-    # Beside the file its neighbours can be imported, as when Python runs it.
-    sys.path.insert(0, str(path.parent.resolve()))
-    module_name = f"_diagnosed_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # where dataclasses and pickles look for it
-    with _in_one_line(f"{path}", path):
-        spec.loader.exec_module(module)
+    """The function of that name; the file is run anew, so that no network shares what it makes."""
+    module = usercode.execute(path, f"_diagnosed_{path.stem}")
     found = getattr(module, name, None)
     if not callable(found):
         raise ConfigError(f"{path} has no function '{name}'")
@@ -322,35 +332,3 @@ def _check(source: str, given: Any) -> None:
         raise ConfigError(f"{form}, got {type(x).__name__} for x, not a tensor")
     if loss and not callable(loss[0]):
         raise ConfigError(f"{form} or a loss too, got {type(loss[0]).__name__} for the loss")
-
-
-@contextmanager
-def _in_one_line(what: str, path: Path) -> Iterator[None]:
-    """Errors of the user's own code, with the line of the file in which they arose."""
-    try:
-        yield
-    except SaltationError as error:
-        where = _line(error, path)
-        if where:
-            raise ConfigError(f"{where}: {_told(error)}") from None
-        raise
-    except (Exception, SystemExit) as error:
-        where = _line(error, path) or what
-        raise ConfigError(f"{where}: {type(error).__name__}: {_told(error)}") from None
-
-
-def _line(error: BaseException, path: Path) -> str:
-    """``FILE:LINE`` of the innermost place in the user's file, or in a file beside it."""
-    if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        return f"{error.filename}:{error.lineno}"
-    folder = path.resolve().parent
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        f for f in frames if f.filename[0] != "<" and Path(f.filename).resolve().parent == folder
-    ]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
-
-
-def _told(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return re.sub(r"\s+", " ", text).strip() or "no message"

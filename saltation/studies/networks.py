@@ -74,8 +74,8 @@ def load(
 
     Returns
     -------
-    The network, on the CPU. The data set of the study need not be there, unless it is a file or
-    folder of the user's.
+    The network, on the CPU. The data set of the study need not be there; the file of a network of
+    the user's must be, for it is built anew.
 
     Raises
     ------

@@ -198,3 +198,34 @@ def test_vectors_are_no_images(mine: Path) -> None:
         DepthStudy(dataset="vectors.npz")
     with pytest.raises(ConfigError, match="and vgg takes images"):
         RemediesStudy(dataset="vectors.npz")
+
+
+def test_a_report_needs_the_folder_alone(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Data and network that are gone are told of by what trains again, not by what reads."""
+    out = mine / "out"
+    for study in (
+        IntegratorsStudy(
+            dataset="waves.npz", network="mine.py:build", out_dir=out, **GRID, **SHORT
+        ),
+        DepthStudy(
+            dataset="images.npz",
+            side=9,
+            reg_type=["none"],
+            network="mine.py:build",
+            seeds=[0],
+            out_dir=mine / "deep",
+            **SHORT,
+        ),
+    ):
+        study.run()
+    whole = {folder: st.load(folder) for folder in (out, mine / "deep")}
+    assert all(isinstance(network, torch.nn.Module) for network in whole.values())
+    for name in ("mine.py", "waves.npz", "images.npz"):
+        (mine / name).unlink()
+    for command in (["report", "out"], ["report", "deep"], ["runs", "."]):
+        main(command)
+    assert capsys.readouterr().out.count("1 finished") == 2
+    for command in (["resume", "out"], ["lyapunov", "deep"]):
+        with pytest.raises(SystemExit):
+            main(command)
+        assert "is not there any more" in capsys.readouterr().err

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from saltation.data.own.folders import of_folders
 from saltation.data.own.npz import of_npz
@@ -26,6 +27,8 @@ RECORDED: tuple[tuple[Callable[[Path], bool], Callable[[Path], Spec]], ...] = (
     (fsdd.is_here, fsdd.of_fsdd),
     (hdf5.is_here, hdf5.of_hdf5),
 )
+# Of a `Spec`: all that can be written down.
+FACTS = ("title", "classes", "shape", "samples", "fingerprint", "dt", "duration")
 HELP = (
     "or a path: an .npz file with x_train, y_train, x_test and y_test, a .csv file of time series, "
     "a folder with train and test, in each a folder of images for every class; or N-MNIST, FSDD, "
@@ -40,6 +43,39 @@ def is_path(name: str) -> bool:
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     is_known = any(key.replace("_", "") == plain for key in DATASETS)
     return not is_known and Path(name).expanduser().is_dir()
+
+
+# What studies found at paths where there may be nothing any more.
+_REMEMBERED: dict[Path, Spec] = {}
+
+
+def remember(facts: Mapping[str, Any]) -> None:
+    """Keep what a study found at a path, for when there is nothing there any more.
+
+    Parameters
+    ----------
+    facts
+        As of `facts_of`.
+    """
+    place = Path(facts["name"])
+
+    def read(*_: Any) -> Any:
+        raise MissingDataError(f"data set '{place}' is not there any more")
+
+    known_facts = dict(facts) | {"shape": tuple(facts["shape"])}
+    _REMEMBERED[place] = Spec(**known_facts, read=read, bundled=True)
+
+
+def facts_of(name: str) -> dict[str, Any]:
+    """What `remember` takes of the file or folder at a path.
+
+    Raises
+    ------
+    SaltationError
+        As of `spec_of`.
+    """
+    spec = spec_of(name)
+    return {fact: getattr(spec, fact) for fact in FACTS} | {"name": whole_name(name)}
 
 
 def whole_name(name: str) -> str:
@@ -64,6 +100,8 @@ def spec_of(name: str) -> Spec:
     if not is_path(name):
         return DATASETS[known(name)]
     place = _place(name)
+    if not place.exists():
+        return _REMEMBERED[place]
     entry = place.stat()
     return _spec(place, entry.st_mtime_ns, entry.st_size)
 
@@ -87,6 +125,6 @@ def _spec(place: Path, changed: int, size: int) -> Spec:
 
 def _place(name: str) -> Path:
     place = Path(name).expanduser().resolve()
-    if not place.exists():
+    if not place.exists() and place not in _REMEMBERED:
         raise MissingDataError(f"data set '{name}': there is no such file or folder")
     return place

@@ -284,7 +284,7 @@ class DepthConfig(GradientConfig, DataConfig):
 def _layers(given: dict[str, Any]) -> int:
     """Layers of neurons of a user's network that is built without a depth; 0 if it takes one."""
     builder = Builder.of(str(given["network"]))
-    if "depth" in builder.names:
+    if "depth" in builder.names or builder.is_gone:
         return 0
     spec = spec_of(str(given.get("dataset", DepthConfig.model_fields["dataset"].default)))
     side = given.get("side", DepthConfig.model_fields["side"].default)

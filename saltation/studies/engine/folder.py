@@ -14,6 +14,7 @@ from typing import Any
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.studies.engine.config import CONFIG
 from saltation.studies.engine.database import KEPT
+from saltation.studies.engine.inputs import recall
 from saltation.studies.engine.records import Contents, contents
 from saltation.studies.engine.store import FINISHED, RECORD
 from saltation.studies.engine.study import STUDIES, Study
@@ -44,6 +45,7 @@ def study_of(folder: Path, **changes: Any) -> Study[Any]:
         raise
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path} is not the config of a study: {error!r}") from None
+    recall(folder)
     try:
         study = STUDIES[choose("study", name, STUDIES)]
         return study(study.config_type.build(**settings | {"out_dir": folder} | changes))

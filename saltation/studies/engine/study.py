@@ -25,6 +25,7 @@ from saltation.studies.engine.cluster import OnRay, connected
 from saltation.studies.engine.config import CONFIG, as_json, resolve_device
 from saltation.studies.engine.database import KEPT
 from saltation.studies.engine.files import check_folder, write_whole
+from saltation.studies.engine.inputs import keep
 from saltation.studies.engine.progress import StudyProgress
 from saltation.studies.engine.recording import Alone, follow, record
 from saltation.studies.engine.records import Contents, contents
@@ -189,6 +190,7 @@ class Study(Specification[Config]):
             lock.acquire()
             config = self.config.model_copy(update={"out_dir": self.folder})
             write_whole(self.folder / CONFIG, as_json(self.name, config))
+            keep(self.folder, config)
         except Timeout:
             raise ConfigError(
                 f"another process is running the study in {self.folder}; wait for it, or give "

@@ -1,0 +1,100 @@
+"""Code in a user's own files, named as ``FILE.py:NAME``."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import traceback
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from saltation.errors import ConfigError, SaltationError
+
+
+def split(source: str, form: str) -> tuple[Path, str]:
+    """File and name of ``FILE.py:NAME``; the file need not be there.
+
+    Parameters
+    ----------
+    source
+        As the user gave it.
+    form
+        How it is to be given, as a sentence.
+
+    Raises
+    ------
+    ConfigError
+        If it is of another form.
+    """
+    file, _, name = source.rpartition(":")
+    path = Path(file).expanduser()
+    if path.suffix != ".py" or not name.isidentifier():
+        raise ConfigError(f"{form}, got '{source}'")
+    return path, name
+
+
+def execute(path: Path, module_name: str) -> ModuleType:
+    """Run a file, as a module of that name.
+
+    Raises
+    ------
+    ConfigError
+        In one line with its place, if it fails.
+    """
+    # Beside the file its neighbours can be imported, as when Python runs it.
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # where dataclasses and pickles look for it
+    try:
+        with in_one_line(f"{path}", path):
+            spec.loader.exec_module(module)
+    except ConfigError:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+def fingerprint(path: Path) -> str:
+    """What changes with the text of a file."""
+    return f"{zlib.crc32(path.read_bytes()):08x}"
+
+
+@contextmanager
+def in_one_line(what: str, path: Path) -> Iterator[None]:
+    """Errors of the user's own code, with the line of the file in which they arose."""
+    try:
+        yield
+    except SaltationError as error:
+        where = _line(error, path)
+        if where:
+            raise ConfigError(f"{where}: {_told(error)}") from None
+        raise
+    except (Exception, SystemExit) as error:
+        where = _line(error, path) or what
+        raise ConfigError(f"{where}: {type(error).__name__}: {_told(error)}") from None
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """``FILE:LINE`` of the innermost place in the user's file, or in a file beside it."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{error.filename}:{error.lineno}"
+    folder = path.resolve().parent
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        f for f in frames if f.filename[0] != "<" and Path(f.filename).resolve().parent == folder
+    ]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
+
+
+def _told(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return re.sub(r"\s+", " ", text).strip() or "no message"
