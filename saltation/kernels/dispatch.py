@@ -420,7 +420,6 @@ def recurrent(
         return recurrent_reference(neuron, spike, x, feedback, state, record)
     parts = (feedback.weight, state.spikes, feedback.bias)
     reason = lacks(torch.float32, *(part for part in parts if part is not None))
-    reason = reason or cpu_loop.refuses_between(neuron, spike, feedback.weight)
     if torch.is_autocast_enabled("cpu"):
         reason = "it takes no part in autocast"
     if kernel.name != "cpu":

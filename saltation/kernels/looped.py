@@ -109,8 +109,8 @@ def _flat(tensor: Tensor, *leading: int) -> Tensor:
     return tensor.detach().reshape(*leading, -1).contiguous()
 
 
-def _flat_rows(rows: Sequence[Tensor], x: Tensor) -> Tensor:
-    """What a program knows of each neuron, ``[rows, N]``."""
+def flat_rows(rows: Sequence[Tensor], x: Tensor) -> Tensor:
+    """What a program knows of each neuron, ``[rows, N]``, of currents ``x`` [T, ...]."""
     shape = x.shape[1:]
     flat = [row.detach().expand(shape).reshape(-1) for row in rows]
     return torch.stack(flat) if flat else x.new_empty(0, shape.numel())
@@ -120,7 +120,7 @@ def _forward(
     engine: Engine, program: Program, x: Tensor, state: Sequence[Tensor], keep: bool
 ) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
     """Spikes ``[T, N]``, the last state ``[N]``, and what backward wants."""
-    rows = _flat_rows(program.rows, x)
+    rows = flat_rows(program.rows, x)
     spikes, last, kept = engine.forward(
         program, rows, _flat(x, len(x)), tuple(map(_flat, state)), keep
     )
@@ -200,7 +200,7 @@ def _gradients(
 ) -> list[Any]:
     """Gradients of ``x``, ``state``, ``rows`` and ``constants``."""
     program, shape = plan.program, x.shape[1:]
-    numbers = _flat_rows(rows, x), _flat(x, len(x)), tuple(map(_flat, state))
+    numbers = flat_rows(rows, x), _flat(x, len(x)), tuple(map(_flat, state))
     g_x, g, learned = engine.backward(
         program, *numbers, kept, _flat(g_s, len(x)), tuple(map(_flat, g_last))
     )
@@ -208,7 +208,7 @@ def _gradients(
     g_state, of_constants = [part.clone() for part in g[: len(state)]], [None] * len(constants)
     if program.late:
         g_state, of_constants = with_late_spikes(plan, x[0], state, constants, g)
-    return [g_x, *g_state, *_of_rows(program, learned, shape), *of_constants]
+    return [g_x, *g_state, *of_rows(program, learned, shape), *of_constants]
 
 
 def with_late_spikes(
@@ -234,7 +234,7 @@ def with_late_spikes(
     return list(map(torch.add, g, found[: len(state)])), list(found[len(state) :])
 
 
-def _of_rows(program: Program, learned: Tensor, shape: torch.Size) -> list[Tensor | None]:
+def of_rows(program: Program, learned: Tensor, shape: torch.Size) -> list[Tensor | None]:
     """Gradients of the rows from those of each neuron, ``[learned, N]``, summed in double
     precision."""
     found: list[Tensor | None] = [None] * len(program.rows)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from saltation.kernels import dispatch, reference
 from saltation.kernels.cpu.neurons import loop
+from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.neurons import LIFNeuron
 from saltation.neurons.base import Spike
 from saltation.surrogate import Sigmoid
@@ -62,6 +63,43 @@ def test_learned_constants(shape: tuple[int, ...], jump: str, steps: int) -> Non
     (spikes, *ours), (expected, *exact) = found
     assert 0 < spikes.sum() < spikes.numel()
     assert torch.equal(spikes.double(), expected)
+    for one, two in zip(ours, exact, strict=True):
+        assert one.shape == two.shape
+        assert (one.double() - two).norm() <= 1e-5 * two.norm()
+
+
+def fed_back(
+    backend: str, dtype: torch.dtype, shape: tuple[int, ...], jump: str, memory: str
+) -> tuple[Tensor, ...]:
+    """`gradients` of neurons whose spikes feed back."""
+    gain = constants(*shape).to(dtype).requires_grad_()
+    rate = (0.1 * constants(37)).to(dtype).requires_grad_()
+    neuron = Gained(jump=jump, gain=gain, rate=rate)
+    x, v = inputs(12, dtype)
+    noise = torch.Generator().manual_seed(3)
+    weight = (0.2 * torch.randn(37, 37, generator=noise)).to(dtype).requires_grad_()
+    spikes = (torch.rand(3, 37, generator=noise) < 0.3).to(dtype).requires_grad_()
+
+    def run(neuron: Any, spike: Any, x: Tensor, state: Any, record: bool) -> Any:
+        start = RecurrentState(spikes, state)
+        feedback = Feedback(weight, None)
+        done = dispatch.recurrent(backend, neuron, spike, x, feedback, start, record, memory)
+        return done._replace(state=done.state.neuron)
+
+    return gradients(run, neuron, x, v, [x, v, gain, rate, weight, spikes])
+
+
+@pytest.mark.parametrize("shape", [(), (37,), (3, 37)], ids=str)
+@pytest.mark.parametrize("jump", ["hard", "soft_delayed"])
+@pytest.mark.parametrize("memory", ["store", "recompute"])
+def test_learned_constants_of_neurons_that_feed_back(
+    shape: tuple[int, ...], jump: str, memory: str
+) -> None:
+    """As alone, and the gradients of the weights and of the last spikes."""
+    emitted, *ours = fed_back("cpu", torch.float32, shape, jump, memory)
+    expected, *exact = fed_back("reference", torch.float64, shape, jump, memory)
+    assert 0 < emitted.sum() < emitted.numel()
+    assert torch.equal(emitted.double(), expected)
     for one, two in zip(ours, exact, strict=True):
         assert one.shape == two.shape
         assert (one.double() - two).norm() <= 1e-5 * two.norm()

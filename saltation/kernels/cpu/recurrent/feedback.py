@@ -63,6 +63,7 @@ def forward_loop(
     dense: bool,
     loop: int,
     numbers: NDArray[Any],
+    own: NDArray[Any],
 ) -> None:
     """Groups ``start ... stop`` of samples, with ``V.T`` in rows and in panels.
 
@@ -93,7 +94,7 @@ def forward_loop(
                 call(
                     loop,
                     (
-                        *(floats_at(numbers, 0), 0, 0),
+                        *(floats_at(numbers, 0), floats_at(own, b * width), batch * width),
                         *(floats_at(kept.total, row % len(kept.total) * width), 0),
                         *(floats_at(state, b * width), batch * width),
                         *(floats_at(spikes, b * spikes.shape[1]), 0),
@@ -133,6 +134,8 @@ def backward_loop(
     first: NDArray[Any],
     loop: int,
     numbers: NDArray[Any],
+    own: NDArray[Any],
+    learned: NDArray[Any],
 ) -> None:
     """Groups ``start ... stop`` of samples, with V in panels.
 
@@ -140,7 +143,8 @@ def backward_loop(
     0 in the step after the last. ``pulled`` and ``now`` are ``[groups * GROUP, F]`` up to full
     vectors, with zeros; the first ends as the gradient of the spikes before the first step.
     ``g`` holds the gradients of the state, and where spikes act late that of the spike; ``first``
-    [V, B, F] is the state before the first step. ``g_s`` [B, F] is scratch.
+    [V, B, F] is the state before the first step. ``own`` is as in `forward_loop`, and the gradients
+    of what is learned of it are added to ``learned`` [learned, B, F]. ``g_s`` [B, F] is scratch.
     """
     batch, width = g_s.shape
     for group in range(start, stop):
@@ -158,11 +162,13 @@ def backward_loop(
                 call(
                     loop,
                     (
-                        *(floats_at(numbers, 0), 0, 0, floats_at(kept.total, here), step),
+                        *(floats_at(numbers, 0), floats_at(own, here), step),
+                        *(floats_at(kept.total, here), step),
                         *(floats_at(first, here), step),
                         *(floats_at(kept.h, here), step, kept.h.shape[1] * width),
                         *(floats_at(g_s, here), 0, floats_at(g, here), step),
-                        *(floats_at(now, b * now.shape[1]), 0, 0, 0, t, t + 1, width),
+                        *(floats_at(now, b * now.shape[1]), 0, floats_at(learned, here), step),
+                        *(t, t + 1, width),
                     ),
                 )
                 for i in range(width):

@@ -6,6 +6,7 @@ time. Derivatives beyond one backward pass are left to the reference loop, as in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, every_site
-from saltation.kernels.looped import Plan, with_late_spikes
+from saltation.kernels.looped import Plan, constants_of, flat_rows, of_rows, with_late_spikes
 from saltation.kernels.program.graph import Program
 from saltation.kernels.program.program import program_of
 from saltation.kernels.recurrent import Feedback, RecurrentState
@@ -44,7 +45,8 @@ def run(
 ) -> Trace:
     """As `recurrent.run`; torch.compile calls it as it is."""
     plan = Plan(neuron, spike, program_of(neuron, spike))
-    parts = x, *feedback, state.spikes, *state.neuron
+    own = (*plan.program.rows, *constants_of(neuron))
+    parts = x, *feedback, state.spikes, *state.neuron, *own
     if torch.is_grad_enabled() and any(p is not None and p.requires_grad for p in parts):
         s, *last = _Loop.apply(plan, memory, *parts)
     else:
@@ -54,7 +56,8 @@ def run(
 
 
 class _Loop(torch.autograd.Function):
-    """``(plan, memory, x, weight, bias, spikes, *state) -> (spikes [T, B, F], *last state)``."""
+    """``(plan, memory, x, weight, bias, spikes, *state, *rows, *constants) -> (spikes [T, B, F],
+    *last state)``, rows and constants as in `looped.Loop`."""
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, memory: str, *parts: Tensor | None) -> tuple[Tensor, ...]:
@@ -76,7 +79,8 @@ class _Loop(torch.autograd.Function):
         if not ctx.finite:
             with torch.enable_grad():
                 return None, None, *_again(ctx, parts, given, create_graph=False)
-        shapes = parts[0].shape, *(part.shape for part in parts[4:])
+        state = parts[4 : 4 + ctx.plan.program.variables]
+        shapes = parts[0].shape, *(part.shape for part in state)
         g_s, *g_last = (
             _zeros(*shape) if g is None else g for g, shape in zip(given, shapes, strict=True)
         )
@@ -125,7 +129,8 @@ def _forward(
     """Spikes ``[T, B, F]``, the neurons' last state, and with ``keep`` what backward needs; the
     events only if ``trains``."""
     given: list[Any] = [p if p is None else p.detach() for p in parts]
-    x, weight, bias, first, *state = given
+    x, weight, bias, first, *more = given
+    state, rows = _split(program, more)[:2]
     steps, batch, width = x.shape
     columns, finite = transposed(weight.contiguous().numpy(), width, source.padded(width))
     turned, spikes = torch.from_numpy(columns), _padded(first)
@@ -145,7 +150,8 @@ def _forward(
     events = e.bits, e.places, e.rows
     groups = len(spikes) // GROUP
     loop = address_of(program, "forward kept" if keep else "forward"), program.numbers
-    spread(forward_loop, groups, *arrays, *events, not finite, *loop, least=1)
+    own = flat_rows(rows, x).numpy()
+    spread(forward_loop, groups, *arrays, *events, not finite, *loop, own, least=1)
     return s, [part.clone() for part in running], _Stored(kept, e, loan)
 
 
@@ -153,8 +159,9 @@ def _backward(
     ctx: Any, parts: Any, stored: _Stored, g_s: Tensor, g_last: tuple[Tensor, ...]
 ) -> list[Tensor | None]:
     """The gradients of ``parts``."""
-    x, weight, _, first, *state = parts
+    x, weight, _, first, *more = parts
     program = ctx.plan.program
+    state, rows, constants = _split(program, more)
     steps, batch, width = x.shape
     late = [_zeros(batch, width)] if program.late else []
     g, start = torch.stack([*g_last, *late]), torch.stack(state)
@@ -165,10 +172,13 @@ def _backward(
     given = g_s.contiguous().view(-1, width).numpy(), stored.kept
     loop = address_of(program, "backward"), program.numbers
     groups = len(pulled) // GROUP
-    spread(backward_loop, groups, *given, *(part.numpy() for part in arrays), *loop, least=1)
-    g_state: list[Any] = [part.clone() for part in g[: len(state)]]
+    learned = _zeros(len(program.learned), batch, width)
+    own = flat_rows(rows, x).numpy(), learned.numpy()
+    spread(backward_loop, groups, *given, *(part.numpy() for part in arrays), *loop, *own, least=1)
+    g_state, of_constants = [part.clone() for part in g[: len(state)]], [None] * len(constants)
     if program.late:
-        g_state, _ = with_late_spikes(ctx.plan, x[0], state, [], g)
+        g_state, of_constants = with_late_spikes(ctx.plan, x[0], state, constants, g)
+    of_own = *of_rows(program, learned, x.shape[1:]), *of_constants
     g_weight = g_bias = None
     if ctx.needs_input_grad[3]:
         g_weight = product.backward(stored.events, g_x[1:])
@@ -176,19 +186,29 @@ def _backward(
             g_weight += g_x[0].T @ first
     if ctx.needs_input_grad[4]:
         g_bias = g_x[:steps].flatten(0, 1).sum(0)
-    return [g_x[:steps], g_weight, g_bias, pulled[:batch, :width], *g_state]
+    return [g_x[:steps], g_weight, g_bias, pulled[:batch, :width], *g_state, *of_own]
+
+
+def _split(program: Program, parts: Sequence[Any]) -> tuple[Sequence[Any], ...]:
+    """State, rows and constants."""
+    ends = program.variables, program.variables + len(program.rows)
+    return parts[: ends[0]], parts[ends[0] : ends[1]], parts[ends[1] :]
 
 
 def _again(
     ctx: Any, parts: Any, gradients: tuple[Tensor | None, ...], create_graph: bool = True
 ) -> list[Tensor | None]:
     """Gradients of ``parts`` from the reference loop run again, by default differentiable."""
-    views: list[Any] = [None if part is None else part.view_as(part) for part in parts]
-    x, weight, bias, spikes, *state = views
-    neuron, spike, _ = ctx.plan
+    neuron, spike, program = ctx.plan
+    count = 4 + program.variables
+    # The reference makes rows of its own, from the constants.
+    first = [None if part is None else part.view_as(part) for part in parts[:count]]
+    views: list[Any] = [*first, *parts[count:]]
+    x, weight, bias, spikes, *state = first
     start = RecurrentState(spikes, neuron.State(*state))
     trace = recurrent.run(neuron, spike, x, Feedback(weight, bias), start)
-    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[2:]) if needed]
+    rows = range(count, count + len(program.rows))
+    wanted = [i for i, needed in enumerate(ctx.needs_input_grad[2:]) if needed and i not in rows]
     outputs = (trace.spikes, *trace.state.neuron)
     some = [(out, g) for out, g in zip(outputs, gradients, strict=True) if g is not None]
     found = torch.autograd.grad(
