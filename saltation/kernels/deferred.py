@@ -163,7 +163,8 @@ def spikes(x: DeferredTensor, neurons: Callable[..., Stage], check: Check) -> Te
     if origin is None or origin.weight is None or not _can_wait(x):
         return None
     stage = neurons(origin.weight, origin.bias)
-    if not dispatch.takes(stage):
+    # Constants that are tensors may be changed before the numbers are wanted.
+    if stage.neuron.tensors or not dispatch.takes(stage):
         return None
     return _wrapped(Origin(x, origin, origin.events, (*origin.given(), stage), check=check))
 

@@ -369,7 +369,7 @@ def _unless_not_finite(kernel: Callable[..., R], *arguments: Any) -> R | None:
 
 def _driving(x: Tensor, stage: Stage, *parts: Tensor) -> Events | None:
     """The spikes ``x`` as events, if compiled loops without a derivative can run ``stage``."""
-    if cpu_loop.refuses_between(stage.neuron, stage.spike, stage.weight):
+    if stage.neuron.tensors or cpu_loop.refuses_between(stage.neuron, stage.spike, stage.weight):
         return None
     return _known(settled(x), stage.weight, stage.bias, *parts)
 

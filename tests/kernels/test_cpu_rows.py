@@ -8,9 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+import saltation as st
 from saltation.kernels import dispatch, reference
+from saltation.kernels.cpu.linear import chain
 from saltation.kernels.cpu.neurons import loop
+from saltation.kernels.events import events_of
 from saltation.kernels.recurrent import Feedback, RecurrentState
+from saltation.kernels.reference import Stage
 from saltation.neurons import LIFNeuron
 from saltation.neurons.base import Spike
 from saltation.surrogate import Sigmoid
@@ -105,6 +109,56 @@ def test_learned_constants_of_neurons_that_feed_back(
         assert (one.double() - two).norm() <= 1e-5 * two.norm()
 
 
+def in_one_piece(
+    run: Any, dtype: torch.dtype, shape: tuple[int, ...], jump: str, memory: str, again: bool
+) -> list[Tensor]:
+    """Output of two layers of neurons between three of weights, and gradients of all; ``again``
+    with a graph of their own, which the reference makes."""
+    noise = torch.Generator().manual_seed(4)
+    x = st.poisson(0.2 * torch.rand(5, 30, generator=noise), 12, 1.0, seed=0)
+    leaves: list[Tensor] = []
+    stages = []
+    for fan_in in (30, 37):
+        weight = (1.5 * torch.rand(37, fan_in, generator=noise)).to(dtype).requires_grad_()
+        gain = constants(*shape).to(dtype).requires_grad_()
+        rate = (0.1 * constants(37)).to(dtype)
+        neuron = Gained(jump=jump, gain=gain, rate=rate, v_threshold=2.0)
+        stages.append(Stage(weight, None, neuron, Sigmoid(), memory))
+        leaves += [weight, gain]
+    last = torch.randn(4, 37, generator=noise).to(dtype).requires_grad_()
+    spikes: Any = events_of(x) if run is chain.run else x.to(dtype)
+    out = run(spikes, stages, last, None)
+    g = torch.randn(out.shape, generator=torch.Generator().manual_seed(5)).to(dtype)
+    return [out.detach(), *torch.autograd.grad(out, [*leaves, last], g, create_graph=again)]
+
+
+@pytest.mark.parametrize("shape", [(), (37,)], ids=str)
+@pytest.mark.parametrize(
+    ("jump", "memory", "again"),
+    [("hard", "store", False), ("soft", "recompute", False), ("hard", "store", True)],
+)
+def test_learned_constants_in_one_piece_with_weights(
+    shape: tuple[int, ...], jump: str, memory: str, again: bool
+) -> None:
+    """Gradients of weights and constants as float64 has them."""
+    ours = in_one_piece(chain.run, torch.float32, shape, jump, memory, again)
+    exact = in_one_piece(reference.chain, torch.float64, shape, jump, memory, False)
+    for one, two in zip(ours, exact, strict=True):
+        assert one.shape == two.shape
+        assert (one.double() - two).norm() <= 1e-5 * two.norm()
+
+
+def test_a_chain_of_any_number_of_threads(threads: None) -> None:
+    """The gradients of constants are the same bits, in the layer behind no product of torch's."""
+    found = []
+    for number in (1, 2, 5):
+        torch.set_num_threads(number)
+        found.append(in_one_piece(chain.run, torch.float32, (), "hard", "store", False)[3:5])
+    for one, two, three in zip(*found, strict=True):
+        assert torch.equal(one, two)
+        assert torch.equal(one, three)
+
+
 def test_any_number_of_threads(threads: None) -> None:
     """The gradients of constants are the same bits."""
     gain = constants(5).requires_grad_()
@@ -145,6 +199,16 @@ def test_what_it_refuses() -> None:
         refused = loop.refuses(Gained(gain=gain), Sigmoid(), x, None, False)
         assert refused
         assert reason in refused
-    between = loop.refuses_between(Gained(gain=constants(37)), Sigmoid(), torch.zeros(37, 5))
-    assert between == "neurons have constants of their own"
+    weight = torch.zeros(37, 5)
+    assert loop.refuses_between(Gained(gain=constants(37)), Sigmoid(), weight) is None
+    learned = constants(37).requires_grad_()
+    for options, reason in (
+        ({"gain": constants(3, 37)}, "constants [3, 37] are not those of 37 neurons"),
+        ({"gain": learned, "jump": "soft_delayed"}, "a spike acts in the step after its own"),
+        ({"v_rest": learned}, "neurons differ, or learn, where they rest"),
+        ({"gain": constants(37).double()}, "torch.float64"),
+    ):
+        refused = loop.refuses_between(Gained(**options), Sigmoid(), weight)
+        assert refused
+        assert reason in refused
     assert dispatch.resolve("auto", Gained(gain=constants(37)), Sigmoid(), x)[0].name == "cpu"

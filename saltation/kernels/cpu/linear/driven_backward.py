@@ -20,14 +20,14 @@ from saltation.kernels.cpu.linear.driven_forward import Kept, Stored, bias_of, r
 from saltation.kernels.cpu.linear.source import BLOCK, Source, sourced, without_weights
 from saltation.kernels.cpu.linear.transpose import transposed
 from saltation.kernels.cpu.linear.weigh import tables, weigh, whole_groups
-from saltation.kernels.cpu.neurons.cell import Cell, back_driven, cell_of
+from saltation.kernels.cpu.neurons.cell import Cell, address_of, back_driven
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import NotFinite
 from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events
-from saltation.kernels.program.program import program_of
+from saltation.kernels.program.graph import Program
 from saltation.kernels.reference import Stage
 
 
@@ -131,6 +131,8 @@ def _backward(
     g_weight: NDArray[Any],
     g_bias: NDArray[Any],
     g_next: NDArray[Any],
+    learned: NDArray[Any],
+    g_learned: NDArray[Any],
     finite: NDArray[Any],
     cell: Cell,
     back: Cell,
@@ -139,8 +141,9 @@ def _backward(
 
     Divided by neurons, so that every number is a sum in the same order for any number of workers.
     The gradient of the spikes is ``given`` [B * T, O], or computed from that of the next layer;
-    that of the currents is written to ``g_out`` [B, T, O] if it has room. ``finite`` [workers]
-    tells whether all of these are.
+    that of the currents is written to ``g_out`` [B, T, O] if it has room. What is learned of each
+    neuron is added up in ``g_learned`` [learned, O], float64, from ``learned`` [workers, learned,
+    BLOCK], a sample's. ``finite`` [workers] tells whether all of these are.
     """
     batch, size, steps = len(source.rows), source.weight.shape[1], source.rows.shape[1] - 1
     blocks = -(-size // BLOCK)
@@ -153,6 +156,7 @@ def _backward(
             g_weight[:, first : first + width] = 0
             g_bias[first : first + width] = 0
             g_next[first : first + width] = 0
+            g_learned[:, first : first + width] = 0
             for b in range(batch):
                 end = ends[b]
                 if g_out.size:
@@ -181,7 +185,13 @@ def _backward(
                         *(b, end, first, width, alive, next_rows[b], next_places),
                         *(gradient, g_next),
                     )
-                back_driven(width, end, currents, h, upstream, origins[worker], g_here, back)
+                back_driven(
+                    *(first, width, end, currents, h, upstream, origins[worker], g_here),
+                    *(learned[worker], back),
+                )
+                for n in range(len(g_learned)):
+                    for o in range(width):
+                        g_learned[n, first + o] += learned[worker, n, o]
                 if g_out.size:
                     for t in range(end):
                         for o in range(width):
@@ -192,17 +202,20 @@ def _backward(
 
 
 class Gradients(NamedTuple):
-    """Of weight ``[O, F]``, bias ``[O]``, the next layer's weight ``[C, O]``, and the currents
-    ``[B, T, O]`` up to full vectors, if they were wanted."""
+    """Of weight ``[O, F]``, bias ``[O]``, the next layer's weight ``[C, O]``, the currents ``[B, T,
+    O]`` up to full vectors, if they were wanted, and what is learned of each neuron, ``[learned,
+    O]``, in double precision."""
 
     weight: Tensor
     bias: Tensor
     next_weight: Tensor | None
     x: Tensor | None
+    learned: Tensor
 
 
 def backward(
     stage: Stage,
+    program: Program,
     kept: Kept,
     ends: NDArray[np.int64],
     upstream: Upstream | Tensor,
@@ -213,7 +226,7 @@ def backward(
 
     Parameters
     ----------
-    stage, kept
+    stage, program, kept
         As given to and returned by `forward`.
     ends
         int64 ``[B]``: no gradient reaches a sample's steps from here on.
@@ -230,7 +243,7 @@ def backward(
     """
     steps, batch, sites = kept.events.shape
     width = len(stage.weight)
-    kept_states = len(program_of(stage.neuron, stage.spike).kept)
+    kept_states, learns = len(program.kept), len(program.learned)
     again = not kept.stored.states
     if again:
         source = sourced(kept.events, stage.weight, stage.bias)
@@ -255,7 +268,9 @@ def backward(
     g_bias = fresh(size if stage.bias is not None else 0)
     g_next = fresh(size, gradient.shape[2])
     g_out = fresh(batch, steps, size) if wants_x else None
+    g_learned = torch.zeros(learns, size, dtype=torch.float64)
     finite = np.empty(workers, np.bool_)
+    back = kept.cell._replace(address=address_of(program, "backward driven"))
     spread(
         _backward,
         workers,
@@ -282,9 +297,11 @@ def backward(
         g_weight.numpy(),
         g_bias.numpy(),
         g_next.numpy(),
+        scratch.array(workers, learns, BLOCK),
+        g_learned.numpy(),
         finite,
-        cell_of(stage.neuron, stage.spike, "forward driven"),
-        cell_of(stage.neuron, stage.spike, "backward driven"),
+        kept.cell,
+        back,
         least=1,
     )
     if not finite.all():
@@ -294,4 +311,5 @@ def backward(
         g_bias[:width],
         g_next[:width].T.contiguous() if len(following) else None,
         g_out,
+        g_learned[:, :width],
     )

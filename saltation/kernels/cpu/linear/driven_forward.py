@@ -25,7 +25,7 @@ from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, every_site
-from saltation.kernels.program.program import program_of
+from saltation.kernels.program.graph import Program
 from saltation.kernels.reference import Stage
 
 
@@ -40,7 +40,7 @@ class Kept(NamedTuple):
     """What backward needs of a layer.
 
     Currents ``x`` [., blocks, T, BLOCK] and states ``[., blocks, ., T, BLOCK]`` at the end of each
-    step before the jump, as far as they were stored.
+    step before the jump, as far as they were stored; and the neurons as they were then.
     """
 
     events: Events
@@ -48,6 +48,7 @@ class Kept(NamedTuple):
     states: NDArray[np.float32]
     stored: Stored
     loan: Loan
+    cell: Cell
 
 
 @subroutine
@@ -146,14 +147,14 @@ def bias_of(source: Source) -> NDArray[np.float32]:
 
 
 def forward(
-    stage: Stage, events: Events, *, keep: bool, trains: bool
+    stage: Stage, program: Program, events: Events, *, keep: bool, trains: bool
 ) -> tuple[Events, Kept | None]:
     """Spikes of the neurons, which are at rest before the first step.
 
     Parameters
     ----------
-    stage, events
-        The layer and the spikes that drive it.
+    stage, program, events
+        The layer, the program of its neurons, and the spikes that drive it.
     keep
         Whether `backward` will be called.
     trains
@@ -167,7 +168,6 @@ def forward(
     """
     steps, batch, sites = events.shape
     width = len(stage.weight)
-    program = program_of(stage.neuron, stage.spike)
     source = sourced(events, stage.weight, stage.bias)
     blocks = -(-source.weight.shape[1] // BLOCK)
     workers = max(1, min(torch.get_num_threads(), batch // 2))
@@ -190,6 +190,7 @@ def forward(
     places = emitted.array(batch * steps * width, dtype=torch.int32)
     bits = emitted.array(words(steps), batch * width if trains else 0, dtype=torch.uint64)
     finite = np.empty(workers, np.bool_)
+    cell = cell_of(stage.neuron, program, width, "forward driven")
     spread(
         _forward,
         workers,
@@ -207,10 +208,10 @@ def forward(
         bits,
         finite,
         width,
-        cell_of(stage.neuron, stage.spike, "forward driven"),
+        cell,
         least=1,
     )
     if keep and not finite.all():
         raise NotFinite("a potential is not finite")
     spikes = Events((steps, batch, width), *every_site(batch, width), rows, places, bits, emitted)
-    return spikes, Kept(events, x, states, stored, kept) if keep else None
+    return spikes, Kept(events, x, states, stored, kept, cell) if keep else None

@@ -19,8 +19,8 @@ _I64 = ir.IntType(64)
 
 # As in `forward`.
 DRIVEN = (
-    *("numbers", "start", "x", "x_width", "kept", "kept_width", "kept_plane", "g_s", "origins"),
-    *("g_x", "g_x_width", "end", "width"),
+    *("numbers", "start", "own", "own_width", "x", "x_width", "kept", "kept_width", "kept_plane"),
+    *("g_s", "origins", "g_x", "g_x_width", "learned", "learned_width", "end", "width"),
 )
 ALONE = (
     *("numbers", "rows", "rows_width", "x", "x_width", "start", "start_width"),
@@ -32,7 +32,7 @@ ALONE = (
 class _Step:
     """Gradients through a step, whose inputs are loaded where the program reads them."""
 
-    def __init__(self, loop: Loop, program: Program, start: Matrix, rows: Matrix | None) -> None:
+    def __init__(self, loop: Loop, program: Program, start: Matrix, rows: Matrix) -> None:
         self._loop, self._program, self._start, self._rows = loop, program, start, rows
         self._x = Matrix(loop.builder, loop.pointer("x"), loop["x_width"])
         self._kept = dict(zip(program.kept, kept_of(loop, program), strict=True))
@@ -54,8 +54,6 @@ class _Step:
         def known(kind: str, slot: int) -> Lanes:
             if kind == "number":
                 return self._known[count][slot]
-            if self._rows is None:
-                raise ValueError("rows are not known here")
             return self._rows.load(constant(slot), place, count)
 
         def source(kind: str, slot: int) -> Lanes:
@@ -90,28 +88,40 @@ def driven(program: Program) -> ir.Module:
 
     From currents ``x`` [T, .] and states ``kept`` [kept, T, .], and the gradients of the spikes of
     step t, which lie from ``origins[t]`` on in the flat ``g_s``, to those of the currents ``g_x``
-    [T, .]. ``start`` [V, 16] is the state before the first step. No gradient reaches the last one.
+    [T, .], and of what is learned of each neuron, ``learned`` [learned, .]. ``start`` [V, 16] is
+    the state before the first step, which no gradient reaches; ``own`` is as in `forward.driven`.
     """
     loop = Loop(DRIVEN)
-    builder, v, zero = loop.builder, program.variables, constant(0)
+    builder, zero = loop.builder, constant(0)
+    carried = program.variables + program.late
     start = Matrix(builder, loop.pointer("start"), constant(LANES))
     g_s = Matrix(builder, loop.pointer("g_s"), zero)
-    g_x = Matrix(builder, loop.pointer("g_x"), loop["g_x_width"])
+    own, g_x, learned = (
+        Matrix(builder, loop.pointer(name), loop[f"{name}_width"])
+        for name in ("own", "g_x", "learned")
+    )
     origins = loop.pointer("origins", _I64)
-    step = _Step(loop, program, start, None)
+    step = _Step(loop, program, start, own)
     nothing = ir.Constant(VECTOR, [0.0] * LANES)
-    running = [cgutils.alloca_once_value(builder, nothing) for _ in range(v + program.late)]
+    running, totals = (
+        [cgutils.alloca_once_value(builder, nothing) for _ in range(count)]
+        for count in (carried, len(program.learned))
+    )
     with cgutils.for_range_slice(builder, zero, loop["width"], constant(LANES)) as (column, _):
-        for place in running:
+        for place in (*running, *totals):
             builder.store(nothing, place)
         with cgutils.for_range(builder, loop["end"], intp=_I64) as steps:
             t = builder.sub(builder.sub(loop["end"], constant(1)), steps.index)
             origin = builder.add(builder.load(builder.gep(origins, [t])), column)
             g = [Lanes(builder, builder.load(one)) for one in running]
-            g_x_t, *before = step.back(t, column, zero, g_s.load(zero, origin, LANES), g)
+            g_x_t, *results = step.back(t, column, zero, g_s.load(zero, origin, LANES), g)
             g_x.store(g_x_t, t, column)
-            for place, value in zip(running, before, strict=False):
+            for place, value in zip(running, results, strict=False):
                 builder.store(value.value, place)
+            for place, value in zip(totals, results[carried:], strict=True):
+                builder.store(builder.fadd(builder.load(place), value.value), place)
+        for n, place in enumerate(totals):
+            learned.store(Lanes(builder, builder.load(place)), constant(n), column)
     builder.ret_void()
     return loop.module
 

@@ -15,9 +15,9 @@ from saltation.kernels.cpu.runtime.jit import compiled
 from saltation.kernels.cpu.runtime.native import address_of as compiled_to
 from saltation.kernels.cpu.runtime.native import bits_at, call, floats_at, ints_at, longs_at
 from saltation.kernels.cpu.runtime.simd import LANES
+from saltation.kernels.looped import flat_rows
 from saltation.kernels.program.graph import Program
-from saltation.kernels.program.program import program_of
-from saltation.neurons.base import Neuron, Spike
+from saltation.neurons.base import Neuron
 
 _MADE: dict[str, Callable[[Program], ir.Module]] = {
     "forward driven": forward.driven,
@@ -39,19 +39,25 @@ def address_of(program: Program, loop: str) -> int:
 
 class Cell(NamedTuple):
     """A loop at ``address``, and neurons that are at rest before the first step: their program's
-    ``numbers``, and ``start`` [V, 16], their state."""
+    ``numbers``; ``start`` [V, 16], their state; ``own`` [rows, width up to full vectors], what the
+    program knows of each."""
 
     address: int
     numbers: NDArray[np.float32]
     start: NDArray[np.float32]
+    own: NDArray[np.float32]
 
 
-def cell_of(neuron: Neuron, spike: Spike, loop: str) -> Cell:
-    """That loop for this neuron, from rest."""
-    program = program_of(neuron, spike)
-    rest = neuron.rest(torch.zeros(LANES, dtype=torch.float32))
-    start = np.stack([part.numpy() for part in rest])
-    return Cell(address_of(program, loop), program.numbers, start)
+def cell_of(neuron: Neuron, program: Program, width: int, loop: str) -> Cell:
+    """That loop for ``width`` of these neurons, which rest at one state."""
+    with torch.no_grad():
+        rest = neuron.rest(torch.zeros(width, dtype=torch.float32))
+        own = flat_rows(program.rows, torch.empty(1, width))
+    start = np.repeat(np.stack([part.numpy()[:1] for part in rest]), LANES, axis=1)
+    missing = -width % LANES
+    # Whatever the vectors are filled up with must be constants that a neuron can have.
+    filled = np.pad(own.numpy(), ((0, 0), (0, missing)), mode="edge")
+    return Cell(address_of(program, loop), program.numbers, start, filled)
 
 
 @compiled
@@ -82,6 +88,7 @@ def run_driven(
             *(floats_at(cell.numbers, 0), floats_at(cell.start, 0), int(summed)),
             *(floats_at(weight, from_), weight.shape[1], ints_at(places, 0), longs_at(rows, 0)),
             *(floats_at(x, column), x.shape[1], floats_at(bias, first + column)),
+            *(floats_at(cell.own, first + column), cell.own.shape[1]),
             *(floats_at(kept, column), kept.shape[2], kept.shape[1] * kept.shape[2]),
             *(bits_at(marks, (first + column) // LANES), marks.shape[1], end, width),
         ),
@@ -90,16 +97,26 @@ def run_driven(
 
 @compiled
 def back_driven(
-    width: int, end: int, x: Any, kept: Any, g_s: Any, origins: Any, g_x: Any, cell: Any
+    first: int,
+    width: int,
+    end: int,
+    x: Any,
+    kept: Any,
+    g_s: Any,
+    origins: Any,
+    g_x: Any,
+    learned: Any,
+    cell: Any,
 ) -> None:
-    """`backward.driven` for ``width`` neurons, whose arrays these are."""
+    """`backward.driven` for ``width`` neurons from ``first`` on, whose arrays these are."""
     call(
         cell.address,
         (
-            *(floats_at(cell.numbers, 0), floats_at(cell.start, 0), floats_at(x, 0), x.shape[1]),
+            *(floats_at(cell.numbers, 0), floats_at(cell.start, 0)),
+            *(floats_at(cell.own, first), cell.own.shape[1], floats_at(x, 0), x.shape[1]),
             *(floats_at(kept, 0), kept.shape[2], kept.shape[1] * kept.shape[2]),
             *(floats_at(g_s, 0), longs_at(origins, 0), floats_at(g_x, 0), g_x.shape[1]),
-            *(end, width),
+            *(floats_at(learned, 0), learned.shape[1], end, width),
         ),
     )
 

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from saltation.kernels.cpu.neurons.generated import Loop, Matrix
-from saltation.kernels.cpu.neurons.lowering import Source, lowered
+from saltation.kernels.cpu.neurons.lowering import Source, lowered, slots
 from saltation.kernels.cpu.neurons.vector import Lanes
 from saltation.kernels.cpu.runtime.simd import LANES, VECTOR, constant
 from saltation.kernels.program.graph import Program
@@ -25,7 +25,8 @@ _I16, _I32, _I64 = ir.IntType(LANES), ir.IntType(32), ir.IntType(64)
 # `_width` is the length of a row, `_plane` that of a matrix.
 DRIVEN = (
     *("numbers", "start", "summed", "weight", "weight_width", "places", "rows", "x", "x_width"),
-    *("bias", "kept", "kept_width", "kept_plane", "marks", "marks_width", "end", "width"),
+    *("bias", "own", "own_width", "kept", "kept_width", "kept_plane", "marks", "marks_width"),
+    *("end", "width"),
 )
 ALONE = (
     *("numbers", "rows", "rows_width", "x", "x_width", "state", "state_width", "s", "s_width"),
@@ -40,7 +41,8 @@ def driven(program: Program) -> ir.Module:
     rows[0]:rows[t + 1] - rows[0]]``, in their order, plus ``bias[o]``; if ``summed``, the sum is in
     ``x`` [T, .] instead. Currents go there if backward reads them, the kept states before the jump
     to ``kept`` [kept, T, .], and spikes to ``marks`` [T, .], uint16, a bit per neuron. ``start``
-    [V, 16] holds the state before the first step, the same for all neurons.
+    [V, 16] holds the state before the first step, the same for all neurons, and ``own`` [rows, .]
+    what the program knows of each.
     """
     loop = Loop(DRIVEN)
     numbers, done = loop.numbers(program.forward), constant(0)
@@ -58,13 +60,14 @@ def _tile(loop: Loop, program: Program, numbers: Any, column: Any, vectors: int)
     """That many vectors of neurons from ``column`` on."""
     builder, end, zero = loop.builder, loop["end"], constant(0)
     known = loop.splats(numbers, LANES)
-    weight, x, start, bias = (
+    weight, x, start, bias, own = (
         Matrix(builder, loop.pointer(name), width)
         for name, width in (
             ("weight", loop["weight_width"]),
             ("x", loop["x_width"]),
             ("start", constant(LANES)),
             ("bias", zero),
+            ("own", loop["own_width"]),
         )
     )
     kept = _kept(loop, program)
@@ -73,6 +76,8 @@ def _tile(loop: Loop, program: Program, numbers: Any, column: Any, vectors: int)
     summed = builder.icmp_signed("!=", loop["summed"], zero)
     columns = [builder.add(column, constant(LANES * k)) for k in range(vectors)]
     biases = [bias.load(zero, at, LANES) for at in columns]
+    read = sorted(slots(program.forward, "row"))
+    owned = [{slot: own.load(constant(slot), at, LANES) for slot in read} for at in columns]
     first = [start.load(constant(n), zero, LANES).value for n in range(program.variables)]
     state = [[cgutils.alloca_once_value(builder, one) for one in first] for _ in columns]
     nothing = ir.Constant(VECTOR, [0.0] * LANES)
@@ -100,7 +105,8 @@ def _tile(loop: Loop, program: Program, numbers: Any, column: Any, vectors: int)
             if program.reads_current:
                 x.store(current, t, columns[k])
             lanes = [Lanes(builder, builder.load(one)) for one in mine]
-            table = {"number": known, "input": dict(enumerate([current, *lanes]))}
+            given = dict(enumerate([current, *lanes]))
+            table = {"number": known, "row": owned[k], "input": given}
             h, spike, after = _stepped(program, _looked_up(table))
             for n, matrix in kept:
                 matrix.store(h[n], t, columns[k])

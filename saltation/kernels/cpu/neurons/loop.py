@@ -22,14 +22,27 @@ def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -
 
 
 def refuses_between(neuron: Neuron, spike: Spike, weight: Tensor) -> str | None:
-    """Why neurons cannot run in one piece with the ``weight`` that drives them, or None."""
+    """Why neurons cannot run in one piece with the ``weight`` [O, F] that drives them, or None."""
     reason = lacks(torch.float32, weight)
     if reason:
         return reason
     program = looped.program_or_reason(neuron, spike)
     if isinstance(program, str):
         return program
-    return "neurons have constants of their own" if program.rows else None
+    return _refuses_rows(neuron, program, len(weight)) if program.rows else None
+
+
+def _refuses_rows(neuron: Neuron, program: Program, width: int) -> str | None:
+    """Why what the program knows of each neuron cannot be used there, or None."""
+    for row in program.rows:
+        if list(row.shape) not in ([], [1], [width]):
+            return f"constants {list(row.shape)} are not those of {width} neurons"
+    if program.late and program.learned:
+        return "constants are learned, and a spike acts in the step after its own"
+    for part in neuron.rest(torch.zeros(width, dtype=torch.float32)):
+        if part.requires_grad or (part != part[0]).any():
+            return "neurons differ, or learn, where they rest"
+    return lacks(torch.float32, *program.rows)
 
 
 @apart

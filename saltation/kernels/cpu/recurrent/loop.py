@@ -189,9 +189,9 @@ def _backward(
     return [g_x[:steps], g_weight, g_bias, pulled[:batch, :width], *g_state, *of_own]
 
 
-def _split(program: Program, parts: Sequence[Any]) -> tuple[Sequence[Any], ...]:
+def _split(program: Program, parts: Sequence[Any]) -> tuple[list[Any], ...]:
     """State, rows and constants."""
-    ends = program.variables, program.variables + len(program.rows)
+    parts, ends = list(parts), (program.variables, program.variables + len(program.rows))
     return parts[: ends[0]], parts[ends[0] : ends[1]], parts[ends[1] :]
 
 
@@ -202,8 +202,8 @@ def _again(
     neuron, spike, program = ctx.plan
     count = 4 + program.variables
     # The reference makes rows of its own, from the constants.
-    first = [None if part is None else part.view_as(part) for part in parts[:count]]
-    views: list[Any] = [*first, *parts[count:]]
+    first: list[Any] = [None if part is None else part.view_as(part) for part in parts[:count]]
+    views = [*first, *parts[count:]]
     x, weight, bias, spikes, *state = first
     start = RecurrentState(spikes, neuron.State(*state))
     trace = recurrent.run(neuron, spike, x, Feedback(weight, bias), start)

@@ -22,6 +22,7 @@ from saltation.kernels.cpu.runtime.jit import kernel, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES, add_rows, copy_row, ones
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, SpikeTensor, every_site
+from saltation.kernels.program.program import program_of
 from saltation.kernels.reference import Stage
 
 
@@ -180,7 +181,7 @@ def forward(events: Events, stage: Stage) -> Emitted:
         places,
         bits,
         counts.numpy(),
-        cell_of(stage.neuron, stage.spike, "forward"),
+        cell_of(stage.neuron, program_of(stage.neuron, stage.spike), width, "forward"),
         least=1,
     )
     spikes = Events((steps, batch, width), *every_site(batch, width), rows, places, bits, kept)

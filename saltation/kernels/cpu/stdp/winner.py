@@ -19,6 +19,7 @@ from saltation.kernels.cpu.runtime.finite import NotFinite, finite
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events
+from saltation.kernels.program.program import program_of
 from saltation.kernels.reference import Stage
 
 MOST = BLOCK  # neurons that can compete here
@@ -96,7 +97,7 @@ def forward(events: Events, stage: Stage, teach: Tensor) -> Emitted:
         loan.array(workers, steps, BLOCK),
         out.numpy(),
         counts.numpy(),
-        cell_of(stage.neuron, stage.spike, "forward"),
+        cell_of(stage.neuron, program_of(stage.neuron, stage.spike), width, "forward"),
         least=1,
     )
     return Emitted(out, counts)
