@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.optimize
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -175,7 +174,9 @@ class Scheme(ABC):
         last, next_ = grid[first - 1], grid[first]
         if growth(last) >= 0:
             return float(last)
-        return float(scipy.optimize.brentq(growth, last, next_, xtol=1e-14))
+        from scipy.optimize import brentq  # the import takes long
+
+        return float(brentq(growth, last, next_, xtol=1e-14))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, dataclass_transform
 
 import torch
-from scipy.special import lambertw
 from torch import Tensor
 
 from saltation.derivatives import jacobian
@@ -263,6 +262,8 @@ class EscapeNoise(Surrogate):
         r = self.rate * self.dt
         half = r / math.expm1(r) / 2
         # Where r / (exp(r) - 1) has this value, by Lambert's function.
+        from scipy.special import lambertw  # the import takes long
+
         there = -half - float(lambertw(-half * math.exp(-half), -1).real)
         return self.delta * math.log(there / r)
 

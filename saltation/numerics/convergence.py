@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from saltation.errors import SaltationError
 from saltation.neurons import Neuron
@@ -264,6 +263,8 @@ def fitted_order(dts: Sequence[float], errors: Sequence[float], floor: float = 0
     if len(pairs) < 2:
         return Order(math.nan, math.nan, math.nan, len(pairs))
     x, y = np.log(np.array(pairs)).T
+    from scipy import stats  # the import takes long
+
     fit = stats.linregress(x, y)
     slope = float(fit.slope)
     if len(pairs) == 2:
