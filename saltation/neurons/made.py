@@ -7,6 +7,7 @@ import itertools
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Any, ClassVar, get_origin
 
 import torch
@@ -60,7 +61,10 @@ class Layer:
 
     def __get__(self, instance: Any, owner: type[Any]) -> type[Any]:
         if layer_of is None:
-            raise SaltationError("layers are made once saltation is imported as a whole")
+            # Models know no layers: these say how one is made when they are imported.
+            import_module("saltation.layers")
+        if layer_of is None:
+            raise SaltationError("layers are being imported, and cannot be made yet")
         return layer_of(owner)
 
 
