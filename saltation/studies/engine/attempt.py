@@ -6,11 +6,14 @@ and only the study writes them down.
 
 from __future__ import annotations
 
+import functools
 import math
 import platform
+import subprocess
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -199,9 +202,24 @@ def environment(device: torch.device) -> dict[str, Any]:
     """What a result may depend on beside its settings."""
     return {
         "saltation": saltation.__version__,
+        **_commit(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
     }
+
+
+@functools.cache
+def _commit() -> dict[str, str]:
+    """The package's commit where it runs from a checkout, and whether files differ from it."""
+    root = Path(saltation.__file__).parents[1]
+    if not (root / ".git").exists():
+        return {}
+    words = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": done.stdout.strip()} if done.returncode == 0 else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from saltation.studies.engine.rows import FINISHED, Damaged
@@ -27,11 +28,14 @@ class Contents(NamedTuple):
         Trials that its config does not ask for, in the order begun.
     damaged
         Those whose rows are wrong, which are in neither.
+    begun
+        When each trial was begun first, by its id, in UTC.
     """
 
     asked: list[Record]
     others: list[Record]
     damaged: list[Damaged]
+    begun: Mapping[str, str] = MappingProxyType({})
 
     def ids(self) -> set[str]:
         """Of all trials that have a row."""
@@ -73,7 +77,8 @@ def contents(study: Specification[Any], store: Store | None = None) -> Contents:
             damaged.append(Damaged(key, flaw))
         else:
             (asked if key in places else others).append(record)
-    return Contents(sorted(asked, key=lambda r: places[r["id"]]), others, damaged)
+    ordered = sorted(asked, key=lambda r: places[r["id"]])
+    return Contents(ordered, others, damaged, store.begun())
 
 
 def _flaw(record: Record, needs: Mapping[str, type]) -> str:

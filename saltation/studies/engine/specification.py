@@ -59,6 +59,8 @@ class Specification(ABC, Generic[Config]):
     """
 
     name: ClassVar[str]
+    question: ClassVar[str] = ""
+    """What the study is there to answer, in a sentence; it heads the report."""
     config_type: ClassVar[type[StudyConfig]]
     needs: ClassVar[Mapping[str, type]] = {}
     """Metrics that every epoch of a trial must have for the study's tables and figures: names, and
@@ -121,6 +123,10 @@ class Specification(ABC, Generic[Config]):
     def findings(self, record: dict[str, Any]) -> dict[str, Any]:
         """Columns of a recorded trial's row beside those that all studies have."""
         return {}
+
+    def verdict(self, results: pd.DataFrame) -> list[str]:
+        """What the results say to the question, in plain sentences; none unless a study says."""
+        return []
 
     def notes(self) -> str:
         """One line to read before the study starts; empty if there is nothing to say."""

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,8 @@ __all__ = [
 RECORD = "study.db"  # in the folder of a study
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x53414C54  # "SALT"
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 _SCHEMA = (
     """CREATE TABLE trials (
@@ -220,6 +223,16 @@ class Store:
     def damaged(self) -> list[Damaged]:
         """The trials whose rows cannot be understood, and why."""
         return [row for row in self._rows(None) if isinstance(row, Damaged)]
+
+    def begun(self) -> dict[str, str]:
+        """When each trial was begun first, by its id: UTC, as in ``2026-03-09 21:04:59``."""
+        with self._guarded():
+            rows = self._db.execute("SELECT id, started FROM trials").fetchall()
+        return {
+            key: when
+            for key, when in rows
+            if isinstance(key, str) and isinstance(when, str) and _DATE.fullmatch(when)
+        }
 
     def _rows(self, wanted: Iterable[str] | None) -> list[dict[str, Any] | Damaged]:
         with self._guarded():
