@@ -25,7 +25,7 @@ from saltation.studies.depth.config import DepthConfig
 from saltation.studies.depth.figures import draw_depth
 from saltation.studies.depth.report import depth_summary, depth_text, script_epochs
 from saltation.studies.depth.trial import GROWTH, network_of, run_trial
-from saltation.studies.depth.verdict import health_of
+from saltation.studies.depth.verdict import health_of, verdict
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.files import write_whole
 from saltation.studies.engine.progress import BatchProgress
@@ -46,6 +46,7 @@ class DepthStudy(Study[DepthConfig]):
     """
 
     name = "depth"
+    question = "Does depth pay, and what makes a deep spiking network train?"
     needs: ClassVar = {
         **dict.fromkeys(("train_loss", "train_accuracy", "test_loss", "gradient_norm"), float),
         **dict.fromkeys(("lr", "exponent", "exponent_finite"), float),
@@ -176,6 +177,9 @@ class DepthStudy(Study[DepthConfig]):
     def report(self, records: list[dict[str, Any]]) -> None:
         write_whole(self.folder / "summary.md", depth_text(self.table(records)))
         draw_depth(records, self.folder / "figures")
+
+    def verdict(self, results: pd.DataFrame) -> list[str]:
+        return verdict(results)
 
     def tables(self, results: pd.DataFrame) -> RenderableType:
         return depth_summary(results)

@@ -82,6 +82,19 @@ def flossing_table(results: pd.DataFrame, success_at: float) -> Group:
     )
 
 
+def flossing_verdict(results: pd.DataFrame) -> list[str]:
+    """Of every task: how many trials were solved with each mode, and at which longest delay."""
+    said = []
+    for task, trials in results.groupby("task", sort=False):
+        parts = []
+        for mode, mine in trials.groupby("mode", sort=False):
+            solved = mine[mine["success"].fillna(False).astype(bool)]
+            reach = f", up to a delay of {solved['delay'].max():g}" if len(solved) else ""
+            parts.append(f"{_MODES[str(mode)]} {len(solved)} of {len(mine)}{reach}")
+        said.append(f"Task {task}, solved trials with flossing {'; '.join(parts)}.")
+    return said
+
+
 def draw_flossing(records: list[dict[str, Any]], folder: Path, success_at: float) -> None:
     """Accuracy against delay; spectra, and gradients over time, before and after training."""
     done = [record for record in records if record["status"] == FINISHED]

@@ -34,7 +34,7 @@ from saltation.studies.engine.specification import Probe, Settings
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import number_held_out
 from saltation.studies.flossing.delayed import TASKS, Trials
-from saltation.studies.flossing.report import draw_flossing, flossing_table
+from saltation.studies.flossing.report import draw_flossing, flossing_table, flossing_verdict
 from saltation.studies.flossing.trial import (
     Flossing,
     answer,
@@ -150,6 +150,7 @@ class FlossingStudy(Study[FlossingConfig]):
     """
 
     name = "flossing"
+    question = "Does flossing let a recurrent network learn over longer delays?"
     needs: ClassVar = {"exponent": float, "spectrum": list, "gradient_by_distance": list}
     config_type = FlossingConfig
 
@@ -291,6 +292,9 @@ class FlossingStudy(Study[FlossingConfig]):
 
     def report(self, records: list[dict[str, Any]]) -> None:
         draw_flossing(records, self.folder / "figures", self.config.success_at)
+
+    def verdict(self, results: pd.DataFrame) -> list[str]:
+        return flossing_verdict(results)
 
     def tables(self, results: pd.DataFrame) -> RenderableType:
         return flossing_table(results, self.config.success_at)

@@ -49,6 +49,7 @@ from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import held_out, number_held_out, validation_batches
 from saltation.studies.given import Builder, whole_source
 from saltation.studies.integrators.figures import draw_integrators
+from saltation.studies.integrators.verdict import verdict
 from saltation.studies.report.accuracy import accuracy_tables
 from saltation.studies.report.tables import integrators_tables
 from saltation.surrogate import Sigmoid
@@ -235,6 +236,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     """
 
     name = "integrators"
+    question = "Which integration scheme and time step let a spiking network learn?"
     needs: ClassVar = {"mean_spike_rate": float}
     config_type = IntegratorsConfig
     data_parallel = True
@@ -387,6 +389,9 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
 
     def report(self, records: list[dict[str, Any]]) -> None:
         draw_integrators(records, self.folder / "figures")
+
+    def verdict(self, results: pd.DataFrame) -> list[str]:
+        return verdict(results)
 
     def tables(self, results: pd.DataFrame) -> RenderableType:
         return Group(integrators_tables(results), accuracy_tables(results))

@@ -135,6 +135,29 @@ def _captions(results: pd.DataFrame) -> tuple[str, str]:
     )
 
 
+def remedies_verdict(results: pd.DataFrame) -> list[str]:
+    """The remedies that help in most places, and those that harm anywhere."""
+    ranked = ranking(results)
+    column, ranked.attrs["sign"] = measure_of(results)
+    every = overall(ranked)
+    every = every[every["mean"].notna()]
+    if every.empty:
+        return ["No remedy can be compared with none: there is no pair of finished trials."]
+    unit = "points" if column == "test_accuracy" else "of the loss"
+    form = "+.1f" if column == "test_accuracy" else "+.3f"
+    first = every.iloc[0]
+    said = [
+        f"Largest mean difference from no remedy: {first['remedy']}, {first['mean']:{form}} {unit} "
+        f"over {first['of']} networks and faults; it helps in {first['helps']} and harms in "
+        f"{first['harms']} of them so that the interval of 95 % excludes 0."
+    ]
+    harms = [f"{row['remedy']} in {row['harms']}" for _, row in every.iterrows() if row["harms"]]
+    said.append(f"Remedies that harm: {', '.join(harms) or 'none is shown to'}.")
+    if results["seed"].nunique() < 2:
+        said.append("Of one seed there is no interval: --seeds 0 1 2 gives one.")
+    return said
+
+
 def remedies_table(results: pd.DataFrame) -> Group:
     """Rankings for the terminal."""
     parts: list[Any] = []

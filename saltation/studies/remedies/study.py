@@ -44,7 +44,12 @@ from saltation.studies.given import (
 )
 from saltation.studies.recipes import CURE, NONE, Recipe, remedies_of
 from saltation.studies.remedies.faults import FAULTS
-from saltation.studies.remedies.report import draw_remedies, remedies_table, remedies_text
+from saltation.studies.remedies.report import (
+    draw_remedies,
+    remedies_table,
+    remedies_text,
+    remedies_verdict,
+)
 from saltation.training import EpochRecord, Score
 
 # Recipes of networks that learn, for faults to be planted in; others have what is their own.
@@ -181,6 +186,7 @@ class RemediesStudy(Study[RemediesConfig]):
     """
 
     name = "remedies"
+    question = "Which remedy helps a network that does not learn?"
     needs: ClassVar = {"batch_loss": float, "applied": float, "refused": float}
     config_type = RemediesConfig
 
@@ -295,6 +301,9 @@ class RemediesStudy(Study[RemediesConfig]):
         results = self.table(records)
         write_whole(self.folder / "summary.md", remedies_text(results))
         draw_remedies(results, self.folder / "figures")
+
+    def verdict(self, results: pd.DataFrame) -> list[str]:
+        return remedies_verdict(results)
 
     def tables(self, results: pd.DataFrame) -> RenderableType:
         return remedies_table(results)

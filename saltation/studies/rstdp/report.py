@@ -73,6 +73,35 @@ def rstdp_tables(results: pd.DataFrame) -> Group:
     return Group(*parts)
 
 
+def rstdp_verdict(results: pd.DataFrame) -> list[str]:
+    """The best setting, the worst, and how often outputs never answer."""
+    done = results[results["status"] == FINISHED]
+    by = done.groupby([*_ROWS, "dt"], sort=False)
+    means = by["test_accuracy"].mean()
+
+    def cell(key: Any) -> str:
+        reward, scheme, steps, dt = key
+        return f"reward {reward}, {scheme}, T = {steps}, dt {dt:g} ({means[key]:.1f} %)"
+
+    said = [f"Best on average: {cell(means.idxmax())}."]
+    if len(means) > 1:
+        said.append(f"Worst: {cell(means.idxmin())}.")
+    if "silent_outputs" in done and done["silent_outputs"].notna().any():
+        counted = done["silent_outputs"].dropna()
+        some = int((counted > 0).sum())
+        if some:
+            spans = by["test_accuracy"].agg(lambda x: x.max() - x.min())
+            said.append(
+                f"In {some} of {len(counted)} trials outputs never answer; each costs its class, "
+                "and which ones they are depends on the draw."
+            )
+            if (by["seed"].nunique() > 1).any():
+                said.append(f"Seeds of one setting differ by up to {spans.max():.1f} points.")
+        else:
+            said.append(f"All outputs answer in all of {len(counted)} trials.")
+    return said
+
+
 def draw_rstdp(records: list[dict[str, Any]], folder: Path) -> None:
     """Accuracy against dt and against steps, rates against dt, and what each output sees."""
     done = [record for record in records if record["status"] == FINISHED]

@@ -31,7 +31,7 @@ from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.specification import Probe, Settings
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import number_held_out
-from saltation.studies.rstdp.report import draw_rstdp, rstdp_tables
+from saltation.studies.rstdp.report import draw_rstdp, rstdp_tables, rstdp_verdict
 from saltation.studies.rstdp.trial import OF_PAIRS, RULES, network_of, run_trial
 from saltation.training import EpochRecord
 
@@ -134,6 +134,7 @@ class RSTDPStudy(Study[RSTDPConfig]):
     """
 
     name = "rstdp"
+    question = "What does a network learn from rewards alone, by R-STDP, at each time step?"
     needs: ClassVar = dict.fromkeys(("hidden_rate", "output_rate", "silent_samples"), float)
     config_type = RSTDPConfig
 
@@ -198,6 +199,9 @@ class RSTDPStudy(Study[RSTDPConfig]):
 
     def report(self, records: list[dict[str, Any]]) -> None:
         draw_rstdp(records, self.folder / "figures")
+
+    def verdict(self, results: pd.DataFrame) -> list[str]:
+        return rstdp_verdict(results)
 
     def tables(self, results: pd.DataFrame) -> RenderableType:
         return rstdp_tables(results)

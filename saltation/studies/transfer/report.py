@@ -59,6 +59,28 @@ def _text(mean: pd.DataFrame, spread: pd.DataFrame) -> pd.DataFrame:
     return cells.where(spread.isna(), cells + spread.map(lambda value: f" ± {value:.1f}"))
 
 
+def transfer_verdict(results: pd.DataFrame) -> list[str]:
+    """Of every neuron, scheme and input: what each mapping loses away from the trained dt."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for (neuron, scheme, kind, mapping), mean, _ in _grids(results):
+        table = {float(str(own)): row.to_dict() for own, row in mean.iterrows()}
+        lost = [
+            row[own] - value
+            for own, row in table.items()
+            if own in row and np.isfinite(row[own])
+            for dt, value in row.items()
+            if dt != own and np.isfinite(value)
+        ]
+        if lost:
+            loss = f"{np.mean(lost):.1f} points on average, at most {max(lost):.1f}"
+            found.setdefault((neuron, scheme, kind), []).append(f"{WORDS[mapping]}: {loss}")
+    return [
+        f"{get_neuron(neuron).title} {scheme}, input {kind}, accuracy lost at other dt than that "
+        f"of the training: {'; '.join(parts)}."
+        for (neuron, scheme, kind), parts in found.items()
+    ]
+
+
 def transfer_tables(results: pd.DataFrame) -> Group:
     """One table for every neuron, scheme, input and mapping, with its caption."""
     seeds = results["seed"].nunique()

@@ -31,7 +31,7 @@ from saltation.studies.integrators.study import (
     encoded,
     network_of,
 )
-from saltation.studies.transfer.report import draw_transfer, transfer_tables
+from saltation.studies.transfer.report import draw_transfer, transfer_tables, transfer_verdict
 from saltation.training import EpochRecord
 
 NAIVE = "naive"
@@ -75,6 +75,7 @@ class TransferStudy(IntegratorsStudy):
     """
 
     name = "transfer"
+    question = "What is left of a network's accuracy at another time step than it was trained at?"
     needs: ClassVar = {}
     config_type = TransferConfig
     data_parallel = False
@@ -101,6 +102,9 @@ class TransferStudy(IntegratorsStudy):
     def report(self, records: list[dict[str, Any]]) -> None:
         super().report(records)
         draw_transfer(records, self.folder / "figures")
+
+    def verdict(self, results: pd.DataFrame) -> list[str]:
+        return transfer_verdict(results)
 
     def tables(self, results: pd.DataFrame) -> RenderableType:
         return transfer_tables(results)
