@@ -13,10 +13,12 @@ from rich.text import Text
 
 
 class Column(NamedTuple):
-    """Head of a table's column, and whether it is one of numbers."""
+    """Head of a table's column, whether it is one of numbers, and whether it stays in view when a
+    wide table is moved."""
 
     head: str
     number: bool = False
+    kept: bool = False
 
 
 class Grid(NamedTuple):

@@ -12,7 +12,7 @@ from saltation.schemes import SCHEMES
 
 # Colours of Okabe & Ito (2008), told apart with every kind of colour vision; with dashes and
 # markers of their own, and dark enough, they are also told apart in grey.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F6000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f6000")
 _DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 2)),
@@ -48,7 +48,7 @@ def scheme_style(scheme: str) -> dict[str, Any]:
 def style_of(place: int) -> dict[str, Any]:
     """Colour, dash and marker of what has this place among those that a figure compares."""
     return {
-        "color": _COLOURS[place % len(_COLOURS)],
+        "color": COLOURS[place % len(COLOURS)],
         "linestyle": _DASHES[place % len(_DASHES)],
         "marker": _MARKERS[place % len(_MARKERS)],
         "markersize": 4.5,

@@ -10,6 +10,8 @@ from xml.etree.ElementTree import Element
 
 from markupsafe import Markup
 
+from saltation.studies.report.drawing import COLOURS
+
 # What matplotlib draws with. Nothing else of a file reaches the page: no script, no link, no style
 # sheet (matplotlib's own begins with `*` and would hold for the whole page).
 _ELEMENTS = {
@@ -20,6 +22,10 @@ _ATTRIBUTES = {
     *("id", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "points"),
     *("viewBox", "transform", "style", "clip-path", "href", "patternUnits", "preserveAspectRatio"),
 }
+_PLACES = {"d", "x", "y", "width", "height", "points", "transform"}
+_DIGITS = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
+_FONTS = re.compile(r"font-family:[^;]*sans-serif(?:; )?")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _NUMBER = re.compile(r"[\d.,:%×^−+\-e]+")
 
 
@@ -32,10 +38,13 @@ class InlineFigure(NamedTuple):
         Of its file, in words.
     svg
         Markup; empty if the file could not be read.
+    light
+        Whether it holds a picture, whose colours are what they are: it stays on light paper.
     """
 
     name: str
     svg: Markup
+    light: bool = False
 
 
 def figures_in(folder: Path) -> list[InlineFigure]:
@@ -63,16 +72,19 @@ def inline(path: Path, prefix: str) -> InlineFigure:
     drawing = _drawing(root, prefix)
     if drawing is None or drawing.tag != "svg":
         return InlineFigure(name, Markup())
-    drawing.attrib.pop("id", None)
     # What matplotlib's style sheet says.
     drawing.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}
     drawing.attrib |= {"role": "img", "aria-labelledby": f"{prefix}title {prefix}desc"}
+    _slim(drawing)
+    light = drawing.find(".//image") is not None
+    if not light:
+        _theme(drawing)
     title = Element("title", id=f"{prefix}title")
     title.text = name
     description = Element("desc", id=f"{prefix}desc")
     description.text = _description(drawing)
     drawing[:0] = [title, description]
-    return InlineFigure(name, Markup(ElementTree.tostring(drawing, encoding="unicode")))
+    return InlineFigure(name, Markup(ElementTree.tostring(drawing, encoding="unicode")), light)
 
 
 def _drawing(element: Element, prefix: str) -> Element | None:
@@ -81,13 +93,40 @@ def _drawing(element: Element, prefix: str) -> Element | None:
     if tag not in _ELEMENTS:
         return None
     copy = Element(tag)
-    copy.text, copy.tail = element.text, element.tail
+    if tag in ("text", "tspan"):
+        copy.text = element.text
     for name, value in element.attrib.items():
         kept = _attribute(_local(name), value, prefix)
         if kept is not None:
             copy.set(_local(name), kept)
-    copy.extend(c for c in (_drawing(child, prefix) for child in element) if c is not None)
+    for child in element:
+        part = _drawing(child, prefix)
+        if part is not None:
+            if tag in ("text", "tspan"):
+                part.tail = child.tail
+            copy.append(part)
     return copy
+
+
+def _slim(drawing: Element) -> None:
+    """Leave out what draws nothing: digits that cannot be seen, names that nothing points to."""
+    pointed: set[str] = set()
+    for element in drawing.iter():
+        for name, value in element.attrib.items():
+            if name in _PLACES:
+                element.set(name, " ".join(_DIGITS.sub(_rounded, value).split()))
+            pointed.update(re.findall(r"#([^)'\"\s]+)", value) if "#" in value else ())
+    for element in drawing.iter():
+        if element.get("id") not in pointed:
+            element.attrib.pop("id", None)
+        if element.get("transform", "").startswith("rotate(-0 "):
+            del element.attrib["transform"]
+        if "style" in element.attrib:  # the page says which fonts, once
+            element.set("style", _FONTS.sub("", element.attrib["style"]))
+
+
+def _rounded(found: re.Match[str]) -> str:
+    return f"{float(found[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def _local(name: object) -> str:
@@ -108,6 +147,27 @@ def _attribute(name: str, value: str, prefix: str) -> str | None:
     pointing = re.sub(r"url\(\s*#", f"url(#{prefix}", value)
     elsewhere = re.search(r"url\((?!#)|\\|@", pointing, re.IGNORECASE)
     return None if elsewhere else pointing
+
+
+def _theme(drawing: Element) -> None:
+    """Let the page say what colours are when it is dark: of those that figures here are drawn in
+    (`drawing.COLOURS`) and of greys, in sixteen steps. Without it they are as drawn."""
+    # What has no colour of its own is black.
+    drawing.set("fill", "var(--grey-0, #000000)")
+    for element in drawing.iter():
+        style = element.get("style")
+        if style:
+            element.set("style", _COLOUR.sub(_themed, style))
+
+
+def _themed(found: re.Match[str]) -> str:
+    colour = found[0].lower()
+    if colour in COLOURS:
+        return f"var(--colour-{COLOURS.index(colour)}, {colour})"
+    red, green, blue = colour[1:3], colour[3:5], colour[5:7]
+    if not red == green == blue:
+        return colour
+    return f"var(--grey-{round(int(red, 16) / 17):x}, {colour})"
 
 
 def _description(drawing: Element) -> str:

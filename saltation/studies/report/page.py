@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ _TEMPLATES.tests["grid"] = lambda block: isinstance(block, Grid)
 _TEMPLATES.tests["verbatim"] = lambda block: isinstance(block, Verbatim)
 
 
-def write_page(path: Path, template: str, **contents: Any) -> Path:
+def write_page(
+    path: Path, template: str, scripts: Sequence[str] = ("sort.js",), **contents: Any
+) -> Path:
     """Write a page; whatever stands in ``contents`` is text on it, unless it is `Markup`."""
-    script = Markup(_TEMPLATES.get_template("sort.js").render())
+    script = Markup("\n".join(_TEMPLATES.get_template(name).render() for name in scripts))
     # Browsers run the script with this hash and no other, wherever one may come from.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _TEMPLATES.get_template(template).render(

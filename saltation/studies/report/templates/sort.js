@@ -1,3 +1,6 @@
+"use strict";
+// A click on a column's head sorts its table; rows that span columns are put back by whoever made
+// them, when they are told that the table is sorted.
 document.querySelectorAll("th[scope=col]").forEach((head) => {
   const button = document.createElement("button");
   button.append(...head.childNodes);
@@ -6,7 +9,7 @@ document.querySelectorAll("th[scope=col]").forEach((head) => {
     const up = head.getAttribute("aria-sort") !== "ascending";
     head.parentNode.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
-    const body = head.closest("table").tBodies[0];
+    const table = head.closest("table");
     const text = (row) => row.cells[head.cellIndex].textContent.trim();
     // What does not begin with a number stands last, in whatever order.
     const order = (a, b) => {
@@ -15,6 +18,8 @@ document.querySelectorAll("th[scope=col]").forEach((head) => {
       const less = isNaN(x) ? text(a).localeCompare(text(b), "en", { numeric: true }) : x - y;
       return up ? less : -less;
     };
-    body.append(...[...body.rows].sort(order));
+    const rows = [...table.tBodies[0].rows].filter((row) => row.cells.length > head.cellIndex);
+    table.tBodies[0].append(...rows.sort(order));
+    table.dispatchEvent(new Event("sorted"));
   });
 });
