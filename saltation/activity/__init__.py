@@ -2,5 +2,6 @@
 
 from saltation.activity.costs import Energy, LayerCost, energy
 from saltation.activity.recording import LayerRecord, Recording, record
+from saltation.activity.weights import weights
 
-__all__ = ["Energy", "LayerCost", "LayerRecord", "Recording", "energy", "record"]
+__all__ = ["Energy", "LayerCost", "LayerRecord", "Recording", "energy", "record", "weights"]

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -14,14 +15,23 @@ Array = NDArray[Any]
 _LINES = ("-", "--", ":", "-.")
 
 
-def raster(layers: list[tuple[str, Array, float | None]]) -> Figure:
-    """Spikes ``[T, N]`` of layers, by their names and steps, as dots."""
-    figure = Figure(figsize=(6.4, 0.6 + 1.7 * len(layers)), layout="constrained")
-    panels = figure.subplots(len(layers), 1, sharex=_same(layers), squeeze=False)[:, 0]
+def raster(
+    layers: list[tuple[str, Array, float | None]],
+    ax: Axes | None = None,
+    size: tuple[float, float] | None = None,
+) -> Figure:
+    """Spikes ``[T, N]`` of layers, by their names and steps, as dots; of one, into ``ax``."""
+    if ax is None:
+        size = (6.4, 0.6 + 1.7 * len(layers)) if size is None else size
+        figure = Figure(figsize=size, layout="constrained")
+        panels = list(figure.subplots(len(layers), 1, sharex=_same(layers), squeeze=False)[:, 0])
+    else:
+        around: Any = ax.get_figure()
+        figure, panels = around, [ax]
     for panel, (name, spikes, dt) in zip(panels, layers, strict=True):
         step, neuron = np.nonzero(spikes)
-        size = min(12.0, max(0.5, 4000 / max(1, spikes.size)))
-        panel.scatter(_times(step, dt), neuron, s=size, c="black", marker="s", linewidths=0)
+        area = min(12.0, max(0.5, 4000 / max(1, spikes.size)))
+        panel.scatter(_times(step, dt), neuron, s=area, c="black", marker="s", linewidths=0)
         panel.set(
             title=f"layer {name}: {spikes.mean():.3g} spikes per neuron and step",
             ylabel="neuron",
@@ -46,10 +56,12 @@ def traces(
     spikes: Array,
     threshold: float,
     dt: float | None,
+    size: tuple[float, float] | None = None,
 ) -> Figure:
     """Potentials, currents and spikes ``[T, n]`` of some neurons over time."""
     rows = 2 if currents is None else 3
-    figure = Figure(figsize=(6.4, 1.3 + 1.9 * (rows - 1)), layout="constrained")
+    size = (6.4, 1.3 + 1.9 * (rows - 1)) if size is None else size
+    figure = Figure(figsize=size, layout="constrained")
     heights = [0.14 * max(2, len(neurons)), *([1.6] * (rows - 1))]
     panels = figure.subplots(rows, 1, sharex=True, height_ratios=heights)
     times = _times(np.arange(len(potentials)), dt)
@@ -79,4 +91,4 @@ def _times(step: Array, dt: float | None) -> Array:
 
 
 def _axis(dt: float | None) -> str:
-    return "step" if dt is None else f"time (in the unit of dt; a step is {dt:g})"
+    return "step" if dt is None else f"time (same unit as tau; a step is {dt:g})"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -67,7 +68,14 @@ class Recording:
         ]
         return "\n".join(lines)
 
-    def raster(self, sample: int = 0, layers: list[str] | None = None) -> Figure:
+    def raster(
+        self,
+        sample: int = 0,
+        layers: list[str] | None = None,
+        *,
+        ax: Axes | None = None,
+        size: tuple[float, float] | None = None,
+    ) -> Figure:
         """Spikes of one sample as dots over time, a panel for every layer.
 
         Parameters
@@ -76,17 +84,30 @@ class Recording:
             Which.
         layers : list of str, optional
             Which; all of them unless told.
+        ax : Axes, optional
+            To draw one layer into; a figure of its own unless given.
+        size : (float, float), optional
+            Width and height in inches of a figure of its own.
 
         Raises
         ------
         SaltationError
-            If there is no such sample or layer.
+            If there is no such sample or layer, or there are several for one ``ax``.
         """
         chosen = {name: self[name] for name in (self.layers if layers is None else layers)}
+        if ax is not None and len(chosen) != 1:
+            raise SaltationError(f"ax takes one layer, got {len(chosen)}: give layers")
         parts = [(n, one.spikes, one.dt) for n, one in chosen.items()]
-        return figures.raster([(n, self._of(s, sample), dt) for n, s, dt in parts])
+        return figures.raster([(n, self._of(s, sample), dt) for n, s, dt in parts], ax, size)
 
-    def traces(self, layer: str, neurons: list[int] | None = None, sample: int = 0) -> Figure:
+    def traces(
+        self,
+        layer: str,
+        neurons: list[int] | None = None,
+        sample: int = 0,
+        *,
+        size: tuple[float, float] | None = None,
+    ) -> Figure:
         """Potentials and currents of some neurons of a layer over time, with their spikes.
 
         Parameters
@@ -98,6 +119,8 @@ class Recording:
             told.
         sample : int, default 0
             Which.
+        size : (float, float), optional
+            Width and height in inches.
 
         Raises
         ------
@@ -116,9 +139,8 @@ class Recording:
                 )
         # Recurrent layers of some libraries take inputs, not currents.
         currents = x[:, neurons] if x.shape == spikes.shape else None
-        return figures.traces(
-            layer, neurons, v[:, neurons], currents, spikes[:, neurons], one.threshold, one.dt
-        )
+        parts = v[:, neurons], currents, spikes[:, neurons]
+        return figures.traces(layer, neurons, *parts, one.threshold, one.dt, size)
 
     def _of(self, array: Array, sample: int) -> Array:
         """One sample, ``[T, N]``."""

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import saltation as st
 from benchmarks.tutorials import TUTORIALS, reset
+from saltation.activity import weights
 from tests.interop.conftest import snntorch, spikingjelly  # noqa: F401  # fixtures
 
 
@@ -99,7 +101,7 @@ def test_figures_have_what_they_show() -> None:
     dots = raster.axes[0].collections[0].get_offsets()
     step, neuron = np.nonzero(found["1"].spikes[:, 2])
     np.testing.assert_allclose(dots, np.stack([(step + 1) * 0.5, neuron], 1))
-    assert raster.axes[1].get_xlabel() == "time (in the unit of dt; a step is 0.5)"
+    assert raster.axes[1].get_xlabel() == "time (same unit as tau; a step is 0.5)"
     traces = found.traces("1", neurons=[3, 5], sample=1)
     spikes, potentials, currents = traces.axes
     np.testing.assert_allclose(potentials.lines[0].get_ydata(), found["1"].potentials[:, 1, 3])
@@ -112,3 +114,34 @@ def test_figures_have_what_they_show() -> None:
     ):
         with pytest.raises(st.SaltationError, match=told):
             wrong()
+
+
+def test_a_raster_into_axes_that_are_given() -> None:
+    net, x = network()
+    found = st.record(net, x)
+    outer = Figure()
+    axes = outer.subplots()
+    assert found.raster(layers=["2"], ax=axes) is outer
+    drawn = axes.collections[0].get_offsets()
+    assert len(drawn) == found["2"].spikes[:, 0].sum()
+    with pytest.raises(st.SaltationError, match="ax takes one layer, got 2"):
+        found.raster(ax=axes)
+    assert found.raster(size=(3, 2)).get_size_inches().tolist() == [3, 2]
+
+
+def test_weights_are_drawn_as_they_are() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 2), nn.ReLU(), nn.Linear(4, 5))
+    figure = weights(net)
+    counts, image = figure.axes[0].patches[0].get_data().values, figure.axes[1].images[0]
+    assert sum(counts) == 24
+    np.testing.assert_allclose(image.get_array(), net[0].weight.detach().flatten(1), rtol=1e-6)
+    assert "0.weight" in figure.axes[0].get_title(loc="left")
+    assert len(weights(net, ["2.weight"]).axes) == 3  # with the bar of colours
+    with pytest.raises(st.SaltationError, match=r"did you mean '2\.weight'"):
+        weights(net, ["2.weigth"])
+    with pytest.raises(st.SaltationError, match="no weight matrix"):
+        weights(nn.ReLU())
+    with torch.no_grad():
+        net[2].weight[0] = float("nan")
+    with pytest.raises(st.SaltationError, match=r"2\.weight hold values that are not finite"):
+        weights(net)
