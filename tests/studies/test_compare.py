@@ -41,6 +41,40 @@ def test_outcomes_by_hand(two: list[Path]) -> None:
     ]
 
 
+def test_equal_trials_are_paired_by_seed(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    scores = [80.0, 82.0, 70.0, 71.0, 60.0]
+    trials = [(*FINISHED, [50.0, score]) for score in scores]
+    settings = {"dt": [0.5, 5.0], "seeds": [0, 1], "schemes": ["euler", "exponential"]}
+    recorded(one, trials, **settings)
+    more = [
+        (*FINISHED, [50.0, score + up]) for score, up in zip(scores, (1, 3, 0, 0, 9), strict=True)
+    ]
+    more[4] = ("diverged", "no", [50.0, 99.0])
+    recorded(other, more, lr=0.01, **settings)
+    found = compare([one, other])
+    # 1 and 3 have the mean 2, and s / √2 = 1 of it; Student's quantile with one degree is 12.706.
+    assert [row[1:] for row in found.differences.rows] == [
+        ["dt 0.5", "2", "81.00", "83.00", "+2.00 ± 12.71"],
+        ["dt 5", "2", "70.50", "70.50", "+0.00 ± 0.00"],
+    ]
+    assert found.left == [
+        f"{other}: 4 pairs; without an equal in the other are 1 finished trials of the first study "
+        "and 0 of the other"
+    ]
+    assert found.figure is not None
+    assert "difference of test accuracy (points)" in found.figure.svg
+
+
+def test_trials_of_other_seeds_are_no_pairs(tmp_path: Path) -> None:
+    for name, seed in (("one", 0), ("other", 1)):
+        recorded(tmp_path / name, [(*FINISHED, [50.0, 60.0])], dt=[0.5], seeds=[seed])
+    found = compare([tmp_path / "one", tmp_path / "other"])
+    assert found.differences.rows == []
+    assert found.figure is None
+    assert "0 pairs" in found.left[0]
+
+
 def test_settings_that_differ_and_no_others(two: list[Path]) -> None:
     grid = compare(two).settings
     assert [column.head for column in grid.columns] == ["setting", *map(str, two)]
@@ -71,6 +105,7 @@ def test_the_page(two: list[Path], tmp_path: Path) -> None:
     page = Page(path)
     assert page.rows["What came out"][1:] == compare(two).outcomes.rows
     assert page.rows["Settings that differ"][1:] == compare(two).settings.rows
+    assert page.rows["Equal trials"][1:] == compare(two).differences.rows
     assert "://" not in page.source
     assert write_comparison(tmp_path, compare(two)) == tmp_path / "compare.html"
 

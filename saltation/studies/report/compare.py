@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saltation.errors import ConfigError
+from saltation.errors import ConfigError, StoreError
 from saltation.studies.engine.config import CONFIG
-from saltation.studies.engine.folder import summary
+from saltation.studies.engine.folder import study_of, summary
+from saltation.studies.engine.records import contents
 from saltation.studies.report import Column, Grid, in_words, write_page
+from saltation.studies.report.figures import InlineFigure
+from saltation.studies.report.intervals import Interval
+from saltation.studies.report.pairs import Pairs, draw_pairs, pair
 
 PAGE = "compare.html"
 _NOT_THERE = "not a setting"
@@ -28,11 +32,20 @@ class Comparison(NamedTuple):
         A row per setting that is not the same in all of them, a column per study.
     damaged
         A line for each row of a record that is left out.
+    differences
+        A row per setting that equal trials of the first study and another have.
+    left
+        What could not be paired, in lines.
+    figure
+        Of the differences; None if there are none.
     """
 
     outcomes: Grid
     settings: Grid
     damaged: list[str]
+    differences: Grid
+    left: list[str]
+    figure: InlineFigure | None
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
@@ -62,7 +75,46 @@ def compare(folders: Sequence[Path]) -> Comparison:
         [Column("setting"), *(Column(str(folder)) for folder in folders)],
         [[name, *of_runs] for name, of_runs in texts.items() if len(set(of_runs)) > 1],
     )
-    return Comparison(outcomes, settings, [line for row in rows for line in row["damaged"]])
+    damaged = [line for row in rows for line in row["damaged"]]
+    return Comparison(outcomes, settings, damaged, *_paired(folders, [r["study"] for r in rows]))
+
+
+def _paired(
+    folders: Sequence[Path], studies: list[str]
+) -> tuple[Grid, list[str], InlineFigure | None]:
+    """Equal trials of the first study and each other: their differences, and what is left."""
+    found: list[tuple[str, Pairs]] = []
+    left = []
+    first = _records(folders[0])
+    for folder, study in zip(folders[1:], studies[1:], strict=True):
+        if study != studies[0]:
+            left.append(f"{folder}: a {study} study has no trials like those of a {studies[0]} one")
+            continue
+        pairs = pair(first, _records(folder))
+        found.append((str(folder), pairs))
+        if pairs.left or not pairs.differences:
+            left.append(f"{folder}: {pairs.left or 'no finished trials are equal'}")
+    columns = [
+        *map(Column, ("compared with the first", "setting")),
+        *(Column(name, number=True) for name in ("pairs", "first", "other", "difference")),
+    ]
+    rows = [
+        [name, d.setting, str(d.points.n), f"{d.first:.2f}", f"{d.other:.2f}", _points(d.points)]
+        for name, pairs in found
+        for d in pairs.differences
+    ]
+    return Grid(columns, rows), left, draw_pairs(found)
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return contents(study_of(folder, device="cpu")).asked
+    except StoreError:  # not begun
+        return []
+
+
+def _points(found: Interval) -> str:
+    return f"{found.mean:+.2f}" + ("" if math.isnan(found.half) else f" ± {found.half:.2f}")
 
 
 def write_comparison(path: Path, comparison: Comparison) -> Path:

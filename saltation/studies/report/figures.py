@@ -66,8 +66,16 @@ def inline(path: Path, prefix: str) -> InlineFigure:
     """
     name = path.stem.replace("_", " ").replace("-", " ")
     try:
-        root = ElementTree.fromstring(path.read_bytes())
-    except (OSError, ElementTree.ParseError):
+        return inline_svg(path.read_bytes(), name, prefix)
+    except OSError:
+        return InlineFigure(name, Markup())
+
+
+def inline_svg(source: bytes, name: str, prefix: str) -> InlineFigure:
+    """The text of an SVG file as an element of a page."""
+    try:
+        root = ElementTree.fromstring(source)
+    except ElementTree.ParseError:
         return InlineFigure(name, Markup())
     drawing = _drawing(root, prefix)
     if drawing is None or drawing.tag != "svg":
