@@ -32,6 +32,7 @@ from saltation.studies.notebook.cells import grid_of, outside
 from saltation.studies.notebook.page import in_a_line, results_in
 from saltation.studies.report import REPORT, Grid, write_report
 from saltation.studies.report.compare import compare, write_comparison
+from saltation.studies.report.drawing import also_pdf
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="Folder of a study.")]
 
@@ -97,11 +98,17 @@ class Report:
     """Write a study's report.html anew from what is in its folder: results, figures, failures."""
 
     run: RunFolder
+    pdf: bool = False
+    """Draw the figures anew from the record first, as PDF too."""
 
     def __call__(self) -> None:
         study = study_of(self.run, device="cpu")
         check_folder("the folder of the report", self.run)
         found = contents(study)
+        if self.pdf:
+            with also_pdf():
+                study.report(found.asked)
+            say(f"figures: {self.run / 'figures'}")
         say(f"report: {write_report(study, found)}")
         for line in found.lines(self.run / RECORD):
             say(line)
@@ -126,7 +133,10 @@ class Compare:
         if found.settings.rows:
             say("settings that differ:")
             console.print(_shown(found.settings))
-        for line in found.damaged:
+        if found.differences.rows:
+            say("equal trials, difference in points with its 95 % interval over seeds:")
+            console.print(_shown(found.differences))
+        for line in (*found.left, *found.damaged):
             say(line)
         if self.out is not None:
             say(f"page: {write_comparison(self.out, found)}")

@@ -70,8 +70,8 @@ def draw(cells: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def _draw_orders(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
-    figure = Figure(figsize=(10.2, 4.2))
-    before, grid, within = figure.subplots(1, 3)
+    figure = Figure(figsize=(5.4, 10.2))
+    before, grid, within = figure.subplots(3, 1)
     kinds = [kind for kind in SPIKE_TIMES if (cells["spike_time"] == kind).any()]
     first = cells[cells["spike_time"] == kinds[0]]
     for place, (scheme, rows) in enumerate(first.groupby("scheme", sort=False)):
@@ -92,7 +92,7 @@ def _draw_orders(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
         (grid, "through spikes on the grid", _TIMES),
         (within, f"through spikes within the step, {chosen}", _TIMES),
     ):
-        axes.set(xlabel="dt (in the unit of the time constants)", ylabel=label)
+        axes.set(xlabel="dt (same unit as the time constants)", ylabel=label)
         _logarithmic(axes)
         lengths = sorted(cells["dt"].unique())[:: 1 if cells["dt"].nunique() < 5 else 2]
         axes.set_xticks(lengths, [f"{dt:.2g}" for dt in lengths])
@@ -106,8 +106,8 @@ def _draw_orders(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
 
 def _draw_work(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
     """Errors of spike times and rates against the time spent."""
-    figure = Figure(figsize=(8.6, 4.0))
-    panels = figure.subplots(1, 2)
+    figure = Figure(figsize=(5.4, 8.6))
+    panels = figure.subplots(2, 1)
     markers = {"grid": "o", "linear": "^", "hermite": "D"}
     schemes = list(dict.fromkeys(cells["scheme"]))
     for axes, of, label in (
@@ -123,7 +123,7 @@ def _draw_work(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
         axes.set(xlabel="CPU time for one unit of time (ms)", ylabel=label)
         _logarithmic(axes)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize=7)
+    figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=3)
     figure.suptitle(_title(neuron, cells), x=0.01, ha="left", fontsize=9)
     return save(figure, folder, f"work_{neuron}")
 
@@ -132,8 +132,8 @@ def draw_rates(curves: pd.DataFrame, folder: Path) -> list[Path]:
     """Rates against currents, of the solutions and of steps, a panel for every neuron."""
     names = list(dict.fromkeys(curves["neuron"]))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(0.8 + 3.6 * len(names), 3.6))
-        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        figure = Figure(figsize=(5.4, 0.3 + 3.3 * len(names)))
+        panels = figure.subplots(len(names), 1, squeeze=False)[:, 0]
         for axes, neuron in zip(panels, names, strict=True):
             own = curves[curves["neuron"] == neuron]
             cases = own.groupby(["spike_time", "dt"], sort=False)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from saltation.studies.depth.verdict import Variant, health_of
 from saltation.studies.engine.store import DIVERGED, FINISHED
 from saltation.studies.recipes import Recipe
-from saltation.studies.report.drawing import STYLE, save, style_of
+from saltation.studies.report.drawing import STYLE, legend_below, note, save, style_of
 from saltation.studies.report.intervals import Interval
 
 # Beyond this a condition number in float64 is rounding; infinite ones are drawn here.
@@ -123,15 +123,15 @@ def _crosses(
         place = record["settings"]["depth"], of(record)
         if math.isnan(place[1]):
             continue
-        axes.scatter(*place, marker="x", color=colour, s=36, zorder=3, clip_on=False)
-        axes.annotate(
-            "diverged",
-            place,
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7,
+        axes.scatter(
+            *place,
+            marker="x",
             color=colour,
+            s=40,
+            lw=1.8,
+            zorder=3,
+            clip_on=False,
+            label="diverged",
         )
 
 
@@ -189,9 +189,14 @@ def _panels(
     draw: Callable[[Axes, Records, dict[str, Any], str], None],
 ) -> None:
     depths = _depths(records)
-    figure = Figure(figsize=(max(5.6, 1.2 + 2.0 * len(depths)), 3.2))
-    panels = figure.subplots(1, len(depths), sharey=True, squeeze=False)[0]
-    for axes, depth in zip(panels, depths, strict=True):
+    columns = min(2, len(depths))
+    height = math.ceil(len(depths) / columns)
+    figure = Figure(figsize=(5.6, 0.9 + 2.1 * height))
+    grid = figure.subplots(height, columns, sharey=True, squeeze=False)
+    panels = list(grid.flat)
+    for axes in panels[len(depths) :]:
+        axes.set_axis_off()
+    for axes, depth in zip(panels, depths, strict=False):
         here = [r for r in records if r["settings"]["depth"] == depth]
         for way, style in _styles(records).items():
             mine = [r for r in here if _way(r) == way]
@@ -200,8 +205,8 @@ def _panels(
         axes.axhline(0, color="#777777", linewidth=1, zorder=0)
         axes.set_title(f"depth {depth}", fontsize=8, loc="left")
         axes.set_xlabel(across)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    panels[0].set_ylabel(up)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    figure.supylabel(up, fontsize=9)
     _finish(figure, panels, records)
     save(figure, folder, name)
 
@@ -209,25 +214,14 @@ def _panels(
 def _finish(
     figure: Figure, panels: Any, records: Records, kind: str = "mean and standard deviation"
 ) -> None:
-    handles: dict[str, Any] = {}
-    for axes in panels:
-        handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside lower center",
-        ncols=min(3, len(handles)),
-    )
+    legend_below(figure, panels)
     counts = Counter((_way(r), r["settings"]["depth"]) for r in records)
     least, most = min(counts.values()), max(counts.values())
     seeds = str(most) if least == most else f"{least} to {most}"
     s = records[0]["settings"]
-    note = f"{kind} of {seeds} seeds" if most > 1 else "one seed"
-    figure.suptitle(
+    over = f"{kind} of {seeds} seeds" if most > 1 else "one seed"
+    note(
+        figure,
         f"{s['dataset']}, {s['arch']} of width {s['base_channels']}, T = {s['T']}, "
-        f"{s['epochs']} epochs, {note}",
-        x=0.01,
-        ha="left",
-        fontsize=8,
-        color="#555555",
+        f"{s['epochs']} epochs, {over}",
     )

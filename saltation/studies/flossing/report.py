@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from saltation.studies.engine.store import FINISHED
-from saltation.studies.report.drawing import STYLE, save, style_of
+from saltation.studies.report.drawing import STYLE, legend_below, note, save, style_of
 
 _MODES = {
     "none": "none",
@@ -133,8 +133,8 @@ def _accuracy(records: list[dict[str, Any]], folder: Path, success_at: float) ->
         axes.set(title=task, xlabel="delay (steps)", ylim=(30, 101))
         axes.set_xticks(sorted(here["delay"].unique()))
     panels[0].set_ylabel("test accuracy (%)")
-    note = _note(records, "mean ± standard deviation")
-    _finish(figure, panels, f"{note}; dashed: solved from {success_at:g} %; chance: 50 %")
+    over = _note(records, "mean ± standard deviation")
+    _finish(figure, panels, f"{over}; dashed: solved from {success_at:g} %; chance: 50 %")
     save(figure, folder, "accuracy")
 
 
@@ -218,15 +218,6 @@ def _note(records: list[dict[str, Any]], shown: str) -> str:
     return f"{shown} of {seeds} seeds" if seeds > 1 else "one seed"
 
 
-def _finish(figure: Figure, panels: Any, note: str) -> None:
-    handles: dict[str, Any] = {}
-    for axes in panels:
-        handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside lower center",
-        ncols=len(handles),
-        title="flossing",
-    )
-    figure.suptitle(note, x=0.01, ha="left", fontsize=8, color="#555555")
+def _finish(figure: Figure, panels: Any, said: str) -> None:
+    legend_below(figure, panels, title="flossing")
+    note(figure, said)

@@ -8,15 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saltation.neurons import get_neuron, model_of
 from saltation.studies.engine.store import DIVERGED, FINISHED
-from saltation.studies.report.drawing import STYLE, epochs_frame, save, scheme_style
+from saltation.studies.figures import lines
+from saltation.studies.report.drawing import (
+    DT,
+    STYLE,
+    dt_axis,
+    epochs_frame,
+    legend_below,
+    note,
+    save,
+    scheme_style,
+)
 from saltation.studies.report.tables import inputs_of
 
+_WIDTH = 5.4  # inches, so that it can be read on a telephone
+_MOST_DTS = 6
 KINDS = {"impulse": "spikes as impulses", "held": "spikes held over a step"}
 
 
@@ -37,75 +50,63 @@ def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
 
 
 def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name: str) -> None:
-    """A metric against dt for every neuron and scheme: mean and standard deviation over seeds.
-
-    A column of panels is a neuron, a row a kind of input.
-    """
-    neurons = list(dict.fromkeys(frame["neuron"]))
+    """A metric against dt for every neuron and scheme, a panel for every neuron and kind of input:
+    mean and standard deviation over seeds."""
     kinds = list(dict.fromkeys(frame["input"]))
-    if not neurons:
+    places = list(itertools.product(dict.fromkeys(frame["neuron"]), kinds))
+    if not places:
         return
-    figure = Figure(figsize=(1.0 + 3.9 * len(neurons), 0.4 + 2.9 * len(kinds)))
-    panels = figure.subplots(len(kinds), len(neurons), sharey=True, squeeze=False)
-    for (kind, neuron), axes in zip(itertools.product(kinds, neurons), panels.flat, strict=True):
+    figure = Figure(figsize=(_WIDTH, 0.5 + 3.3 * len(places)))
+    panels = figure.subplots(len(places), 1, sharey=True, squeeze=False)[:, 0]
+    for (neuron, kind), axes in zip(places, panels, strict=True):
         here = frame[(frame["neuron"] == neuron) & (frame["input"] == kind)]
-        for scheme, rows in here.groupby("scheme", sort=False):
-            by_dt = rows[rows["status"] == FINISHED].groupby("dt")[metric]
-            mean, spread = by_dt.mean(), by_dt.std().fillna(0.0)
-            style = scheme_style(str(scheme))
-            axes.errorbar(
-                mean.index, mean, yerr=spread, capsize=2.5, label=scheme, clip_on=False, **style
-            )
-            _mark_diverged(axes, rows[rows["status"] == DIVERGED], metric, style["color"])
-        axes.set_xscale("log")
-        _mark_dts(axes, sorted(here["dt"].unique()))
-        _mark_limits(axes, here)
-        title = get_neuron(neuron).title
+        lines(axes, here[here["status"] == FINISHED], metric, "dt", "scheme")
+        _mark_diverged(axes, here[here["status"] == DIVERGED], metric)
+        if len(here):
+            dt_axis(axes, here["dt"].unique())
+            _mark_limits(axes, here)
         of_kind = f", {KINDS[kind]}" if len(kinds) > 1 else ""
-        axes.set_title(title + of_kind, loc="left", fontweight="bold", fontsize=9)
-    for axes in panels[-1]:
-        axes.set_xlabel("time step dt (in the unit of tau)")
+        title = get_neuron(neuron).title + of_kind
+        axes.set_title(title, loc="left", fontweight="bold", fontsize=9)
+        axes.set(xlabel=DT, ylabel=label)
         # Under the panels: curves may go anywhere.
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=8)
-    for axes in panels[:, 0]:
-        axes.set_ylabel(label)
+        handles, labels = axes.get_legend_handles_labels()
+        schemes = set(here["scheme"])
+        order = sorted(range(len(labels)), key=lambda n: labels[n] not in schemes)
+        axes.legend(
+            [handles[n] for n in order],
+            [labels[n] for n in order],
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.17),
+            ncols=2,
+            fontsize=8,
+        )
     # Accuracies that are all high are told apart; everything else is seen from 0 on.
-    panels[0, 0].set_ylim(
-        bottom=60 if metric == "test_accuracy" and frame[metric].min() > 65 else 0
-    )
+    panels[0].set_ylim(bottom=60 if metric == "test_accuracy" and frame[metric].min() > 65 else 0)
     seeds = frame["seed"].nunique()
-    note = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    over = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     first = frame.iloc[0]
-    figure.suptitle(
+    note(
+        figure,
         f"{first['dataset']}, {' and '.join(KINDS[k] for k in kinds)}, {first['readout']} readout, "
-        f"{first['epochs']} epochs, {note}",
-        x=0.01,
-        ha="left",
-        fontsize=8,
-        color="#555555",
+        f"{first['epochs']} epochs, {over}",
     )
     save(figure, folder, name)
 
 
-def _mark_diverged(axes: Axes, rows: pd.DataFrame, metric: str, colour: str) -> None:
+def _mark_diverged(axes: Axes, rows: pd.DataFrame, metric: str) -> None:
     """Crosses where training diverged, at what the broken weights score; no line leads there."""
-    if rows.empty:
-        return
-    axes.scatter(rows["dt"], rows[metric], marker="x", color=colour, s=36, zorder=3, clip_on=False)
-    axes.annotate(
-        "diverged",
-        (rows["dt"].iloc[0], rows[metric].iloc[0]),
-        xytext=(0, 5),
-        textcoords="offset points",
-        ha="center",
-        fontsize=7,
-        color=colour,
-    )
+    label = "diverged"
+    for scheme, some in rows.groupby("scheme", sort=False):
+        colour = scheme_style(str(scheme))["color"]
+        place = (some["dt"], some[metric])
+        axes.scatter(
+            *place, marker="x", color=colour, s=40, lw=1.8, zorder=3, clip_on=False, label=label
+        )
+        label = ""  # one for all of them
 
 
-def _mark_dts(axes: Axes, dts: list[float]) -> None:
-    axes.set_xticks(dts, [f"{dt:g}" for dt in dts])
-    axes.minorticks_off()
+_LIMITS = ((0, (2, 2)), (0, (6, 2)), (0, (1, 3)), (0, (8, 2, 1, 2)))
 
 
 def _mark_limits(axes: Axes, rows: pd.DataFrame) -> None:
@@ -118,20 +119,14 @@ def _mark_limits(axes: Axes, rows: pd.DataFrame) -> None:
         limit = model_of(neuron, tau=tau, scheme=scheme).dt_limit
         if math.isfinite(limit) and low < limit < 2 * high:
             limits.setdefault(round(limit, 6), []).append(scheme)
-    for limit, schemes in limits.items():
-        axes.axvline(limit, color="#777777", linewidth=1, linestyle=(0, (2, 2)), zorder=0)
-        axes.annotate(
-            f"{', '.join(schemes)} unstable beyond {limit:.3g}",
-            (limit, 0.02),
-            xycoords=("data", "axes fraction"),
-            xytext=(-2, 0),
-            textcoords="offset points",
-            rotation=90,
-            ha="right",
-            va="bottom",
-            fontsize=6.5,
-            color="#555555",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+    for place, (limit, schemes) in enumerate(sorted(limits.items())):
+        axes.axvline(
+            limit,
+            color="#444444",
+            linewidth=1.2,
+            linestyle=_LIMITS[place % len(_LIMITS)],
+            zorder=0,
+            label=f"{', '.join(schemes)} unstable beyond {limit:.3g}",
         )
 
 
@@ -139,8 +134,8 @@ def _against_energy(frame: pd.DataFrame, folder: Path) -> None:
     """Test accuracy against the energy of a sample, a panel for every neuron: a mark for every
     scheme and dt, means over seeds, the larger the longer the step."""
     neurons = list(dict.fromkeys(frame["neuron"]))
-    figure = Figure(figsize=(1.0 + 3.9 * len(neurons), 3.6))
-    panels = figure.subplots(1, len(neurons), sharey=True, squeeze=False)[0]
+    figure = Figure(figsize=(_WIDTH, 0.7 + 2.7 * len(neurons)))
+    panels = figure.subplots(len(neurons), 1, sharey=True, squeeze=False)[:, 0]
     dts = sorted(frame["dt"].unique())
     for neuron, axes in zip(neurons, panels, strict=True):
         here = frame[(frame["neuron"] == neuron) & (frame["status"] == FINISHED)]
@@ -159,51 +154,51 @@ def _against_energy(frame: pd.DataFrame, folder: Path) -> None:
             )
         if len(here) and here["energy_nj"].max() > 20 * here["energy_nj"].min():
             axes.set_xscale("log")
-        axes.set_xlabel("energy of a sample (nJ), estimated")
+        axes.set(xlabel="energy of a sample (nJ), estimated", ylabel="test accuracy (%)")
         axes.set_title(get_neuron(neuron).title, loc="left", fontweight="bold", fontsize=9)
-    panels[0].set_ylabel("test accuracy (%)")
-    panels[0].legend(fontsize=8, loc="best")
-    steps = ", ".join(f"{dt:g}" for dt in dts)
-    figure.suptitle(
+    legend_below(figure, panels)
+    steps = ", ".join(f"{dt:.3g}" for dt in dts)
+    note(
+        figure,
         f"larger marks: longer steps (dt = {steps}); 0.9 pJ a synaptic operation, 4.6 pJ an update",
-        x=0.01,
-        ha="left",
-        fontsize=8,
-        color="#555555",
     )
     save(figure, folder, "accuracy_energy")
 
 
 def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
-    """Test accuracy against epoch, a panel for every neuron, kind of input and dt."""
+    """Test accuracy against epoch, a panel for every neuron, kind of input and dt; of many dts, six
+    from the shortest to the longest."""
     rows = list(dict.fromkeys(zip(frame["neuron"], frame["input"], strict=True)))
-    dts = sorted(frame["dt"].unique())
-    figure = Figure(figsize=(1.2 + 2.1 * len(dts), 0.9 + 2.0 * len(rows)))
-    grid = figure.subplots(len(rows), len(dts), sharex=True, sharey=True, squeeze=False)
-    for ((neuron, kind), dt), axes in zip(itertools.product(rows, dts), grid.flat, strict=True):
+    kinds = frame["input"].nunique()
+    every = sorted(frame["dt"].unique())
+    places = np.linspace(0, len(every) - 1, min(_MOST_DTS, len(every))).round().astype(int)
+    dts = [every[place] for place in places]
+    panels = list(itertools.product(rows, dts))
+    columns = min(2, len(dts))
+    height = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(_WIDTH, 0.9 + 1.75 * height))
+    grid = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False)
+    for ((neuron, kind), dt), axes in zip(panels, grid.flat, strict=False):
         of_row = (frame["neuron"] == neuron) & (frame["input"] == kind)
         here = frame[of_row & (frame["dt"] == dt)]
-        for scheme, rows in here.groupby("scheme", sort=False):
-            by_epoch = rows.groupby("epoch")["test_accuracy"]
+        for scheme, mine in here.groupby("scheme", sort=False):
+            by_epoch = mine.groupby("epoch")["test_accuracy"]
             mean, spread = by_epoch.mean(), by_epoch.std().fillna(0.0)
             style = scheme_style(str(scheme)) | {"markersize": 2.5, "linewidth": 1.2}
-            axes.plot(mean.index, mean, label=scheme, **style)
+            axes.plot(mean.index, mean, label=scheme, markevery=max(1, len(mean) // 8), **style)
             axes.fill_between(
                 mean.index, mean - spread, mean + spread, color=style["color"], alpha=0.15, lw=0
             )
-        axes.set_title(f"{get_neuron(neuron).title}, {kind}, dt = {dt:g}", fontsize=8, loc="left")
+        of_kind = f", {kind}" if kinds > 1 else ""
+        title = f"{get_neuron(neuron).title}{of_kind}, dt = {dt:.3g}"
+        axes.set_title(title, fontsize=8, loc="left")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    for row in grid:
-        row[0].set_ylabel("test accuracy (%)")
-    handles: dict[str, Any] = {}
-    for axes in grid.flat:
-        handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside lower center",
-        ncols=min(6, len(handles)),
-    )
+    figure.supylabel("test accuracy (%)", fontsize=9)
+    legend_below(figure, grid.flat)
+    if len(dts) < len(every):
+        note(figure, f"{len(dts)} of {len(every)} dts")
     save(figure, folder, "learning_curves")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from saltation.studies.engine.store import FINISHED
-from saltation.studies.report.drawing import STYLE, save, style_of
+from saltation.studies.report.drawing import STYLE, note, save, style_of
 from saltation.studies.report.intervals import Interval
 
 _NONE = "none"
+_COLUMNS = 2  # of panels
 
 
 def measure_of(results: pd.DataFrame) -> tuple[str, int]:
@@ -197,9 +199,15 @@ def draw_remedies(results: pd.DataFrame, folder: Path) -> None:
         return
     column, _ = measure_of(results)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.8 + 2.1 * len(places), 0.9 + 0.28 * len(remedies)))
-        panels = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
-        for axes, (network, fault) in zip(panels, places, strict=True):
+        height = math.ceil(len(places) / _COLUMNS)
+        columns = min(_COLUMNS, len(places))
+        size = (2.0 + 1.7 * columns, 0.5 + height * (0.7 + 0.26 * len(remedies)))
+        figure = Figure(figsize=size)
+        grid = figure.subplots(height, columns, sharey=True, squeeze=False)
+        panels = list(grid.flat)
+        for axes in panels[len(places) :]:
+            axes.set_axis_off()
+        for axes, (network, fault) in zip(panels, places, strict=False):
             here = ranked[(ranked["network"] == network) & (ranked["fault"] == fault)]
             found = here.set_index("remedy")["difference"]
             for place, remedy in enumerate(remedies):
@@ -218,11 +226,8 @@ def draw_remedies(results: pd.DataFrame, folder: Path) -> None:
             axes.set_xlabel("points" if column == "test_accuracy" else "loss")
         panels[0].set_yticks(range(len(remedies)), remedies)
         panels[0].invert_yaxis()
-        figure.suptitle(
+        note(
+            figure,
             f"difference from no remedy, {results['seed'].nunique()} seeds, intervals of 95 %",
-            x=0.01,
-            ha="left",
-            fontsize=8,
-            color="#555555",
         )
         save(figure, folder, "remedies")

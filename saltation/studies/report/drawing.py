@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saltation.schemes import SCHEMES
@@ -24,6 +30,10 @@ _DASHES: tuple[Any, ...] = (
     (0, (3, 1, 1, 1, 1, 1)),
 )
 _MARKERS = "osD^vP*X"
+_PDF: ContextVar[bool] = ContextVar("pdf", default=False)
+
+DT = "time step dt (same unit as tau)"
+"""Label of an axis of time steps."""
 
 STYLE: Any = {
     "font.size": 9,
@@ -57,12 +67,56 @@ def style_of(place: int) -> dict[str, Any]:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG."""
+    """Write a figure as PNG and SVG, within `also_pdf` as PDF too."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
-    figure.savefig(paths[0])
-    figure.savefig(paths[1], metadata={"Date": None})
+    kinds = ("png", "svg", "pdf") if _PDF.get() else ("png", "svg")
+    paths = [folder / f"{name}.{kind}" for kind in kinds]
+    for path, dates in zip(paths, ({}, {"Date": None}, {"CreationDate": None}), strict=False):
+        figure.savefig(path, metadata=dates)
     return paths
+
+
+@contextlib.contextmanager
+def also_pdf() -> Iterator[None]:
+    """While it is open, figures that are saved become PDF files too."""
+    before = _PDF.set(True)
+    try:
+        yield
+    finally:
+        _PDF.reset(before)
+
+
+def note(figure: Figure, text: str) -> None:
+    """What a figure shows, in small print over it, in lines as wide as it is."""
+    letters = int(16 * figure.get_figwidth())
+    figure.suptitle(textwrap.fill(text, letters), x=0.01, ha="left", fontsize=8, color="#555555")
+
+
+def legend_below(figure: Figure, panels: Iterable[Axes], most: int = 3, **options: Any) -> None:
+    """One legend for all panels, under them."""
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(
+            list(handles.values()),
+            list(handles),
+            loc="outside lower center",
+            ncols=min(most, len(handles)),
+            **options,
+        )
+
+
+def dt_axis(axes: Axes, values: Iterable[float]) -> None:
+    """A logarithmic axis of time steps, with a tick at each that can be told from its neighbour."""
+    axes.set_xscale("log")
+    shown: list[float] = []
+    low, high = axes.get_xlim()
+    for value in sorted(values):
+        if not shown or math.log(value / shown[-1]) > 0.06 * math.log(high / low):
+            shown.append(value)
+    axes.set_xticks(shown, [f"{value:.3g}" for value in shown])
+    axes.minorticks_off()
 
 
 def epochs_frame(records: list[dict[str, Any]]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from saltation.errors import SaltationError
 from saltation.neurons import Neuron
 from saltation.numerics.region import bifurcation, overflows, radius_region
 from saltation.reference import simulate
-from saltation.studies.report.drawing import STYLE, save
+from saltation.studies.report.drawing import DT, STYLE, save
 
 _SCHEMES = ("euler", "exponential", "symplectic", "symplectic_v", "rk4")
 _MOST, _MOST_VARIABLES = 4, 3
@@ -80,7 +80,7 @@ def draw_region(folder: Path, model: Neuron, current: float) -> list[Path]:
                 if math.isfinite(limit) and limit < reach:
                     axes.axvline(limit, color="#777777", linewidth=1, linestyle=(0, (2, 2)))
             top_panel.set_title(scheme, loc="left", fontweight="bold")
-            bottom.set_xlabel("time step dt (in the unit of tau)")
+            bottom.set_xlabel(DT)
         panels[0][0].set_ylabel("potential v")
         panels[1][0].set_ylabel("constant input x")
         # Where overshoots go is far away; what they leave is near the potential that holds still.

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from saltation.errors import choose
 from saltation.neurons import Neuron, get_neuron
 from saltation.schemes import SCHEMES
-from saltation.studies.report.drawing import STYLE, save, scheme_style
+from saltation.studies.report.drawing import DT, STYLE, save, scheme_style
 
 
 def scheme_table(neuron: str, **parameters: Any) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def draw_schemes(folder: Path, neuron: str, **parameters: Any) -> list[Path]:
         axes.set(
             xlim=(0, reach),
             ylim=(0, 2),
-            xlabel="time step dt (in the unit of tau)",
+            xlabel=DT,
             ylabel="growth per step of the least damped mode",
         )
         axes.set_title(f"{models[0].title} at rest", loc="left", fontweight="bold")

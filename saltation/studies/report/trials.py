@@ -28,8 +28,8 @@ class Trials(NamedTuple):
     grid
         A row per trial: settings in which trials differ, status, test accuracy, other results.
     same
-        Columns that are the same in every trial, with their value, and columns that repeat
-        another, with its name.
+        Columns that are the same in every trial that has them, with their value, and columns that
+        repeat another, with its name.
     data
         What the page's script is given, as JSON that is safe within HTML.
     """
@@ -50,9 +50,12 @@ def trials_of(records: Records, results: pd.DataFrame) -> Trials:
     shown: list[str] = []
     seen: dict[tuple[str, ...], str] = {}
     for name in results.columns:
-        constant = len(records) > 1 and texts[name].nunique() == 1
+        known = texts[name][results[name].notna()]
+        constant = len(records) > 1 and known.nunique() <= 1
         if name not in _ALWAYS and (constant or (len(records) == 1 and name in settings)):
-            same[name] = _cell(name, results[name].iloc[0])
+            some = f" ({len(known)} trials have it)" if 0 < len(known) < len(records) else ""
+            first = known.index[0] if len(known) else results.index[0]
+            same[name] = _cell(name, results[name][first]) + some
         elif name in _ALWAYS or tuple(texts[name]) not in seen or len(records) == 1:
             seen.setdefault(tuple(texts[name]), name)
             shown.append(name)

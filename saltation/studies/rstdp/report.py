@@ -9,14 +9,22 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from saltation.studies.engine.store import FINISHED
-from saltation.studies.report.drawing import STYLE, epochs_frame, save, style_of
+from saltation.studies.report.drawing import (
+    DT,
+    STYLE,
+    dt_axis,
+    epochs_frame,
+    legend_below,
+    note,
+    save,
+    style_of,
+)
 from saltation.studies.report.tables import accuracy_cell
 
 _ROWS = ("reward", "scheme", "steps")
@@ -124,8 +132,8 @@ def _lines(
     """A panel per metric, a line for every other setting: mean and deviation over seeds."""
     others = [k for k in ("reward", "scheme", "steps", "dt") if k != across]
     differ = [k for k in others if frame[k].nunique() > 1] or others[:2]
-    figure = Figure(figsize=(0.9 + 3.3 * len(metrics), 3.6))
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    figure = Figure(figsize=(5.4, 0.9 + 2.7 * len(metrics)))
+    panels = figure.subplots(len(metrics), 1, squeeze=False)[:, 0]
     for axes, (metric, label) in zip(panels, metrics.items(), strict=True):
         for place, (key, rows) in enumerate(frame.groupby(differ, sort=False)):
             found = rows.groupby(across)[metric]
@@ -135,25 +143,18 @@ def _lines(
             axes.errorbar(
                 mean.index, mean, yerr=spread, capsize=2.5, label=title, clip_on=False, **style
             )
-        _scale(axes, sorted(frame[across].unique()))
+        dt_axis(axes, frame[across].unique())
         axes.set(xlabel=_AXES[across], ylabel=label)
         axes.set_ylim(bottom=0)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    legend_below(figure, panels)
     seeds = frame["seed"].nunique()
-    note = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    over = f"mean and standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
     first = frame.iloc[0]
-    figure.suptitle(
-        f"{first['dataset']}, {first['epochs']} epochs, {note}",
-        x=0.01,
-        ha="left",
-        fontsize=8,
-        color="#555555",
-    )
+    note(figure, f"{first['dataset']}, {first['epochs']} epochs, {over}")
     save(figure, folder, name)
 
 
-_AXES = {"dt": "time step dt (in the unit of tau)", "steps": "steps T"}
+_AXES = {"dt": DT, "steps": "steps T"}
 
 
 def _named(setting: str, value: Any) -> str:
@@ -164,18 +165,12 @@ def _tuple(key: Any) -> tuple[Any, ...]:
     return key if isinstance(key, tuple) else (key,)
 
 
-def _scale(axes: Axes, values: list[float]) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.minorticks_off()
-
-
 def _images(records: list[dict[str, Any]], folder: Path) -> None:
     """What each output sees, ``W_out W_in``: a row per trial of the first seed."""
     seed = records[0]["settings"]["seed"]
     chosen = [r for r in records if r["settings"]["seed"] == seed][:_MOST_IMAGES]
     classes = len(chosen[0]["epochs"][-1]["images"])
-    figure = Figure(figsize=(1.6 + 0.75 * classes, 0.5 + 0.85 * len(chosen)))
+    figure = Figure(figsize=(5.4, 0.6 + (0.25 + 5.2 / classes) * len(chosen)))
     panels = figure.subplots(len(chosen), 1, squeeze=False)[:, 0]
     for axes, record in zip(panels, chosen, strict=True):
         seen = np.array(record["epochs"][-1]["images"])
@@ -194,18 +189,12 @@ def _images(records: list[dict[str, Any]], folder: Path) -> None:
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         s = record["settings"]
-        axes.set_ylabel(
-            f"{s['reward']}, T = {s['steps']}\n{s['scheme']}\ndt = {s['dt']:g}",
+        # A title over the row: beside it, long names would be cut off.
+        axes.set_title(
+            f"{s['reward']}, T = {s['steps']}, {s['scheme']}, dt = {s['dt']:g}",
             fontsize=7,
-            rotation=0,
-            ha="right",
-            va="center",
+            loc="left",
+            pad=2,
         )
-    figure.suptitle(
-        "what each output sees: red excites, blue inhibits, each row on its own scale",
-        x=0.01,
-        ha="left",
-        fontsize=8,
-        color="#555555",
-    )
+    note(figure, "what each output sees: red excites, blue inhibits, each row on its own scale")
     save(figure, folder, "weights")

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from saltation.neurons import get_neuron
 from saltation.studies.engine.store import FINISHED
-from saltation.studies.report.drawing import STYLE, save
+from saltation.studies.report.drawing import STYLE, note, save
 from saltation.studies.report.tables import inputs_of
 
 WORDS = {
@@ -127,18 +127,29 @@ def draw_transfer(records: list[dict[str, Any]], folder: Path) -> None:
                 _heat(axes, grid, low)
                 title = f"{get_neuron(neuron).title} {scheme}, {kind}"
                 axes.set_title(f"{title}\n{WORDS[mapping]}", fontsize=8, loc="left")
+        note(figure, "test accuracy (%)")
         save(figure, folder, "transfer")
 
 
 def _heat(axes: Axes, grid: pd.DataFrame, low: float) -> None:
     """Accuracies as numbers on grey."""
     values: NDArray[np.float64] = grid.to_numpy(dtype=np.float64)
-    axes.imshow(values, cmap="Greys", vmin=low - 10, vmax=130, aspect="auto")
+    # Colours that a page leaves as they are, for dark writing on them.
+    axes.pcolormesh(
+        np.arange(values.shape[1] + 1) - 0.5,
+        np.arange(values.shape[0] + 1) - 0.5,
+        values,
+        cmap="bone",
+        vmin=low - 30,
+        vmax=100,
+        linewidth=0,
+    )
+    axes.invert_yaxis()
     for (i, k), value in np.ndenumerate(values):
         if np.isfinite(value):
-            axes.text(k, i, f"{value:.1f}", ha="center", va="center", fontsize=9)
+            said: Any = {"ha": "center", "va": "center", "fontsize": 9, "color": "#100f0f"}
+            axes.text(k, i, f"{value:.1f}", **said)
     axes.set_xticks(range(len(grid.columns)), [f"{dt:g}" for dt in grid.columns])
     axes.set_yticks(range(len(grid.index)), [f"{dt:g}" for dt in grid.index])
-    axes.set_xlabel("run at dt (in the unit of tau)")
-    axes.set_ylabel("trained at dt (in the unit of tau)")
+    axes.set(xlabel="run at dt (same unit as tau)", ylabel="trained at dt (same unit as tau)")
     axes.grid(False)
