@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,10 +20,11 @@ from rich.text import Text
 from saltation.errors import StoreError
 from saltation.studies import IntegratorsStudy
 from saltation.studies.engine.folder import study_of
-from saltation.studies.engine.store import RECORD, Store
+from saltation.studies.engine.store import RECORD, Store, trial_id
 from saltation.studies.report import write_report
 from saltation.studies.report.blocks import Column, Grid, Verbatim, blocks, in_words
 from saltation.studies.report.figures import figures_in
+from saltation.studies.report.trials import as_data
 from tests.studies.recorded import ENVIRONMENT, epoch, recorded
 
 OUTCOMES = [
@@ -237,6 +240,59 @@ def test_trials_of_an_earlier_config_stand_apart(tmp_path: Path) -> None:
     assert len(found.rows["All trials"]) == 1 + 4
     (other,) = found.rows["Trials with other settings"][1:]
     assert other == ["finished", "12.5", "neuron lif, dt 0.25"]
+
+
+def test_a_thousand_trials_fit_in_two_megabytes(tmp_path: Path, full: bool) -> None:
+    """With all their curves, layers and digits; here a part of them unless all is asked for."""
+    seeds, epochs = (63, 20) if full else (2, 5)
+    rng, dts = random.Random(0), [0.1, 0.5, 1.0, 5.0, 2.0, 0.2, 0.05, 0.02]
+    names = ("train_loss", "train_accuracy", "test_loss", "silent_fraction", "gradient_norm", "lr")
+    study = recorded(tmp_path / "a", [], dt=dts, seeds=list(range(seeds)), epochs=epochs)
+    with Store(study.folder / RECORD) as store:
+        for trial in study.trials():
+            store.start(trial_id(trial), trial, ENVIRONMENT)
+            for number in range(1, epochs + 1):
+                found = epoch(number, 100 * rng.random())
+                found |= {name: rng.random() for name in names}
+                found["growth_by_layer"] = [rng.random() for _ in range(3)]
+                store.add_epoch(trial_id(trial), number, found)
+            store.end(trial_id(trial), "finished")
+        study.report(store.trials())
+    path = write_report(study)
+    count = len(study.trials())
+    assert count >= 32
+    assert len(Page(path).rows["All trials"]) == 1 + count
+    # What does not grow with trials is figures, the script and the style.
+    assert path.stat().st_size < 250_000 + 1_750 * count
+
+
+def test_columns_that_say_nothing_stand_in_the_head(page: Page) -> None:
+    head = page.rows["All trials"][0]
+    assert "readout" not in head
+    assert "mean spike rate" not in head
+    assert "mean spike rate 0.125 (3 trials have it)" in page.text("dl")
+    assert "The same in all trials" in page.text("summary")
+    assert "readout max" in page.text("dl")
+    assert head[-1] == "id"
+
+
+def test_data_for_the_script_ends_no_element() -> None:
+    text = as_data({"a": "</pre><script>&", "b": [1.5, None]})
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == {"a": "</pre><script>&", "b": [1.5, None]}
+
+
+def test_colours_of_a_figure_may_follow_the_page_and_pictures_may_not(tmp_path: Path) -> None:
+    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">'
+    path = '<path d="M 0.123456 1" style="stroke: #0072B2; fill: #777777; color: #123456"/>'
+    (tmp_path / "a.svg").write_text(f"{head}{path}</svg>")
+    (tmp_path / "b.svg").write_text(f"{head}{path}<image/></svg>")
+    plain, picture = figures_in(tmp_path)
+    assert "stroke: var(--colour-0, #0072b2); fill: var(--grey-7, #777777)" in plain.svg
+    assert "color: #123456" in plain.svg
+    assert 'd="M 0.12 1"' in plain.svg
+    assert (plain.light, picture.light) == (False, True)
+    assert "var(" not in picture.svg
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
