@@ -159,7 +159,7 @@ def _panels(
         row[0].set_ylabel(f"{up},\n{moment}", fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel(across, fontsize=8)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return figure, list(grid.flat)
 
 

@@ -192,7 +192,7 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
         of_kind = f", {kind}" if kinds > 1 else ""
         title = f"{get_neuron(neuron).title}{of_kind}, dt = {dt:.3g}"
         axes.set_title(title, fontsize=8, loc="left")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_axis_off()
     for axes in grid[-1]:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Group
@@ -72,7 +73,8 @@ def transfer_verdict(results: pd.DataFrame) -> list[str]:
             if dt != own and np.isfinite(value)
         ]
         if lost:
-            loss = f"{np.mean(lost):.1f} points on average, at most {max(lost):.1f}"
+            mean_lost, most = (round(float(of), 1) + 0.0 for of in (np.mean(lost), max(lost)))
+            loss = f"{mean_lost:.1f} points on average, at most {most:.1f}"
             found.setdefault((neuron, scheme, kind), []).append(f"{WORDS[mapping]}: {loss}")
     return [
         f"{get_neuron(neuron).title} {scheme}, input {kind}, accuracy lost at other dt than that "
@@ -118,30 +120,31 @@ def draw_transfer(records: list[dict[str, Any]], folder: Path) -> None:
         figure = Figure(figsize=(1.4 + 2.6 * len(WORDS), 0.5 + 2.7 * len(of_row)))
         panels = figure.subplots(len(of_row), len(WORDS), squeeze=False)
         low = min(float(grid.min().min()) for grid in grids.values())
+        high = max(float(grid.max().max()) for grid in grids.values())
         for row, (neuron, scheme, kind) in zip(panels, of_row, strict=True):
             for axes, mapping in zip(row, WORDS, strict=True):
                 grid = grids.get((neuron, scheme, kind, mapping))
                 if grid is None:
                     axes.set_axis_off()
                     continue
-                _heat(axes, grid, low)
+                _heat(axes, grid, low, high)
                 title = f"{get_neuron(neuron).title} {scheme}, {kind}"
                 axes.set_title(f"{title}\n{WORDS[mapping]}", fontsize=8, loc="left")
         note(figure, "test accuracy (%)")
         save(figure, folder, "transfer")
 
 
-def _heat(axes: Axes, grid: pd.DataFrame, low: float) -> None:
-    """Accuracies as numbers on grey."""
+def _heat(axes: Axes, grid: pd.DataFrame, low: float, high: float) -> None:
+    """Accuracies as numbers, the higher the lighter."""
     values: NDArray[np.float64] = grid.to_numpy(dtype=np.float64)
     # Colours that a page leaves as they are, for dark writing on them.
     axes.pcolormesh(
         np.arange(values.shape[1] + 1) - 0.5,
         np.arange(values.shape[0] + 1) - 0.5,
         values,
-        cmap="bone",
-        vmin=low - 30,
-        vmax=100,
+        cmap=LinearSegmentedColormap.from_list("light", ["#86a3c9", "#eef4fb"]),
+        vmin=low,
+        vmax=max(high, low + 1),
         linewidth=0,
     )
     axes.invert_yaxis()

@@ -58,12 +58,14 @@ function scale(values, from, to, asked = {}) {
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
   const raw = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw);
+  let step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw);
+  if (known.every(Number.isInteger)) step = Math.max(1, step);
   if (asked.round) [low, high] = [Math.floor(low / step) * step, Math.ceil(high / step) * step];
   const at = (value) => from + ((to - from) * (value - low)) / (high - low);
   const ticks = [];
   for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) {
-    ticks.push([at(value), said(Number(value.toPrecision(6)))]);
+    const text = said(Number(value.toPrecision(6)));
+    ticks.push([at(value), text.length < 8 ? text : value.toExponential(2)]);
   }
   return { at, ticks, step: 0 };
 }
@@ -91,7 +93,7 @@ function axes(svg, x, y, box, labels) {
 function scatter(host, marks, labels, groups) {
   const width = Math.max(260, host.clientWidth);
   const height = width < 500 ? 260 : 330;
-  const box = [46, 10, width - 12, height - 44];
+  const box = [58, 10, width - 12, height - 44];
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: 0 });
   svg.setAttribute("aria-label", `${labels.y} against ${labels.x}, a mark per trial`);
   const x = scale(marks.map((mark) => mark.x), box[0], box[2], { places: true, log: true });
@@ -129,9 +131,9 @@ function curve(name, across, xs, ys) {
   const known = xs.map((at, n) => [at, ys[n]]).filter(([, y]) => typeof y === "number");
   const figure = make("figure", { class: "small" });
   const svg = make("svg", { viewBox: "0 0 250 130", role: "img", "aria-label": name });
-  const x = scale(known.map(([at]) => at), 48, 240);
+  const x = scale(known.map(([at]) => at), 62, 240);
   const y = scale(known.map(([, value]) => value), 90, 10, { log: true });
-  axes(svg, x, y, [44, 6, 246, 94], { x: across });
+  axes(svg, x, y, [58, 6, 246, 94], { x: across });
   const points = known.map(([at, value]) => [x.at(at), y.at(value)]);
   if (points.length > 1) svg.append(make("path", { class: "curve g0", d: `M${points.join("L")}` }));
   known.forEach(([at, value], n) => {

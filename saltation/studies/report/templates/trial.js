@@ -14,17 +14,16 @@ function grid(heads, rows, name) {
 
 function showTrial(place, i, data) {
   const [numbers, ...series] = data.epochs[i];
-  const changing = (values) => values.some((value) => typeof value === "number");
+  const known = (values) => values.filter((value) => typeof value === "number");
   const plots = make("div", { class: "figures" });
   if (numbers.length > 1) {
     series.forEach((values, n) => {
-      const same = values.every((value) => value === values[0]);
-      if (changing(values) && !same) plots.append(curve(words(data.metrics[n]), "epoch", numbers, values));
+      if (new Set(known(values)).size > 1) plots.append(curve(words(data.metrics[n]), "epoch", numbers, values));
     });
   }
   const layers = Object.entries(data.layers[i] || {});
   for (const [name, values] of layers) {
-    if (values.length < 2 || !changing(values)) continue;
+    if (known(values).length < 2) continue;
     plots.append(curve(`${words(name)}, last epoch`, "place", values.map((_, n) => n + 1), values));
   }
   place.append(plots);
