@@ -9,7 +9,9 @@ from saltation.stability import Cure
 from saltation.studies.given import Given
 
 
-def diagnosis_of(source: str, trial: int | None, cure: bool = False) -> Iterator[str]:
+def diagnosis_of(
+    source: str, trial: int | None, cure: bool = False, lr: float | None = None
+) -> Iterator[str]:
     """What `saltation.diagnose` says of what ``source`` returns, then what `saltation.cure` does.
 
     Parameters
@@ -21,6 +23,8 @@ def diagnosis_of(source: str, trial: int | None, cure: bool = False) -> Iterator
         As for `saltation.diagnose`.
     cure
         Whether remedies are tried, too.
+    lr
+        As for both.
 
     Yields
     ------
@@ -35,11 +39,11 @@ def diagnosis_of(source: str, trial: int | None, cure: bool = False) -> Iterator
     given = Given.of(source)
     network, x, y, loss = given.made()
     with given.in_one_line():
-        found = saltation.diagnose(network, x, y, loss=loss, trial=trial)
+        found = saltation.diagnose(network, x, y, loss=loss, trial=trial, lr=lr)
     yield str(found)
     if cure:
         with given.in_one_line():
-            cured = saltation.cure(network, x, y, loss=loss)
+            cured = saltation.cure(network, x, y, loss=loss, **({} if lr is None else {"lr": lr}))
         yield _told_of(cured, loss is not None)
 
 
