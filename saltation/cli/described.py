@@ -43,7 +43,7 @@ _CONFIG = Option(
 
 def commands() -> dict[str, Command]:
     """All commands, by the words that name them."""
-    top = {"options": (_HELP, _VERSION)}
+    top: dict[str, tuple[Option, ...]] = {"options": (_HELP, _VERSION)}
     found = {"": Command(_prose(saltation.__doc__), top, tuple(parsing.COMMANDS))}
     for name, command in parsing.COMMANDS.items():
         group = parsing.GROUPS.get(name)
