@@ -2,16 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What users get, and what tests and benchmarks need beside it.
+BASE := $(VENV)/.base
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint bench bench-gpu clean
+.PHONY: demo test test-all lint package bench bench-gpu clean
 
-demo: $(INSTALLED)
-	$(BIN)/saltation study integrators --dataset digits --dt 0.5 2 5 --steps 20 \
-	  --hidden 128 --epochs 10 --batch-size 32 --lr 0.005 --seeds 0 1 --out-dir runs/demo
-	$(BIN)/saltation stability --neuron lif --tau 2 --dt 5 --out-dir runs/demo/figures
-	$(BIN)/saltation report runs/demo
-	$(BIN)/python examples/deep.py --out-dir runs/demo/depth
+# In a minute: a study stopped and resumed, its Lyapunov exponents, a deep network cured.
+demo: $(BASE)
+	$(BIN)/python examples/demo.py --out-dir runs/demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2
@@ -24,6 +23,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# TESTS=tests runs all of the sdist's tests on the wheel.
+package: $(INSTALLED)
+	.ci/package $(BIN)/python $(TESTS)
+
 bench: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks
 
@@ -34,11 +37,15 @@ bench-gpu: $(INSTALLED)
 clean:
 	rm -rf $(VENV)
 
-# SpikingJelly and Norse ask for torchvision, which their imports survive only without; their other
-# needs are in the peers extra.
-$(INSTALLED): pyproject.toml constraints.txt
+$(BASE): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "saltation needs Python 3.11 or newer, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# SpikingJelly and Norse ask for torchvision, which their imports survive only without; their other
+# needs are in the peers extra.
+$(INSTALLED): $(BASE)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers,ray]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spikingjelly norse
 	touch $@

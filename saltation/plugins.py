@@ -13,9 +13,14 @@ from __future__ import annotations
 
 import functools
 import warnings
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 
 GROUP = "saltation"
+
+
+def installed() -> EntryPoints:
+    """What other packages name, not imported."""
+    return entry_points(group=GROUP)
 
 
 @functools.cache
@@ -25,7 +30,7 @@ def load_plugins() -> tuple[str, ...]:
     One that cannot be imported is left out with a warning.
     """
     loaded = []
-    for point in entry_points(group=GROUP):
+    for point in installed():
         try:
             point.load()
         except Exception as error:  # a plugin may fail in any way

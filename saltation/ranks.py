@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, distributed
 
 from saltation.errors import SaltationError, choose
@@ -46,6 +45,8 @@ class Ranks:
 
     def __init__(self, device: torch.device, count: int = 1, strategy: str = "ddp") -> None:
         choose("strategy", strategy, STRATEGIES)
+        from lightning_fabric import Fabric  # the import takes a second
+
         if count == 1:
             devices: Any = [device.index] if device.index else 1
             self.fabric = Fabric(accelerator=device.type, devices=devices)

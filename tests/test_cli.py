@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from saltation import cli
-from saltation.cli import main
+from saltation.cli import main, parsing
 from saltation.cli.terminal import console
 from saltation.models import ARCHITECTURES
 from saltation.neurons import NEURONS
@@ -135,7 +134,7 @@ def test_a_config_file_with_flags_on_top(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran: list[Study[Any]] = []
-    monkeypatch.setattr(cli, "run_study", ran.append)
+    monkeypatch.setattr(parsing, "run_study", ran.append)
     file = tmp_path / "mine.yaml"
     file.write_text("dt: [0.5, 2]\nepochs: 3\nbio_time: 10\nprogress: no\n")
     main(["study", "integrators", "--dt", "4", "--config", str(file), "--seeds", "1", "2"])
@@ -158,7 +157,7 @@ def test_flags_go_before_the_config_of_a_run(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Study[Any]] = []
-    monkeypatch.setattr(cli, "run_study", ran.append)
+    monkeypatch.setattr(parsing, "run_study", ran.append)
     file = tmp_path / "config.json"
     config_type = STUDIES[name].config_type
     file.write_text(as_json(name, config_type.build(seeds=[3], epochs=7, out_dir=tmp_path)))

@@ -147,12 +147,15 @@ def test_failures_are_one_line(
     assert message in err
 
 
-@pytest.mark.parametrize("name", ["silent", "silent_with_loss"])
+@pytest.mark.parametrize(
+    ("name", "options", "arguments"),
+    [("silent", "", ""), ("silent_with_loss", "--lr 0.004", ", loss=loss, lr=0.004")],
+)
 def test_a_cure_follows_the_diagnosis(
-    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+    folder: Path, name: str, options: str, arguments: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What was tried and kept, the losses before and after, and how to have it in Python."""
-    main(["diagnose", f"{folder}/mine.py:{name}", "--cure"])
+    main(["diagnose", f"{folder}/mine.py:{name}", "--cure", *options.split()])
     out = capsys.readouterr().out
     diagnosis, _, cured = out.partition("found: silent")
     assert "activity dies at '1'" in diagnosis
@@ -162,8 +165,12 @@ def test_a_cure_follows_the_diagnosis(
     assert after < 0.75 * before
     (kept,) = re.findall("^kept: ([a-z_]+)", cured, re.MULTILINE)
     assert kept in remedies_for("silent")
-    loss = ", loss=loss" if name == "silent_with_loss" else ""
-    assert f"saltation.cure(network, x, y{loss}).network" in cured
+    assert f"saltation.cure(network, x, y{arguments}).network" in cured
+
+
+def test_a_learning_rate_is_looked_at(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["diagnose", f"{folder}/mine.py:healthy", "--lr", "30"])
+    assert "a learning rate of 30 is too large" in capsys.readouterr().out
 
 
 def test_a_network_that_needs_no_cure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from saltation.cli import COMMANDS, GROUPS, main
+from saltation.cli import main
+from saltation.cli.parsing import COMMANDS, GROUPS
 from saltation.studies import STUDIES, Study
 
 HUGE = ("1e20", "1e30", "1e300", str(10**20), str(10**30), str(2**64), "-" + str(2**64))

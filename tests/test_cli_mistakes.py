@@ -18,7 +18,8 @@ MISTAKES = [
     (
         "studies integrators",
         "unknown command 'studies'; did you mean 'study'? (allowed: study, stability, "
-        "recommend, resume, runs, report, compare, lyapunov, diagnose, data, info, selftest)",
+        "recommend, resume, runs, report, compare, lyapunov, diagnose, data, info, selftest, "
+        "completion)",
     ),
     (
         "study intergrators",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +47,27 @@ def test_a_deep_network_is_diagnosed_cured_and_trained(
     assert "surrogate_width(c=0.6)" in shown
     assert shown.index("as it is:") < shown.index("   cured:")
     assert (tmp_path / "cure.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_demo(tmp_path: Path) -> None:
+    """A study is stopped and resumed, λ is positive where it is unstable, a network is cured."""
+    ran = subprocess.run(
+        [sys.executable, str(EXAMPLES / "demo.py"), "--out-dir", str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"COLUMNS": "160"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "^C\n" in ran.stdout
+    assert len(re.findall(r"^trial \d/4 .* % in \d+ s", ran.stdout, re.MULTILINE)) == 4
+    exponents = re.findall(r"lif (\w+) dt=(\d) seed=0 │[^│]+│[^│]+│ ([+-])", ran.stdout)
+    signs = {(scheme, dt): sign for scheme, dt, sign in exponents}
+    assert signs.pop(("euler", "5")) == "+"
+    assert list(signs.values()) == ["-"] * 3
+    before, after = (
+        float(re.search(rf"{name}: .* ([\d.]+)$", ran.stdout, re.MULTILINE)[1])  # type: ignore[index]
+        for name in ("as it is", "cured")
+    )
+    assert after > before + 30

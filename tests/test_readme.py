@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import saltation as st
-from saltation import cli
+from saltation.cli import main, parsing
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -65,17 +65,17 @@ def test_commands_are_accepted(
         pytest.skip(f"{recorded[1]} is not there")
     monkeypatch.chdir(own_files if "mine." in command else ROOT)
     ran: list[object] = []
-    monkeypatch.setattr(cli, "run_study", ran.append)
-    monkeypatch.setattr(cli, "run_preset", ran.append)
+    monkeypatch.setattr(parsing, "run_study", ran.append)
+    monkeypatch.setattr(parsing, "run_preset", ran.append)
     callables = (
         one
-        for group in (cli.COMMANDS, *cli.GROUPS.values())
+        for group in (parsing.COMMANDS, *parsing.GROUPS.values())
         for one in group.values()
         if "__call__" in vars(one)
     )
     for one in callables:
         monkeypatch.setattr(one, "__call__", lambda self: ran.append(self))
-    cli.main(shlex.split(command)[1:])
+    main(shlex.split(command)[1:])
     assert len(ran) == 1
 
 

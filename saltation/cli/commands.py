@@ -15,6 +15,7 @@ from rich.text import Text
 
 import saltation
 from saltation import selftest
+from saltation.cli import completion
 from saltation.cli.diagnosis import diagnosis_of
 from saltation.cli.terminal import console, say
 from saltation.data import DATASETS, describe, fetch, load
@@ -176,6 +177,23 @@ def _described(kernel: Kernel) -> str:
 
 
 @dataclass
+class Completion:
+    """Print what a shell reads to complete commands, options and names.
+
+    In bash and zsh: eval "$(saltation completion bash)", or zsh; in fish: saltation completion fish
+    | source. Such a line in the shell's start file completes in every session.
+    """
+
+    shell: Annotated[tyro.conf.Positional[str], tyro.conf.arg(help=f"{names(completion.SHELLS)}.")]
+
+    def __call__(self) -> None:
+        from saltation.cli.described import commands  # which reads this one too
+
+        shell = choose("shell", self.shell, completion.SHELLS)
+        say(completion.script(shell, commands()).rstrip())
+
+
+@dataclass
 class SelfTest:
     """Compare every compiled kernel with the reference on this machine; exit code 1 if one differs.
 
@@ -206,12 +224,14 @@ class Diagnose:
 
     trial: int | None = None
     """Steps of Adam on a copy, as evidence; 0 for none. Default: 10 or 50, where they are cheap."""
+    lr: float | None = None
+    """Learning rate of these steps, and of the cure's. Default: 0.001, and 0.003 of the cure."""
     cure: bool = False
     """Then try the remedies for what is wrong on copies, with many short trainings, and print the
     losses before and after."""
 
     def __call__(self) -> None:
-        for part in diagnosis_of(self.source, self.trial, self.cure):
+        for part in diagnosis_of(self.source, self.trial, self.cure, self.lr):
             say(f"{part}\n" if self.cure else part)
 
 

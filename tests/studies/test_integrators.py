@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import torch
 import saltation as st
 from saltation.kernels.dispatch import KERNELS
 from saltation.studies import IntegratorsStudy
+from saltation.studies.engine import progress
 from saltation.studies.engine.store import Store
 from saltation.studies.integrators import study as integrators
 from saltation.training import fit
@@ -321,17 +323,34 @@ def integrators_id(trial: dict[str, Any]) -> str:
 
 
 def test_progress_is_plain_lines_without_a_terminal(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study(tmp_path, progress=True, dt=[0.5], schemes=["euler"]).run()
+    """One a trial, and in a trial that lasts some of its epochs, with the time left."""
+    monkeypatch.setattr(progress, "SELDOM", 1e9)
+    study(tmp_path / "a", progress=True, dt=[0.5], schemes=["euler"]).run()
     out, err = capfd.readouterr()
     assert out == ""
-    lines = err.splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith("trial 1/1  lif euler dt=0.5 seed=0  epoch 1/2  test ")
-    assert lines[0].endswith(" left")
-    assert "in" in lines[2]
+    (line,) = err.splitlines()
+    assert re.fullmatch(r"trial 1/1  lif euler dt=0.5 seed=0  test .* % in \d+ s", line)
     assert "\x1b" not in err
+    monkeypatch.setattr(progress, "SELDOM", 0.0)
+    study(tmp_path / "b", progress=True, dt=[0.5], schemes=["euler"]).run()
+    first, _ = capfd.readouterr().err.splitlines()
+    assert first.startswith("trial 1/1  lif euler dt=0.5 seed=0  epoch 1/2  test ")
+    assert first.endswith(" left")
+
+
+def test_time_left_leaves_out_what_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute before the first batch is not a part of the speed."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    shown = progress.StudyProgress([1.0, 1.0], epochs=1, show=False)
+    shown.begin(0, "a", after=0)
+    now = 30.0
+    shown.within(0, 0, 1, 10, rate=1.0)
+    now = 39.0
+    shown.within(0, 0, 10, 10, rate=1.0)
+    assert shown._left() == "10 s"
 
 
 def test_no_progress_is_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

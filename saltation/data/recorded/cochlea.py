@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, sosfilt
 
 CHANNELS = 32
 STEP = 3.0  # dB between two levels
@@ -55,6 +54,8 @@ def spikes_of(
 
 def _powers(sounds: list[NDArray[np.float64]], rate: int) -> NDArray[np.float64]:
     """Smoothed amplitude ``[sounds, ms, CHANNELS]``."""
+    from scipy import signal  # the import takes long
+
     per_ms = rate // 1000
     moments = max(1, max(map(len, sounds)) // per_ms)
     padded = np.zeros((len(sounds), moments * per_ms))
@@ -66,9 +67,9 @@ def _powers(sounds: list[NDArray[np.float64]], rate: int) -> NDArray[np.float64]
     power = np.empty((len(sounds), moments, CHANNELS))
     for c, centre in enumerate(centres):
         band = centre / apart, min(centre * apart, 0.499 * rate)
-        filtered = sosfilt(butter(1, band, "bandpass", fs=rate, output="sos"), padded)
+        filtered = signal.sosfilt(signal.butter(1, band, "bandpass", fs=rate, output="sos"), padded)
         averaged = np.abs(filtered).reshape(len(sounds), moments, per_ms).mean(2)
-        power[:, :, c] = lfilter([1 - decay], [1, -decay], averaged)
+        power[:, :, c] = signal.lfilter([1 - decay], [1, -decay], averaged)
     return power
 
 

@@ -47,10 +47,22 @@ VALIDATION_HELP = (
 )
 
 
+_LISTED: dict[str, tuple[str, ...]] = {}
+
+
 def names(registry: Iterable[str]) -> str:
     """Allowed names as a sentence has them: ``a, b or c``."""
     *most, last = registry
-    return f"{', '.join(most)} or {last}"
+    said = f"{', '.join(most)} or {last}"
+    _LISTED[said] = (*most, last)
+    return said
+
+
+def listed_in(text: str) -> tuple[str, ...]:
+    """The names that `names` has made a sentence of that the text holds, for completion."""
+    found = [said for said in _LISTED if said in text]
+    longest = [said for said in found if not any(said in other for other in found if said != other)]
+    return tuple(dict.fromkeys(name for said in longest for name in _LISTED[said]))
 
 
 class StudyConfig(BaseModel):

@@ -1,4 +1,4 @@
-"""Progress of a study: a live bar in a terminal, a line an epoch elsewhere, or nothing."""
+"""Progress of a study: a live bar in a terminal, a line a trial elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+SELDOM = 10.0
+"""Seconds after which a trial that lasts is told of by its epochs, too."""
 
 
 class BatchProgress(Protocol):
@@ -29,7 +32,8 @@ class StudyProgress:
     Parameters
     ----------
     work
-        Expected cost of every trial, in any common unit; the time left is estimated from it.
+        Expected cost of every trial, in any common unit; the time left is estimated from it, at the
+        speed since the first batch. What is compiled before that is compiled once.
     epochs
         Epochs of a trial.
     show
@@ -42,7 +46,8 @@ class StudyProgress:
         self._console = Console(stderr=True)
         self._live: Progress | None = None
         self._show = show
-        self._start = time.monotonic()
+        self._start: tuple[float, float] | None = None  # when, and after which work of this run
+        self._said = time.monotonic()
         self._before = 0.0  # work that others, or an earlier run, had done
         self._finished = 0.0  # and that was done since
         self._labels: dict[int, str] = {}  # of the running trials
@@ -86,7 +91,9 @@ class StudyProgress:
     def epoch(self, number: int, epoch: int, summary: str) -> None:
         """Epoch ``epoch`` (from 1) of a trial is done."""
         self._shares[number] = epoch / self._epochs
-        if self._show and not self._live:
+        self._measure()
+        seldom = time.monotonic() - self._said >= SELDOM
+        if self._show and not self._live and seldom and epoch < self._epochs:
             self.say(
                 f"{self._name(number)}  epoch {epoch}/{self._epochs}  {summary}  "
                 f"{self._left()} left"
@@ -96,6 +103,7 @@ class StudyProgress:
     def within(self, number: int, epoch: int, done: int, total: int, rate: float) -> None:
         """``done`` of ``total`` batches after an epoch of a trial are behind us."""
         self._shares[number] = min(1.0, (epoch + done / total) / self._epochs)
+        self._measure()
         self._draw(number, f"epoch {epoch + 1}/{self._epochs}  {rate:.1f} batches/s")
 
     def lost(self, number: int, reason: str) -> None:
@@ -107,11 +115,14 @@ class StudyProgress:
         """A trial has ended."""
         self._finished += self._work[number] * (1 - self._from.get(number, 0.0))
         self._before += self._work[number] * self._from.get(number, 0.0)
-        self.say(f"{self._name(number)}  {outcome}")
+        name = self._name(number)
         self._forget(number)
+        left = self._left()
+        self.say(f"{name}  {outcome}{'' if left in ('?', '0 s') else f'  {left} left'}")
 
     def say(self, line: str) -> None:
         """Print a line, unless silent."""
+        self._said = time.monotonic()
         if self._show:
             self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 
@@ -138,11 +149,20 @@ class StudyProgress:
         running = (self._work[n] * (s - self._from[n]) for n, s in self._shares.items())
         return work + self._finished + sum(running)
 
+    def _measure(self) -> None:
+        """Begin to measure the speed, if this is the first that is told."""
+        if self._start is None:
+            self._start = time.monotonic(), self._done(0.0)
+
     def _left(self) -> str:
-        done = self._done(0.0)
+        if self._start is None:
+            return "?"
+        (start, before), done = self._start, self._done(0.0)
+        if done <= before:
+            return "?"
         running = sum(self._work[n] * s for n, s in self._from.items())
         remaining = sum(self._work) - self._before - running - done
-        return duration((time.monotonic() - self._start) * remaining / done) if done else "?"
+        return duration((time.monotonic() - start) * remaining / (done - before))
 
 
 def duration(seconds: float) -> str:

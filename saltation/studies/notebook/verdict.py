@@ -6,8 +6,6 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from scipy.stats import t
-
 from saltation.studies.notebook.parts import Printed
 
 INSIDE, OUTSIDE = "inside", "OUTSIDE"
@@ -29,6 +27,8 @@ def interval(ours: Sequence[float], draws: int) -> tuple[float, float]:
     """
     mean, deviation = statistics.fmean(ours), statistics.stdev(ours)
     n = len(ours)
+    from scipy.stats import t  # the import takes long
+
     factor = float(t.ppf(1 - (1 - _LEVEL) / 2 / draws, n - 1))
     reach = factor * deviation * math.sqrt(1 + 1 / n)
     return mean - reach, mean + reach

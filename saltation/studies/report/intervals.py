@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 
@@ -38,7 +37,9 @@ class Interval(NamedTuple):
         x = np.array(list(values), dtype=float)
         if len(x) < 2:
             return cls(float(x[0]) if len(x) else math.nan, math.nan, len(x))
-        quantile = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1))
+        from scipy.stats import t  # the import takes long
+
+        quantile = float(t.ppf((1 + LEVEL) / 2, len(x) - 1))
         return cls(float(x.mean()), quantile * float(x.std(ddof=1)) / math.sqrt(len(x)), len(x))
 
     @property
