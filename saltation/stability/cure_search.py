@@ -53,6 +53,10 @@ GROUPS: dict[str, tuple[Remedy, ...]] = {
     "growth": (GrowthOverDepth(),),
 }
 
+# Groups that are tried only for what is still wrong. They set how large weights are; the others may
+# help a network further whose fault was mended.
+_STANDING = {"activity", "growth"}
+
 # A remedy helps where the loss falls by this share of chance's, in trials that are the same but for
 # it. Those that differ by less than the other are as good.
 _HELPS, _AS_GOOD = 0.02, 0.02
@@ -101,6 +105,7 @@ class Search:
         self.treatments: list[Treatment] = []
         self.attempts: list[Attempt] = []
         self.findings: list[str] = []
+        self._standing: list[str] = []
         self._harmful: set[str] = set()
         self.first = self.best = trials.of(network)
 
@@ -132,6 +137,7 @@ class Search:
         norms = any(isinstance(module, _BatchNorm) for module in self.network.modules())
         if norms and self.best.loss - self.best.batch_loss > _DISAGREES * self.trials.chance:
             kinds.append("modes disagree")
+        self._standing = kinds
         self.findings += [kind for kind in dict.fromkeys(kinds) if kind not in self.findings]
 
     def _ordered(self, groups: Sequence[str]) -> list[str]:
@@ -140,11 +146,12 @@ class Search:
             return sorted(groups, key=lambda group: group != "activity")
         return list(groups)
 
-    def _answers(self, remedy: Remedy) -> bool:
+    def _answers(self, remedy: Remedy, group: str) -> bool:
         """Whether it is for something that was found; where it is not known why a network does not
         learn, every remedy is."""
         unknown = self.findings == ["does not learn"]
-        return unknown or bool(set(remedy.answers) & set(self.findings))
+        found = self._standing if group in _STANDING else self.findings
+        return unknown or bool(set(remedy.answers) & set(found))
 
     def _try(self, group: str) -> bool:
         """Try the remedies of a group on copies; whether one was kept."""
@@ -152,7 +159,7 @@ class Search:
             return bool(self.treatments) and self._learns() and self._at_rates(_FASTER)
         tried: list[tuple[int, nn.Module, Treatment, Outcome]] = []
         for remedy in GROUPS[group]:
-            if not self._answers(remedy):
+            if not self._answers(remedy, group):
                 continue
             twin = copied(self.network)
             try:

@@ -78,6 +78,8 @@ def test_planted_faults_are_mended(library: str, fault: Any) -> None:
     assert found.after.accuracy > 80
     if fault is not steep:
         assert found.before.loss > 0.9 * found.chance
+    else:  # where gradients vanish for the surrogate alone, weights are of the right size
+        assert not {one.group for one in found.attempts} & {"activity", "growth"}
     # Untrained: the readout is what it was, for no remedy touches it.
     last = [n for n in before if n.endswith("weight")][-1]
     assert torch.equal(found.network.state_dict()[last], before[last])
