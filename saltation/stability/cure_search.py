@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -39,8 +40,8 @@ GROUPS: dict[str, tuple[Remedy, ...]] = {
     "weights": (FreshWeights(),),
     "time": (TimeConstant(),),
     "surrogate": (
-        SurrogateWidth(0.6),
         SurrogateWidth(0.6, "sigmoid"),
+        SurrogateWidth(0.6),
         SurrogateWidth(1.2),
         SurrogateWidth(0.3),
     ),
@@ -66,6 +67,9 @@ _LEARNS = 0.9
 # Evaluation and training disagree where their losses differ by this share of chance: what is little
 # in a short trial grows with training.
 _DISAGREES = 0.02
+# A network that hardly learns does not tell which surrogate is best: it is chosen again once the
+# loss has fallen by this share of chance's since.
+_CHOSEN_AGAIN = 0.1
 # On the learning rate of a network that was mended.
 _FASTER = (3.0,)
 _SLOWER = (0.3, 0.1)  # if nothing else learns
@@ -113,6 +117,7 @@ class Search:
         """Try remedies, group by group, until all were tried on the network as it is at the end."""
         self._find()
         waiting, treated = list(GROUPS), dict.fromkeys(GROUPS, -1)
+        chosen = -math.inf  # the loss with the surrogate that was chosen last
         while waiting:
             group = self._ordered(waiting)[0]
             waiting.remove(group)
@@ -120,11 +125,18 @@ class Search:
             if self._try(group):
                 treated.pop(group)
                 self._find()
+                chosen = self._now() if group == "surrogate" else chosen
             elif group in self._harmful:  # what did harm will not help on top of what did good
                 treated.pop(group)
             waiting = waiting or [g for g, n in treated.items() if n < len(self.treatments)]
+            if not waiting and chosen - self._now() > _CHOSEN_AGAIN * self.trials.chance:
+                waiting, chosen = ["surrogate"], self._now()
         if not self._learns():
             self._at_rates(_SLOWER)
+
+    def _now(self) -> float:
+        """The loss by which the next surrogate is judged."""
+        return self.trials.score(self.best, "surrogate")
 
     def _learns(self) -> bool:
         return max(self.best.loss, self.best.batch_loss) < _LEARNS * self.trials.chance
