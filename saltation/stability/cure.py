@@ -119,8 +119,10 @@ def cure(
     is evaluated the running statistics of normalisations are taken again, for in a few steps they
     do not settle. Of each cause the best is kept if it helps: if the loss with the statistics of
     the batch falls by 2 % of chance's, and for remedies of these statistics the mean of both
-    losses. Where something was kept, those that did not help before are tried again on top of it. A
-    network without a finding that learns is left alone.
+    losses. Where something was kept, those that did not help before are tried again on top of it,
+    and so are surrogates where the loss has fallen by a tenth of chance's since one was chosen.
+    Sizes of weights are set only for what is still found by then. A network without a finding that
+    learns is left alone.
 
     To the findings of `diagnose` it adds two of its trial: ``does not learn``, and ``modes
     disagree`` where in evaluation mode the loss is larger by 2 % of chance's.

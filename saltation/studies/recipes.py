@@ -24,8 +24,9 @@ from saltation.surrogate import SURROGATES, Surrogate
 
 OWN, NONE, CURE = "own", "none", "cure"
 LOSSES = ("cross_entropy", "tet")
-# Training samples, the first in stored order, that remedies look at, and that a cure is found on.
-_TREATED, _CURED = 64, 512
+# Training samples, the first in stored order and at most so many, that remedies look at, and that a
+# cure is found on. Of a few hundred a trial learns by heart and cannot tell which rate suits.
+_TREATED, _CURED = 64, 2048
 
 
 @dataclass(frozen=True)

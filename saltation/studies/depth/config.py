@@ -99,7 +99,7 @@ class DepthConfig(GradientConfig, DataConfig):
         list[str],
         Field(
             min_length=1,
-            description="Before training: none, cure (what saltation.cure finds on some hundred "
+            description="Before training: none, cure (what saltation.cure finds on up to 2,048 "
             f"training samples), or {names(REMEDIES)}; several in a row are joined by +.",
         ),
         Several,
