@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from saltation.activity.drawing import Drawing
+
 Array = NDArray[Any]
 _LINES = ("-", "--", ":", "-.")
 
 
 def raster(layers: list[tuple[str, Array, float | None]]) -> Figure:
     """Spikes ``[T, N]`` of layers, by their names and steps, as dots."""
-    figure = Figure(figsize=(6.4, 0.6 + 1.7 * len(layers)), layout="constrained")
+    figure = Drawing(figsize=(6.4, 0.6 + 1.7 * len(layers)), layout="constrained")
     panels = figure.subplots(len(layers), 1, sharex=_same(layers), squeeze=False)[:, 0]
     for panel, (name, spikes, dt) in zip(panels, layers, strict=True):
         step, neuron = np.nonzero(spikes)
@@ -49,7 +51,7 @@ def traces(
 ) -> Figure:
     """Potentials, currents and spikes ``[T, n]`` of some neurons over time."""
     rows = 2 if currents is None else 3
-    figure = Figure(figsize=(6.4, 1.3 + 1.9 * (rows - 1)), layout="constrained")
+    figure = Drawing(figsize=(6.4, 1.3 + 1.9 * (rows - 1)), layout="constrained")
     heights = [0.14 * max(2, len(neurons)), *([1.6] * (rows - 1))]
     panels = figure.subplots(rows, 1, sharex=True, height_ratios=heights)
     times = _times(np.arange(len(potentials)), dt)
