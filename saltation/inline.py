@@ -18,8 +18,9 @@ def text(shown: str) -> str:
 
 
 def listing(lines: Iterable[str]) -> str:
-    """A list of lines, as text."""
-    return f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>"
+    """A list of lines, as text; empty where there are none."""
+    points = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<ul>{points}</ul>" if points else ""
 
 
 def title(words: str) -> str:

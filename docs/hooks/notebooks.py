@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for name, content in pictures.items():
             files.append(File.generated(config, f"{folder}/{name}", content=content))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Lead links to notebooks, which hold in the repository, to their pages."""
+    return re.sub(r"(\]\([\w./-]+)\.ipynb\)(?!{)", r"\1.md)", markdown)
 
 
 def as_page(notebook: dict[str, Any], stem: str) -> tuple[str, dict[str, bytes]]:

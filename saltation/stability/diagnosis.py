@@ -99,7 +99,7 @@ class Diagnosis:
         parts = [
             inline.title(f"loss {self.loss:.4f}{chance}; {tried}"),
             inline.listing(list(map(str, self.findings)) or ["No fault was found."]),
-            inline.listing(f"no fault: {note}" for note in self.notes) if self.notes else "",
+            inline.listing(f"no fault: {note}" for note in self.notes),
             inline.listing(f"not measured: {reason}" for reason in self.unmeasured),
         ]
         if self.layers:

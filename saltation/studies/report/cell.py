@@ -35,8 +35,7 @@ def cell(study: Specification[Any]) -> str:
     reasons = [r for r in found.asked if r["status"] != FINISHED and r["reason"]]
     lines = [f"{study.label(r['settings'])}: {r['status']}, {r['reason']}" for r in reasons]
     lines += found.lines(study.folder / RECORD)
-    if lines:
-        parts.append(inline.listing(lines))
+    parts.append(inline.listing(lines))
     if found.asked:
         parts.append(_differing(study.table(found.asked)))
     for path in sorted((study.folder / "figures").glob("*.png")):
