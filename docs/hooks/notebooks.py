@@ -50,15 +50,14 @@ def as_page(notebook: dict[str, Any], stem: str) -> tuple[str, dict[str, bytes]]
                 pictures[name] = base64.b64decode("".join(data["image/png"]))
                 parts.append(f"![Figure of the cell above]({name})")
             elif "text/html" in data:
-                # One line, or an empty one within would end it for Markdown.
-                shown = "".join(data["text/html"]).replace("\n", " ")
+                shown = _one_line("".join(data["text/html"]))
                 parts.append(f'<div class="output">{shown}</div>')
             else:
                 shown = "".join(data.get("text/plain", output.get("text", [])))
-                parts.append(f'<pre class="output">{_text(shown)}</pre>')
+                parts.append(f'<pre class="output">{_one_line(html.escape(shown))}</pre>')
     return "\n\n".join(parts) + "\n", pictures
 
 
-def _text(shown: str) -> str:
-    """Text in which Markdown finds nothing."""
-    return html.escape(shown.rstrip("\n")).replace("\n", "&#10;")
+def _one_line(markup: str) -> str:
+    """The same for a browser, in which Markdown finds no empty line, where it would end."""
+    return markup.strip("\n").replace("\n", "&#10;")
