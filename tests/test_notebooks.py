@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib
 import pytest
+from matplotlib import pyplot as plt
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "notebooks").glob("*.ipynb"))
 
@@ -49,7 +50,7 @@ def test_cells_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         forms = [getattr(shown, f"_repr_{form}_", None) for form in ("html", "png")]
         known = [form() for form in forms if form is not None]
         assert any(known) or not known, f"cell {number} ends with what does not show itself"
-    matplotlib.pyplot.close("all")
+    plt.close("all")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
