@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.base
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint package bench bench-gpu clean
+.PHONY: demo test test-all lint docs package bench bench-gpu clean
 
 # In a minute: a study stopped and resumed, its Lyapunov exponents, a deep network cured.
 demo: $(BASE)
@@ -27,6 +27,11 @@ lint: $(INSTALLED)
 package: $(INSTALLED)
 	.ci/package $(BIN)/python $(TESTS)
 
+# The site, in build/site; opens from disk. Every warning is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "written: build/site/index.html"
+
 bench: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks
 
@@ -46,6 +51,6 @@ $(BASE): pyproject.toml constraints.txt
 # SpikingJelly and Norse ask for torchvision, which their imports survive only without; their other
 # needs are in the peers extra.
 $(INSTALLED): $(BASE)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers,ray]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs,peers,ray]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spikingjelly norse
 	touch $@

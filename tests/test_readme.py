@@ -13,7 +13,7 @@ import saltation as st
 from saltation.cli import main, parsing
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -26,7 +26,8 @@ def blocks(language: str) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("page", "code"), blocks("python"))
+# The first of the README has a test of its own.
+@pytest.mark.parametrize(("page", "code"), blocks("python")[1:])
 def test_python_blocks_run(
     page: str, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -38,9 +39,23 @@ def test_python_blocks_run(
         st.SCHEMES.pop(name)
 
 
+def test_first_screen_shows_what_its_lines_print(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first block of the README and the text below it: the same words, numbers within 2 %."""
+    (_, code), *_ = blocks("python")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = FENCE.findall(readme[readme.index(code) :].partition("```")[2])[0][1]
+    capsys.readouterr()
+    exec(compile(code, "README.md", "exec", dont_inherit=True), {"__name__": "README.md"})
+    printed = capsys.readouterr().out
+    number = re.compile(r"\d+(?:\.\d+)?")
+    assert number.sub("#", printed).split() == number.sub("#", shown).split()
+    for one, other in zip(number.findall(printed), number.findall(shown), strict=True):
+        assert float(one) == pytest.approx(float(other), rel=0.02)
+
+
 def commands() -> list[str]:
     lines = [line for _, text in blocks("sh") for line in text.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if line.startswith("saltation ")]
+    return [line.partition("  #")[0] for line in lines if line.startswith("saltation ")]
 
 
 @pytest.fixture(scope="module")

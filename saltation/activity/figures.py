@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from saltation.activity.drawing import Drawing
+
 Array = NDArray[Any]
 _LINES = ("-", "--", ":", "-.")
 
@@ -23,7 +25,7 @@ def raster(
     """Spikes ``[T, N]`` of layers, by their names and steps, as dots; of one, into ``ax``."""
     if ax is None:
         size = (6.4, 0.6 + 1.7 * len(layers)) if size is None else size
-        figure = Figure(figsize=size, layout="constrained")
+        figure: Figure = Drawing(figsize=size, layout="constrained")
         panels = list(figure.subplots(len(layers), 1, sharex=_same(layers), squeeze=False)[:, 0])
     else:
         around: Any = ax.get_figure()
@@ -61,7 +63,7 @@ def traces(
     """Potentials, currents and spikes ``[T, n]`` of some neurons over time."""
     rows = 2 if currents is None else 3
     size = (6.4, 1.3 + 1.9 * (rows - 1)) if size is None else size
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Drawing(figsize=size, layout="constrained")
     heights = [0.14 * max(2, len(neurons)), *([1.6] * (rows - 1))]
     panels = figure.subplots(rows, 1, sharex=True, height_ratios=heights)
     times = _times(np.arange(len(potentials)), dt)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
+from saltation.activity.drawing import Drawing
 from saltation.errors import SaltationError, choose
 
 _BINS = 60
@@ -57,7 +58,7 @@ def weights(
         if not found[name].isfinite().all():
             raise SaltationError(f"the weights {name} hold values that are not finite")
     size = (6.4, 0.3 + 2.0 * len(chosen)) if size is None else size
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Drawing(figsize=size, layout="constrained")
     panels = figure.subplots(len(chosen), 2, squeeze=False, width_ratios=[1, 1.2])
     for (histogram, picture), name in zip(panels, chosen, strict=True):
         matrix = found[name].numpy()

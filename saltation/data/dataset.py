@@ -109,6 +109,12 @@ class Dataset:
         """Height, and width, of the images in pixels."""
         return self.shape[1]
 
+    def _repr_html_(self) -> str:
+        """The data set in words, and its first images, in a notebook."""
+        from saltation.data.summary import in_cell  # it imports this
+
+        return in_cell(self)
+
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set on ``device``; batches are then made there."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pooch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from saltation.data.places import locate, roots
+from saltation.data.quiet import pooch
 from saltation.data.registry import DATASETS, Download, known
 from saltation.errors import DataError, SaltationError
 

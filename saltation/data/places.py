@@ -8,8 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-
+from saltation.data.quiet import pooch
 from saltation.data.registry import DATASETS, Spec
 from saltation.errors import DataError, MissingDataError
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saltation import inline
 from saltation.stability.gradients import GradientHealth
 from saltation.stability.layer import Finding, Layer
 from saltation.stability.result import Lyapunov
@@ -90,6 +91,30 @@ class Diagnosis:
         lines += [f"- {finding}" for finding in self.findings] or ["No fault was found."]
         lines += [f"- no fault: {note}" for note in self.notes]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook: findings first, then the layers, drawn and in a table."""
+        chance = "" if math.isnan(self.chance) else f" (chance: {self.chance:.3f})"
+        tried = f"trial: {self.trial}" if self.trial else f"no trial: {self.untried}"
+        parts = [
+            inline.title(f"loss {self.loss:.4f}{chance}; {tried}"),
+            inline.listing(list(map(str, self.findings)) or ["No fault was found."]),
+            inline.listing(f"no fault: {note}" for note in self.notes),
+            inline.listing(f"not measured: {reason}" for reason in self.unmeasured),
+        ]
+        if self.layers:
+            parts += [
+                inline.figure(self.plot, "The layers: activity, distance from threshold, growth"),
+                self.table[_SHOWN].to_html(float_format="{:.3g}".format),
+                inline.title("gradients of the weights"),
+                self.weight_table.to_html(float_format="{:.3g}".format),
+            ]
+        if self.tangent is not None:
+            parts += [
+                inline.title("λ, with the surrogate's derivative"),
+                inline.text(str(self.tangent)),
+            ]
+        return "".join(parts)
 
     def plot(self, path: str | Path) -> Path:
         """Draw the layers: activity, distance from threshold, gradients, growth.

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saltation import inline
+
 
 @dataclass(frozen=True)
 class Lyapunov:
@@ -109,6 +111,11 @@ class Lyapunov:
         if self.cuts:
             lines.append(f"the gradient was cut {self.cuts} times, where growth had passed e^11")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with the figure."""
+        drawn = inline.figure(self.plot, "Exponents, their growth over time, and where it is")
+        return inline.text(str(self)) + drawn
 
     def plot(self, path: str | Path) -> Path:
         """Draw growth over time and where in the network the perturbation is.

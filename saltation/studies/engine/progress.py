@@ -1,4 +1,4 @@
-"""Progress of a study: a live bar in a terminal, a line a trial elsewhere, or nothing."""
+"""Progress of a study: a live bar in a terminal or a notebook, else a line a trial, or nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from saltation.studies.engine.cell import CellProgress, in_notebook
 
 SELDOM = 10.0
 """Seconds after which a trial that lasts is told of by its epochs, too."""
@@ -45,6 +47,7 @@ class StudyProgress:
         self._epochs = epochs
         self._console = Console(stderr=True)
         self._live: Progress | None = None
+        self._cell: CellProgress | None = CellProgress() if show and in_notebook() else None
         self._show = show
         self._start: tuple[float, float] | None = None  # when, and after which work of this run
         self._said = time.monotonic()
@@ -76,6 +79,8 @@ class StudyProgress:
     ) -> None:
         if self._live:
             self._live.stop()
+        if self._cell:
+            self._cell.end()
 
     def skip(self, number: int) -> None:
         """Trial ``number`` (from 0) need not run."""
@@ -93,7 +98,8 @@ class StudyProgress:
         self._shares[number] = epoch / self._epochs
         self._measure()
         seldom = time.monotonic() - self._said >= SELDOM
-        if self._show and not self._live and seldom and epoch < self._epochs:
+        shown = self._live or self._cell
+        if self._show and not shown and seldom and epoch < self._epochs:
             self.say(
                 f"{self._name(number)}  epoch {epoch}/{self._epochs}  {summary}  "
                 f"{self._left()} left"
@@ -123,7 +129,9 @@ class StudyProgress:
     def say(self, line: str) -> None:
         """Print a line, unless silent."""
         self._said = time.monotonic()
-        if self._show:
+        if self._cell:
+            self._cell.say(line)
+        elif self._show:
             self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _name(self, number: int) -> str:
@@ -134,15 +142,15 @@ class StudyProgress:
             known.pop(number, None)
 
     def _draw(self, number: int, detail: str) -> None:
-        if self._live:
-            others = len(self._labels) - 1
-            beside = f" and {others} more" if others else ""
-            self._live.update(
-                self._task,
-                completed=self._done(self._before) / sum(self._work),
-                description=f"{self._name(number)}{beside}",
-                detail=f"{detail}  {self._left()} left",
-            )
+        if not self._live and not self._cell:
+            return
+        others = len(self._labels) - 1
+        what = self._name(number) + (f" and {others} more" if others else "")
+        share, detail = self._done(self._before) / sum(self._work), f"{detail}  {self._left()} left"
+        if self._cell:
+            self._cell.draw(share, f"{what}  {detail}")
+        elif self._live:
+            self._live.update(self._task, completed=share, description=what, detail=detail)
 
     def _done(self, work: float) -> float:
         """``work`` and what was done in this run of the trials that ended or are running."""

@@ -34,6 +34,7 @@ from saltation.studies.engine.stopping import stoppable
 from saltation.studies.engine.store import DIVERGED, FINISHED, RECORD, Store, trial_id
 from saltation.studies.engine.workers import Workers
 from saltation.studies.report import write_report
+from saltation.studies.report.cell import cell
 
 STUDIES: dict[str, type[Study[Any]]] = {}
 
@@ -120,6 +121,10 @@ class Study(Specification[Config]):
         write_whole(self.folder / "results.json", json.dumps(self.results(records), indent=1))
         self.report(records)
         write_report(self, found)
+
+    def _repr_html_(self) -> str:
+        """How far it is, what came out, and its figures, in a notebook."""
+        return cell(self)
 
     def _run(
         self, store: Store, data: Any, device: torch.device, check: Callable[[], None]
