@@ -105,9 +105,15 @@ def test_the_other_spellings_are_accepted(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_mistake_in_an_option_spelled_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["study", "depth", "--steps", "many"])
-    assert "--T takes INT, got 'many'" in capsys.readouterr().err
+    for words, told in (
+        ("--steps many", "--steps takes INT, got 'many'"),
+        ("--steps 0", "saltation: steps: input should be greater than or equal to 1, got 0"),
+        ("--T 0", "saltation: T: input should be"),
+        ("--surrogates soft", "unknown surrogate 'soft'"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["study", "depth", *words.split()])
+        assert told in capsys.readouterr().err
 
 
 def test_help_with_a_file_has_its_defaults(
