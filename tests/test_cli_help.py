@@ -86,20 +86,8 @@ def test_the_other_spellings_are_accepted(monkeypatch: pytest.MonkeyPatch) -> No
     first, *others = (study.config for study in ran)
     assert first.T == 2
     assert all(one == first for one in others)
-    main(
-        [
-            "study",
-            "integrators",
-            "--neuron",
-            "lif",
-            "--scheme",
-            "euler",
-            "--seed",
-            "3",
-            "--inputs",
-            "poisson",
-        ]
-    )
+    words = "--neuron lif --scheme euler --seed 3 --inputs impulse"
+    main(["study", "integrators", *words.split()])
     config = ran[-1].config
     assert (config.neurons, config.schemes, config.seeds) == (["lif"], ["euler"], [3])
 
