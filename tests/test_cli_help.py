@@ -86,28 +86,22 @@ def test_the_other_spellings_are_accepted(monkeypatch: pytest.MonkeyPatch) -> No
     first, *others = (study.config for study in ran)
     assert first.T == 2
     assert all(one == first for one in others)
-    main(
-        [
-            "study",
-            "integrators",
-            "--neuron",
-            "lif",
-            "--scheme",
-            "euler",
-            "--seed",
-            "3",
-            "--inputs",
-            "poisson",
-        ]
-    )
+    words = "--neuron lif --scheme euler --seed 3 --inputs impulse"
+    main(["study", "integrators", *words.split()])
     config = ran[-1].config
     assert (config.neurons, config.schemes, config.seeds) == (["lif"], ["euler"], [3])
 
 
 def test_a_mistake_in_an_option_spelled_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["study", "depth", "--steps", "many"])
-    assert "--T takes INT, got 'many'" in capsys.readouterr().err
+    for words, told in (
+        ("--steps many", "--steps takes INT, got 'many'"),
+        ("--steps 0", "saltation: steps: input should be greater than or equal to 1, got 0"),
+        ("--T 0", "saltation: T: input should be"),
+        ("--surrogates soft", "unknown surrogate 'soft'"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["study", "depth", *words.split()])
+        assert told in capsys.readouterr().err
 
 
 def test_help_with_a_file_has_its_defaults(

@@ -29,7 +29,7 @@ from saltation.cli.convergence import Convergence
 from saltation.cli.recommend import Recommend
 from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_preset, run_study
 from saltation.cli.shortcuts import ELSEWHERE
-from saltation.cli.spelling import as_settings
+from saltation.cli.spelling import as_settings, as_typed
 from saltation.cli.terminal import complain
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.studies import STUDIES
@@ -126,7 +126,10 @@ def _parse_study(name: str, words: list[str], default: StudyConfig | None = None
     prog = f"saltation study {name}"
     parser = partial(tyro.cli, config_type, prog=prog, **given)
     settings = {n: get_origin(f.annotation) is list for n, f in config_type.model_fields.items()}
-    config: StudyConfig = _parse(parser, prog, as_settings(flags, settings))
+    try:
+        config: StudyConfig = _parse(parser, prog, as_settings(flags, settings))
+    except ConfigError as error:
+        raise ConfigError(as_typed(str(error), flags, settings)) from None
     return config
 
 

@@ -7,6 +7,7 @@ in Python and in files, as the first scripts called it, its option is here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 # By the name of the setting.
@@ -36,6 +37,17 @@ def as_settings(words: Sequence[str], settings: Mapping[str, bool]) -> list[str]
     other number, as ``--scheme`` for ``--schemes``.
     """
     return [_as_setting(word, settings) for word in words]
+
+
+def as_typed(message: str, words: Sequence[str], settings: Mapping[str, bool]) -> str:
+    """A complaint about settings, with the options of the words as they are there."""
+    for option in (word.partition("=")[0] for word in words):
+        setting = _as_setting(option, settings)
+        if setting != option:
+            message = re.sub(rf"(?<![\w-]){setting}(?![\w-])", option, message)
+            name = setting[2:].replace("-", "_")
+            message = re.sub(rf"^{name}(?=:)", option[2:].replace("-", "_"), message)
+    return message
 
 
 def _as_setting(word: str, settings: Mapping[str, bool]) -> str:
