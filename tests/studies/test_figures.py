@@ -12,7 +12,7 @@ from saltation.errors import SaltationError
 from saltation.studies import figures
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.records import contents
-from saltation.studies.report.drawing import also_pdf
+from saltation.studies.report.drawing import also_pdf, style_of
 from tests.studies.recorded import recorded
 
 
@@ -65,3 +65,11 @@ def test_pdf_where_it_is_asked_for(tmp_path: Path) -> None:
         study.report(found)
     names = sorted(path.stem for path in study.folder.glob("figures/*.pdf"))
     assert names == sorted(path.stem for path in study.folder.glob("figures/*.svg"))
+
+
+def test_styles_are_told_apart_in_grey() -> None:
+    """By dash and marker, however many are compared; the first eight by either."""
+    styles = [style_of(place) for place in range(20)]
+    assert len({(str(s["linestyle"]), s["marker"]) for s in styles}) == 20
+    assert len({str(s["linestyle"]) for s in styles[:8]}) == 8
+    assert len({s["marker"] for s in styles[:8]}) == 8

@@ -57,12 +57,12 @@ def scheme_style(scheme: str) -> dict[str, Any]:
 
 def style_of(place: int) -> dict[str, Any]:
     """Colour, dash and marker of what has this place among those that a figure compares."""
-    # Where colours begin anew, each has another dash and marker than before.
-    other = place + place // len(COLOURS)
+    # Where colours begin anew, no dash comes with the marker that it came with before.
+    again = place // len(COLOURS)
     return {
         "color": COLOURS[place % len(COLOURS)],
-        "linestyle": _DASHES[other % len(_DASHES)],
-        "marker": _MARKERS[other % len(_MARKERS)],
+        "linestyle": _DASHES[(place + 3 * again) % len(_DASHES)],
+        "marker": _MARKERS[(place + again) % len(_MARKERS)],
         "markersize": 4.5,
         "linewidth": 1.6,
     }
