@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint docs bench bench-gpu clean
+.PHONY: demo test test-all lint bench bench-gpu clean
 
 demo: $(INSTALLED)
 	$(BIN)/saltation study integrators --dataset digits --dt 0.5 2 5 --steps 20 \
@@ -24,17 +24,21 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The site, in build/site; opens from disk. Every warning is an error.
-docs: $(INSTALLED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "written: build/site/index.html"
-
 bench: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks
 
 # FLAGS=--smoke takes a step of everything at toy size, on a CPU too.
 bench-gpu: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks.gpu $(FLAGS)
+
+# The site, in build/site; it opens from disk. A warning is an error.
+.PHONY: docs
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 clean:
 	rm -rf $(VENV)
@@ -44,6 +48,6 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "saltation needs Python 3.11 or newer, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs,peers,ray]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers,ray]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spikingjelly norse
 	touch $@

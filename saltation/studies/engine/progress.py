@@ -1,15 +1,13 @@
-"""Progress of a study: a live bar in a terminal or a notebook, else a line an epoch, or nothing."""
+"""Progress of a study: a live bar in a terminal, a line an epoch elsewhere, or nothing."""
 
 from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-
-from saltation.studies.engine.cell import CellProgress, in_notebook
 
 
 class BatchProgress(Protocol):
@@ -41,9 +39,12 @@ class StudyProgress:
     def __init__(self, work: list[float], epochs: int, *, show: bool) -> None:
         self._work = work
         self._epochs = epochs
-        self._console = Console(stderr=True)
+        from saltation.studies.engine.cell import CellProgress, in_notebook
+
+        # Where lines go: in a notebook all of them into one display.
+        self._cell = CellProgress() if show and in_notebook() else None
+        self._console: Any = self._cell or Console(stderr=True)
         self._live: Progress | None = None
-        self._cell: CellProgress | None = CellProgress() if show and in_notebook() else None
         self._show = show
         self._start = time.monotonic()
         self._before = 0.0  # work that others, or an earlier run, had done
@@ -91,7 +92,7 @@ class StudyProgress:
     def epoch(self, number: int, epoch: int, summary: str) -> None:
         """Epoch ``epoch`` (from 1) of a trial is done."""
         self._shares[number] = epoch / self._epochs
-        if self._show and not self._live and not self._cell:
+        if self._show and not self._live:
             self.say(
                 f"{self._name(number)}  epoch {epoch}/{self._epochs}  {summary}  "
                 f"{self._left()} left"
@@ -117,9 +118,7 @@ class StudyProgress:
 
     def say(self, line: str) -> None:
         """Print a line, unless silent."""
-        if self._cell:
-            self._cell.say(line)
-        elif self._show:
+        if self._show:
             self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _name(self, number: int) -> str:
