@@ -18,8 +18,6 @@ class CellProgress:
     It stands in for a console that can only print.
     """
 
-    is_terminal = False
-
     def __init__(self) -> None:
         from IPython.display import display  # there, because a notebook runs us
 

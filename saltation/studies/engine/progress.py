@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -43,7 +43,8 @@ class StudyProgress:
 
         # Where lines go: in a notebook all of them into one display.
         self._cell = CellProgress() if show and in_notebook() else None
-        self._console: Any = self._cell or Console(stderr=True)
+        terminal = Console(stderr=True)
+        self._console: CellProgress | Console = self._cell or terminal
         self._live: Progress | None = None
         self._show = show
         self._start = time.monotonic()
@@ -52,12 +53,12 @@ class StudyProgress:
         self._labels: dict[int, str] = {}  # of the running trials
         self._shares: dict[int, float] = {}  # of them that are behind us
         self._from: dict[int, float] = {}  # and where they began
-        if show and self._console.is_terminal:
+        if show and not self._cell and terminal.is_terminal:
             self._live = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.fields[detail]}"),
-                console=self._console,
+                console=terminal,
                 transient=True,
             )
             self._task = self._live.add_task("", total=1.0, detail="")
