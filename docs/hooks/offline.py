@@ -1,4 +1,4 @@
-"""No page asks the network for anything: the site opens from disk, and tells nobody who reads it."""
+"""No page asks the network: the site opens from disk, and tells nobody who reads it."""
 
 from __future__ import annotations
 
