@@ -27,17 +27,20 @@ lint: $(INSTALLED)
 package: $(INSTALLED)
 	.ci/package $(BIN)/python $(TESTS)
 
-# The site, in build/site; opens from disk. Every warning is an error.
-docs: $(INSTALLED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "written: build/site/index.html"
-
 bench: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks
 
 # FLAGS=--smoke takes a step of everything at toy size, on a CPU too.
 bench-gpu: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks.gpu $(FLAGS)
+
+# The site, in build/site; it opens from disk. A warning is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 clean:
 	rm -rf $(VENV)
@@ -51,6 +54,6 @@ $(BASE): pyproject.toml constraints.txt
 # SpikingJelly and Norse ask for torchvision, which their imports survive only without; their other
 # needs are in the peers extra.
 $(INSTALLED): $(BASE)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs,peers,ray]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers,ray]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt spikingjelly norse
 	touch $@

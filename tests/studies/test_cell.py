@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from typing import Any
 
 import pytest
 
-from saltation.studies.engine import progress
+from saltation.studies.engine import cell
 from saltation.studies.engine.cell import in_notebook
 from saltation.studies.engine.progress import StudyProgress
 
@@ -37,7 +38,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     module.display = found.display  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
-    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    monkeypatch.setattr(cell, "in_notebook", lambda: True)
     return found
 
 
@@ -53,12 +54,13 @@ def test_one_display_and_nothing_printed(
             shown.done(number, "finished, 87.5 %")
     assert len(screen.shown) == 1
     assert "<progress" in during
-    (cell,) = screen.shown
-    after = cell._repr_html_()
+    (last,) = screen.shown
+    after = last._repr_html_()
     assert "<progress" not in after
     assert "trial 20/20  &lt;b&gt;lif  finished, 87.5 %" in after
-    assert "... 8 lines before" in after
-    assert "trial 20/20  <b>lif  finished" in repr(cell)
+    assert re.search(r"\.\.\. \d+ lines before", after)
+    assert repr(last).count("\n") == 12
+    assert "trial 20/20  <b>lif  finished" in repr(last)
     assert capsys.readouterr() == ("", "")
 
 

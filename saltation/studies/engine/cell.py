@@ -13,7 +13,10 @@ _KEPT = 12  # lines below the bar
 
 
 class CellProgress:
-    """A bar and the last lines of a study, in the output of the cell that runs it."""
+    """A bar and the last lines of a study, in the output of the cell that runs it.
+
+    It stands in for a console that can only print.
+    """
 
     def __init__(self) -> None:
         from IPython.display import display  # there, because a notebook runs us
@@ -24,7 +27,7 @@ class CellProgress:
         self._drawn = time.monotonic()
         self._handle: Any = display(self, display_id=True)
 
-    def say(self, line: str) -> None:
+    def print(self, line: str, **_: Any) -> None:
         """Add a line."""
         self._lines.append(line)
         if len(self._lines) > _KEPT:

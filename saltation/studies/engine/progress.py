@@ -9,8 +9,6 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from saltation.studies.engine.cell import CellProgress, in_notebook
-
 SELDOM = 10.0
 """Seconds after which a trial that lasts is told of by its epochs, too."""
 
@@ -45,9 +43,13 @@ class StudyProgress:
     def __init__(self, work: list[float], epochs: int, *, show: bool) -> None:
         self._work = work
         self._epochs = epochs
-        self._console = Console(stderr=True)
+        from saltation.studies.engine.cell import CellProgress, in_notebook
+
+        # Where lines go: in a notebook all of them into one display.
+        self._cell = CellProgress() if show and in_notebook() else None
+        terminal = Console(stderr=True)
+        self._console: CellProgress | Console = self._cell or terminal
         self._live: Progress | None = None
-        self._cell: CellProgress | None = CellProgress() if show and in_notebook() else None
         self._show = show
         self._start: tuple[float, float] | None = None  # when, and after which work of this run
         self._said = time.monotonic()
@@ -56,12 +58,12 @@ class StudyProgress:
         self._labels: dict[int, str] = {}  # of the running trials
         self._shares: dict[int, float] = {}  # of them that are behind us
         self._from: dict[int, float] = {}  # and where they began
-        if show and self._console.is_terminal:
+        if show and not self._cell and terminal.is_terminal:
             self._live = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.fields[detail]}"),
-                console=self._console,
+                console=terminal,
                 transient=True,
             )
             self._task = self._live.add_task("", total=1.0, detail="")
@@ -98,8 +100,7 @@ class StudyProgress:
         self._shares[number] = epoch / self._epochs
         self._measure()
         seldom = time.monotonic() - self._said >= SELDOM
-        shown = self._live or self._cell
-        if self._show and not shown and seldom and epoch < self._epochs:
+        if self._show and not self._live and seldom and epoch < self._epochs:
             self.say(
                 f"{self._name(number)}  epoch {epoch}/{self._epochs}  {summary}  "
                 f"{self._left()} left"
@@ -129,9 +130,7 @@ class StudyProgress:
     def say(self, line: str) -> None:
         """Print a line, unless silent."""
         self._said = time.monotonic()
-        if self._cell:
-            self._cell.say(line)
-        elif self._show:
+        if self._show:
             self._console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _name(self, number: int) -> str:
