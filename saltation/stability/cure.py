@@ -31,7 +31,8 @@ class Cure:
     network : Module
         A copy of the network with the remedies that helped, untrained.
     lr : float
-        The learning rate of the trials, or another with which the cured network learnt better.
+        The learning rate of the trials, three times it where the mended network learnt as well, or
+        a smaller one where it learnt with no other.
     treatments : list of Treatment
         What was changed, in this order.
     attempts : list of Attempt

@@ -73,7 +73,8 @@ _DISAGREES = 0.02
 # A network that hardly learns does not tell which surrogate is best: it is chosen again once the
 # loss has fallen by this share of chance's since.
 _CHOSEN_AGAIN = 0.1
-# On the learning rate of a network that was mended.
+# On the learning rate of a network that was mended. Of rates that are as good in a trial, the
+# larger is better in a longer training.
 _FASTER = (3.0,)
 _SLOWER = (0.3, 0.1)  # if nothing else learns
 
@@ -135,7 +136,7 @@ class Search:
             if not waiting and chosen - self._now() > _CHOSEN_AGAIN * self.trials.chance:
                 waiting, chosen = ["surrogate"], self._now()
         if not self._learns():
-            self._at_rates(_SLOWER)
+            self._at_rates(_SLOWER, _HELPS)
 
     def _now(self) -> float:
         """The loss by which the next surrogate is judged."""
@@ -171,7 +172,7 @@ class Search:
     def _try(self, group: str) -> bool:
         """Try the remedies of a group on copies; whether one was kept."""
         if group == "rate":
-            return bool(self.treatments) and self._learns() and self._at_rates(_FASTER)
+            return bool(self.treatments) and self._learns() and self._at_rates(_FASTER, -_AS_GOOD)
         tried: list[tuple[int, nn.Module, Treatment, Outcome]] = []
         for remedy in GROUPS[group]:
             if not self._answers(remedy, group):
@@ -202,14 +203,17 @@ class Search:
         self.treatments.append(treatment)
         return True
 
-    def _at_rates(self, factors: Sequence[float]) -> bool:
-        """Other learning rates for the network as it is; whether one was better."""
+    def _at_rates(self, factors: Sequence[float], least: float) -> bool:
+        """Other learning rates for the network as it is; whether one was kept.
+
+        It is where the loss falls by at least this share of chance's.
+        """
         helped = False
         for factor in factors:
             lr = self.trials.lr * factor
             outcome = self.trials.of(self.network, lr)
             gain = self.trials.score(self.best, "rate") - self.trials.score(outcome, "rate")
-            helps = gain > _HELPS * self.trials.chance
+            helps = gain > least * self.trials.chance
             self.attempts.append(Attempt(f"learning rate {lr:g}", "rate", outcome, helps))
             if helps:
                 helped, self.best, self.lr = True, outcome, lr
