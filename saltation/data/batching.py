@@ -22,7 +22,7 @@ class Batch(NamedTuple):
     images
         float32 ``[B, C, H, W]`` in [0, 1], or sequences ``[B, T, F]``.
     labels
-        int64 ``[B]``.
+        int64 ``[B]``; or targets, float32 ``[B, T, k]``.
     index
         int64 ``[B]``: each sample's place in its split, which names it to the generator.
     """
