@@ -59,6 +59,7 @@ _HOMES = {
         "HodgkinHuxley",
         "Izhikevich",
         "Izhikevich2003",
+        "LeakyIntegrator",
         "Readout",
         "Recurrent",
         "ResonateAndFire",
@@ -70,6 +71,7 @@ _HOMES = {
         "SpikingBatchNorm2d",
         "allow_other_numerics",
         "learn",
+        "lengths_mask",
         "timed_spikes",
         "watch",
     ),
@@ -79,7 +81,10 @@ _HOMES = {
         "TraceRSTDP",
         "WinnerTakeAllNetwork",
     ),
-    "saltation.losses": ("tet_loss",),
+    "saltation.losses": (
+        "mse_loss",
+        "tet_loss",
+    ),
     "saltation.models": (
         "ms_resnet",
         "ms_resnet18",

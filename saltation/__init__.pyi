@@ -45,6 +45,7 @@ from saltation.layers import (
     HodgkinHuxley as HodgkinHuxley,
     Izhikevich as Izhikevich,
     Izhikevich2003 as Izhikevich2003,
+    LeakyIntegrator as LeakyIntegrator,
     Readout as Readout,
     Recurrent as Recurrent,
     ResonateAndFire as ResonateAndFire,
@@ -56,6 +57,7 @@ from saltation.layers import (
     SpikingBatchNorm2d as SpikingBatchNorm2d,
     allow_other_numerics as allow_other_numerics,
     learn as learn,
+    lengths_mask as lengths_mask,
     timed_spikes as timed_spikes,
     watch as watch,
 )
@@ -66,6 +68,7 @@ from saltation.learning import (
     WinnerTakeAllNetwork as WinnerTakeAllNetwork,
 )
 from saltation.losses import (
+    mse_loss as mse_loss,
     tet_loss as tet_loss,
 )
 from saltation.models import (

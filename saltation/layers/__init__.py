@@ -2,8 +2,10 @@
 
 from saltation.layers.conv import SpikeConv2d
 from saltation.layers.inputs import noted
+from saltation.layers.leaky import LeakyIntegrator
 from saltation.layers.learned import learn
 from saltation.layers.linear import SpikeLinear
+from saltation.layers.masks import lengths_mask
 from saltation.layers.neuron import LAYERS, SpikingLayer
 from saltation.layers.normalisation import SpikingBatchNorm1d, SpikingBatchNorm2d
 from saltation.layers.numerics import WithNumerics, allow_other_numerics
@@ -43,6 +45,7 @@ __all__ = [
     "HodgkinHuxley",
     "Izhikevich",
     "Izhikevich2003",
+    "LeakyIntegrator",
     "Readout",
     "Recurrent",
     "ResonateAndFire",
@@ -56,6 +59,7 @@ __all__ = [
     "WithNumerics",
     "allow_other_numerics",
     "learn",
+    "lengths_mask",
     "merged",
     "neuron_layers",
     "noted",
