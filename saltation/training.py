@@ -89,10 +89,18 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy, and accuracy in percent, over the samples of a pass."""
+    """Mean loss, and accuracy in percent, over the samples of a pass.
+
+    Where targets are numbers there is no accuracy: it is NaN, and the loss is what is measured.
+    """
 
     loss: float
     accuracy: float
+
+    @property
+    def merit(self) -> float:
+        """The larger the better: the accuracy, or for want of one the loss, negative."""
+        return -self.loss if math.isnan(self.accuracy) else self.accuracy
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,7 @@ def fit(
     train: Callable[[int], Iterable[Batch]],
     test: Callable[[int], Iterable[Batch]],
     logits: Callable[[nn.Module, Any, int, bool], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
     validation: Callable[[int], Iterable[Batch]] | None = None,
     device: torch.device,
     terms: Sequence[Callable[[nn.Module, Any, int], Tensor]] = (),
@@ -168,9 +177,12 @@ def fit(
         ``epoch -> batches`` with labels, epochs counted from 1.
     logits
         ``(network, batch, epoch, training) -> [B, classes]``.
+    loss
+        ``(logits, labels) -> scalar``, the mean over a batch. Labels may be targets, floating-point
+        numbers of any shape that begins with the batch; there is then no accuracy.
     validation
-        As ``test``, of samples that are in neither: their accuracy tells the keeper which epoch is
-        the best. Without it that of the test set does.
+        As ``test``, of samples that are in neither: their accuracy, or for want of one their loss,
+        tells the keeper which epoch is the best. Without it that of the test set does.
     device
         Where the network runs; batches are expected there.
     terms
@@ -222,18 +234,18 @@ def fit(
         for step, batch in enumerate(train(epoch), start=1):
             with noted() as unseen:  # neurons are silent where their currents are NaN
                 outputs = logits(model, batch, epoch, True)
-            loss = cross_entropy(outputs, batch.labels)
-            finite = tally.add(loss, outputs, batch.labels)
+            total = loss(outputs, batch.labels)
+            finite = tally.add(total, outputs, batch.labels)
             if ranks.total([not finite or bool(unseen)])[0]:
                 diverged = "a neuron's current" if finite and unseen else "the loss"
                 break
             for term in terms:
-                loss = loss + term(network, batch, epoch)
-            if terms and ranks.total([not math.isfinite(float(loss.detach()))])[0]:
+                total = total + term(network, batch, epoch)
+            if terms and ranks.total([not math.isfinite(float(total.detach()))])[0]:
                 diverged = "a term of the loss"
                 break
             optimizer.zero_grad()
-            ranks.fabric.backward(loss)
+            ranks.fabric.backward(total)
             norm = float(nn.utils.clip_grad_norm_(parameters, limit))
             norms += norm
             optimizer.step()
@@ -255,17 +267,17 @@ def fit(
             done[0] += 1
             on_batch(done[0])
 
-        test_score, layers = evaluate(network, test(epoch), untouched, tested, ranks)
+        test_score, layers = evaluate(network, test(epoch), untouched, tested, ranks, loss)
         aside: Score | None = None
         if validation is not None:
-            aside, _ = evaluate(network, validation(epoch), untouched, tested, ranks)
+            aside, _ = evaluate(network, validation(epoch), untouched, tested, ranks, loss)
         seconds = time.perf_counter() - start
         seen: dict[str, Tensor] = {}
         if potentials:
             with torch.no_grad(), noted(), watch_potentials(network) as seen:
                 logits(network, next(iter(test(epoch))), epoch, False)
         if keeper is not None and not diverged:
-            keeper.save(epoch, take(parts), (aside or test_score).accuracy)
+            keeper.save(epoch, take(parts), (aside or test_score).merit)
         yield EpochRecord(
             epoch=epoch,
             train=tally.score(ranks),
@@ -288,6 +300,7 @@ def evaluate(
     logits: Callable[[Any], Tensor],
     on_batch: Callable[[int], None] = lambda done: None,
     ranks: Ranks | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> tuple[Score, dict[str, SpikeStatistics]]:
     """Score of ``network`` in evaluation mode, and spike statistics of its layers by name."""
     network.eval()
@@ -297,7 +310,7 @@ def evaluate(
             if not len(batch.labels):  # all of it is the part of other processes
                 continue
             outputs = logits(batch)
-            tally.add(cross_entropy(outputs, batch.labels), outputs, batch.labels)
+            tally.add(loss(outputs, batch.labels), outputs, batch.labels)
             on_batch(done)
     if ranks is not None:
         for layer in statistics.values():
@@ -311,14 +324,17 @@ class _Tally:
 
     def __init__(self) -> None:
         self.loss = 0.0
-        self.correct = 0
+        self.correct = 0.0
         self.samples = 0
 
     def add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> bool:
         """Add a batch; False if its loss is not finite."""
         value = loss.item()
         self.loss += value * len(labels)
-        self.correct += int((outputs.argmax(1) == labels).sum())
+        if labels.is_floating_point():
+            self.correct = math.nan
+        else:
+            self.correct += int((outputs.argmax(1) == labels).sum())
         self.samples += len(labels)
         return math.isfinite(value)
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from saltation.neurons import get_neuron, model_of
 from saltation.studies.engine.store import DIVERGED, FINISHED
 from saltation.studies.report.drawing import STYLE, epochs_frame, save, scheme_style
-from saltation.studies.report.tables import inputs_of
+from saltation.studies.report.tables import ACCURACY, inputs_of, measure_of
 
 KINDS = {"impulse": "spikes as impulses", "held": "spikes held over a step"}
 
@@ -29,10 +29,12 @@ def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
     with mpl.rc_context(STYLE):
         last = frame[frame["epoch"] == frame.groupby("trial")["epoch"].transform("max")]
         last = last[last["status"].isin([FINISHED, DIVERGED])]
-        against_dt(last, "test_accuracy", "test accuracy (%)", folder, "accuracy")
+        column, label, _ = measure = measure_of(frame)
+        is_accuracy = measure is ACCURACY
+        against_dt(last, column, label, folder, "accuracy" if is_accuracy else "error")
         against_dt(last, "mean_spike_rate", "spikes per neuron and step", folder, "spike_rate")
         _learning_curves(frame, folder)
-        if "energy_nj" in last and last["energy_nj"].notna().any():
+        if is_accuracy and "energy_nj" in last and last["energy_nj"].notna().any():
             _against_energy(last, folder)
 
 
@@ -175,7 +177,8 @@ def _against_energy(frame: pd.DataFrame, folder: Path) -> None:
 
 
 def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
-    """Test accuracy against epoch, a panel for every neuron, kind of input and dt."""
+    """Test accuracy, or error, against epoch, a panel for every neuron, kind of input and dt."""
+    column, label, _ = measure_of(frame)
     rows = list(dict.fromkeys(zip(frame["neuron"], frame["input"], strict=True)))
     dts = sorted(frame["dt"].unique())
     figure = Figure(figsize=(1.2 + 2.1 * len(dts), 0.9 + 2.0 * len(rows)))
@@ -184,7 +187,7 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
         of_row = (frame["neuron"] == neuron) & (frame["input"] == kind)
         here = frame[of_row & (frame["dt"] == dt)]
         for scheme, rows in here.groupby("scheme", sort=False):
-            by_epoch = rows.groupby("epoch")["test_accuracy"]
+            by_epoch = rows.groupby("epoch")[column]
             mean, spread = by_epoch.mean(), by_epoch.std().fillna(0.0)
             style = scheme_style(str(scheme)) | {"markersize": 2.5, "linewidth": 1.2}
             axes.plot(mean.index, mean, label=scheme, **style)
@@ -196,7 +199,7 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     for row in grid:
-        row[0].set_ylabel("test accuracy (%)")
+        row[0].set_ylabel(label)
     handles: dict[str, Any] = {}
     for axes in grid.flat:
         handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
