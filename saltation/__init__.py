@@ -70,6 +70,7 @@ _HOMES = {
         "SpikingBatchNorm1d",
         "SpikingBatchNorm2d",
         "allow_other_numerics",
+        "in_windows",
         "learn",
         "lengths_mask",
         "timed_spikes",

@@ -56,6 +56,7 @@ from saltation.layers import (
     SpikingBatchNorm1d as SpikingBatchNorm1d,
     SpikingBatchNorm2d as SpikingBatchNorm2d,
     allow_other_numerics as allow_other_numerics,
+    in_windows as in_windows,
     learn as learn,
     lengths_mask as lengths_mask,
     timed_spikes as timed_spikes,

@@ -7,6 +7,7 @@ it decides what is stored and when to stop.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from saltation.errors import SaltationError, choose, positive
+from saltation.errors import SaltationError, choose, count, positive
 from saltation.layers import SpikeStatistics, merged, noted, watch, watch_potentials
 from saltation.ranks import Ranks
 from saltation.snapshot import Keeper, Stateful, restore, take
@@ -66,6 +67,9 @@ class Optimisation:
         L2 penalty (``adam``, ``sgd``) or decoupled decay (``adamw``).
     clip : float, optional
         Largest norm of the gradient; larger ones are scaled down to it.
+    accumulate : int
+        Batches whose mean gradient one change of the weights follows: as a batch that many times as
+        large, in the memory of one. What is left at the end of an epoch is a change too.
     """
 
     epochs: int
@@ -74,6 +78,7 @@ class Optimisation:
     schedule: str = "none"
     weight_decay: float = 0.0
     clip: float | None = None
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
@@ -81,6 +86,7 @@ class Optimisation:
         positive("lr", self.lr)
         if self.epochs < 1:
             raise SaltationError(f"epochs must be at least 1, got {self.epochs}")
+        count("accumulate", self.accumulate)
         if not 0 <= self.weight_decay < math.inf:
             raise SaltationError(f"weight_decay must be at least 0, got {self.weight_decay}")
         if self.clip is not None:
@@ -118,7 +124,7 @@ class EpochRecord:
     layers
         Statistics of every neuron layer on the test set, by its name.
     gradient_norm
-        Mean over steps of the norm of the whole gradient, before clipping.
+        Mean over changes of the weights of the norm of the whole gradient, before clipping.
     lr
         Learning rate of the epoch.
     seconds
@@ -228,10 +234,11 @@ def fit(
     for epoch in range(1 + (keeper.epoch if keeper else 0), optimisation.epochs + 1):
         start = time.perf_counter()
         lr = optimizer.param_groups[0]["lr"]
-        tally, norms, step = _Tally(), 0.0, 0
+        tally, norms, step, changes = _Tally(), 0.0, 0, 0
         diverged = ""
         model.train()
-        for step, batch in enumerate(train(epoch), start=1):
+        grouped = _grouped(train(epoch), optimisation.accumulate)
+        for step, (batch, place, size) in enumerate(grouped, start=1):
             with noted() as unseen:  # neurons are silent where their currents are NaN
                 outputs = logits(model, batch, epoch, True)
             total = loss(outputs, batch.labels)
@@ -244,10 +251,15 @@ def fit(
             if terms and ranks.total([not math.isfinite(float(total.detach()))])[0]:
                 diverged = "a term of the loss"
                 break
-            optimizer.zero_grad()
-            ranks.fabric.backward(total)
+            if place == 0:
+                optimizer.zero_grad()
+            ranks.fabric.backward(total / size if size > 1 else total)
+            if place < size - 1:
+                on_batch(step)
+                continue
             norm = float(nn.utils.clip_grad_norm_(parameters, limit))
             norms += norm
+            changes += 1
             optimizer.step()
             if not math.isfinite(norm):
                 diverged = "the gradient"
@@ -283,7 +295,7 @@ def fit(
             train=tally.score(ranks),
             test=test_score,
             layers=layers,
-            gradient_norm=norms / step,
+            gradient_norm=norms / max(changes, 1),
             lr=lr,
             seconds=seconds,
             validation=aside,
@@ -291,6 +303,14 @@ def fit(
         )
         if diverged:
             raise Diverged(diverged, epoch, step)
+
+
+def _grouped(batches: Iterable[Any], size: int) -> Iterator[tuple[Any, int, int]]:
+    """Batches with their place in a group of so many, and its size; the last may be smaller."""
+    left = iter(batches)
+    while group := list(itertools.islice(left, size)):
+        for place, batch in enumerate(group):
+            yield batch, place, len(group)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
 from saltation.layers.statistics import SpikeStatistics, merged, watch, watch_potentials
 from saltation.layers.timed import timed_spikes
+from saltation.layers.windows import in_windows
 from saltation.layers.zoo import (
     ALIF,
     EIF,
@@ -58,6 +59,7 @@ __all__ = [
     "SpikingLayer",
     "WithNumerics",
     "allow_other_numerics",
+    "in_windows",
     "learn",
     "lengths_mask",
     "merged",

@@ -55,7 +55,7 @@ from saltation.studies.integrators.figures import draw_integrators
 from saltation.studies.report.accuracy import accuracy_tables
 from saltation.studies.report.tables import integrators_tables
 from saltation.surrogate import Sigmoid
-from saltation.training import EpochRecord, fit
+from saltation.training import EpochRecord, Optimisation, fit
 
 MOST_STEPS = 1_000_000
 # The encoder of sequences: the current that they are, at the steps of the network.
@@ -117,6 +117,10 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     """FILE.py:FUNCTION that builds the network in place of the one with hidden layers: of shape,
     classes, neuron, scheme, dt, steps, tau and input it takes those that it names, and returns a
     module from sequences [T, B, *shape] to logits [B, classes]."""
+
+    accumulate: Count = 1
+    """Batches whose mean gradient one change of the weights follows: as a batch that many times as
+    large, in the memory of one."""
 
     @field_validator("neurons")
     @classmethod
@@ -220,6 +224,15 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         return self.encoder or ("exact" if self.steps else "common_times")
 
     @property
+    def optimisation(self) -> Optimisation:
+        return replace(super().optimisation, accumulate=self.accumulate)
+
+    @property
+    def on_batches(self) -> dict[str, int]:
+        """What accumulation adds to a trial's settings: nothing where there is none."""
+        return {} if self.accumulate == 1 else {"accumulate": self.accumulate}
+
+    @property
     def of_task(self) -> dict[str, str]:
         """What a set of targets adds to trials: nothing is added by one of labels, whose trials are
         those of studies from before there was a choice."""
@@ -280,6 +293,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "clip": c.clip,
             }
             | c.on_threads
+            | c.on_batches
             | c.of_data
             | c.of_task
             | c.of_network
