@@ -10,6 +10,7 @@ from torch import Tensor
 
 from saltation import random
 from saltation.data.augment import Augment
+from saltation.data.augment_events import AugmentEvents
 from saltation.data.dataset import Split
 from saltation.errors import SaltationError
 
@@ -40,7 +41,7 @@ def batches(
     epoch: int = 0,
     shuffle: bool = False,
     drop_last: bool = False,
-    augment: Augment | None = None,
+    augment: Augment | AugmentEvents | None = None,
     part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """One pass over a split, on the device it lies on.
