@@ -14,7 +14,7 @@ pytest.importorskip("snntorch", reason="the benchmarks compare with snnTorch")
 pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJelly")
 pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
-from benchmarks import converted, convolutions, deep, gpu, neurons, reward
+from benchmarks import converted, convolutions, deep, gpu, neurons, reward, sequences
 from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task, trained
 from benchmarks.timing import Step, Times, race, table
 from saltation.learning import WinnerTakeAllNetwork
@@ -32,6 +32,14 @@ def test_every_contender_trains(name: str, build: object) -> None:
         name = "plain torch, all steps at once"
         build = LIF[name]
     step = build(TASK)  # type: ignore[operator]
+    step(0)
+    step(1)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("name", sequences.NAMES)
+def test_every_contender_trains_on_recorded_spikes(name: str, recurrent: bool) -> None:
+    step = sequences.made(name, recurrent, sequences.Sizes(12, 8, 3, 5, 4, 2))
     step(0)
     step(1)
 
