@@ -8,7 +8,9 @@ best form of each: the products with the input and output weights at once for al
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import saltation as st
+from benchmarks.memory import measure
 from benchmarks.networks import OURS
 from benchmarks.timing import Step
 from saltation.data.trains import Recording, SpikeTrains
@@ -194,3 +197,38 @@ def made(name: str, recurrent: bool, sizes: Sizes = SHD) -> Step:
 
 
 NAMES = (OURS, SPIKINGJELLY, SNNTORCH, TORCH)
+
+
+class Long(NamedTuple):
+    """Currents ``[B, T, F]`` with targets ``[B, T, k]``, of which ``steps`` are taken."""
+
+    x: Tensor
+    labels: Tensor
+    steps: int
+
+
+def in_windows(window: int, task: Long) -> Step:
+    """Truncated backpropagation through adaptive neurons, a change of the weights per window."""
+    network = st.Sequential(
+        st.SpikeLinear(task.x.shape[2], 256),
+        st.AdLIF(tau=10.0, tau_w=100.0),
+        st.SpikeLinear(256, task.labels.shape[2]),
+        st.LeakyIntegrator(10.0),
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    x, targets = (part[:, : task.steps].transpose(0, 1) for part in (task.x, task.labels))
+
+    def step(_: int) -> None:
+        parts = torch.split(targets, window)
+        for outputs, wanted in zip(st.in_windows(network, x, window), parts, strict=True):
+            optimizer.zero_grad()
+            st.mse_loss(outputs, wanted).backward()
+            optimizer.step()
+
+    return step
+
+
+if __name__ == "__main__":
+    noise = torch.Generator().manual_seed(0)
+    long = Long(*(10 * torch.randn(64, 1000, n, generator=noise) for n in (64, 4)), 1000)
+    print(f"{measure(partial(in_windows, int(sys.argv[1])), long):.0f}")

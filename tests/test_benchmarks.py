@@ -44,6 +44,11 @@ def test_every_contender_trains_on_recorded_spikes(name: str, recurrent: bool) -
     step(1)
 
 
+def test_long_sequences_are_trained_in_windows() -> None:
+    task = sequences.Long(torch.randn(2, 9, 3), torch.randn(2, 9, 1), 9)
+    sequences.in_windows(4, task)(0)
+
+
 def test_training_goes_on_from_weights_with_other_images() -> None:
     """Batches take turns, and every contender begins with the weights that training ended with."""
     task = trained(TASK._replace(batch=2), 2)
