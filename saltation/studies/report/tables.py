@@ -31,8 +31,8 @@ class Measure(NamedTuple):
 
 
 ACCURACY = Measure("test_accuracy", "test accuracy (%)", "{:.1f}")
-# Normalised by the variance of the training targets.
-ERROR = Measure("test_loss", "test error (mean squared, / variance)", "{:.3f}")
+# The mean squared error over the variance of the training targets.
+ERROR = Measure("test_loss", "test error / variance", "{:.3f}")
 
 
 def measure_of(results: pd.DataFrame) -> Measure:
