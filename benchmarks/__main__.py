@@ -24,6 +24,7 @@ from benchmarks import (
     networks,
     reward,
     roofline,
+    sequences,
 )
 from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task
 from benchmarks.timing import Step, Times, race, table
@@ -54,7 +55,9 @@ def bound(neuron: str, names: Iterable[str], task: Task) -> dict[str, Callable[[
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--workloads", nargs="+", default=list("abcdefg"), choices=list("abcdefg"))
+    parser.add_argument(
+        "--workloads", nargs="+", default=list("abcdefgh"), choices=list("abcdefgh")
+    )
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--data-dir", default="../shared/data")
@@ -171,6 +174,18 @@ def main() -> None:
             raw[f"(g) {name}"] = {who: t.ms for who, t in times.items()}
             say(converted.row(name, times))
         say("")
+    if "h" in options.workloads:
+        run(
+            "(h) recorded spikes, 700-256-20, T = 100, batch 64, density 0.11",
+            {
+                column: race(
+                    {name: partial(sequences.made, name, recurrent) for name in sequences.NAMES},
+                    rounds,
+                    2,
+                )
+                for column, recurrent in (("feed-forward", False), ("recurrent", True))
+            },
+        )
     (options.out / "benchmarks.md").write_text("\n".join(lines), encoding="utf-8")
     (options.out / "timings.json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
     print(f"written: {options.out}")

@@ -45,6 +45,7 @@ from saltation.layers import (
     HodgkinHuxley as HodgkinHuxley,
     Izhikevich as Izhikevich,
     Izhikevich2003 as Izhikevich2003,
+    LeakyIntegrator as LeakyIntegrator,
     Readout as Readout,
     Recurrent as Recurrent,
     ResonateAndFire as ResonateAndFire,
@@ -55,7 +56,9 @@ from saltation.layers import (
     SpikingBatchNorm1d as SpikingBatchNorm1d,
     SpikingBatchNorm2d as SpikingBatchNorm2d,
     allow_other_numerics as allow_other_numerics,
+    in_windows as in_windows,
     learn as learn,
+    lengths_mask as lengths_mask,
     timed_spikes as timed_spikes,
     watch as watch,
 )
@@ -66,6 +69,7 @@ from saltation.learning import (
     WinnerTakeAllNetwork as WinnerTakeAllNetwork,
 )
 from saltation.losses import (
+    mse_loss as mse_loss,
     tet_loss as tet_loss,
 )
 from saltation.models import (

@@ -7,6 +7,7 @@ it decides what is stored and when to stop.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from saltation.errors import SaltationError, choose, positive
+from saltation.errors import SaltationError, choose, count, positive
 from saltation.layers import SpikeStatistics, merged, noted, watch, watch_potentials
 from saltation.ranks import Ranks
 from saltation.snapshot import Keeper, Stateful, restore, take
@@ -66,6 +67,9 @@ class Optimisation:
         L2 penalty (``adam``, ``sgd``) or decoupled decay (``adamw``).
     clip : float, optional
         Largest norm of the gradient; larger ones are scaled down to it.
+    accumulate : int
+        Batches whose mean gradient one change of the weights follows: as a batch that many times as
+        large, in the memory of one. What is left at the end of an epoch is a change too.
     """
 
     epochs: int
@@ -74,6 +78,7 @@ class Optimisation:
     schedule: str = "none"
     weight_decay: float = 0.0
     clip: float | None = None
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
@@ -81,6 +86,7 @@ class Optimisation:
         positive("lr", self.lr)
         if self.epochs < 1:
             raise SaltationError(f"epochs must be at least 1, got {self.epochs}")
+        count("accumulate", self.accumulate)
         if not 0 <= self.weight_decay < math.inf:
             raise SaltationError(f"weight_decay must be at least 0, got {self.weight_decay}")
         if self.clip is not None:
@@ -89,10 +95,18 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy, and accuracy in percent, over the samples of a pass."""
+    """Mean loss, and accuracy in percent, over the samples of a pass.
+
+    Where targets are numbers there is no accuracy: it is NaN, and the loss is what is measured.
+    """
 
     loss: float
     accuracy: float
+
+    @property
+    def merit(self) -> float:
+        """The larger the better: the accuracy, or for want of one the loss, negative."""
+        return -self.loss if math.isnan(self.accuracy) else self.accuracy
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ class EpochRecord:
     layers
         Statistics of every neuron layer on the test set, by its name.
     gradient_norm
-        Mean over steps of the norm of the whole gradient, before clipping.
+        Mean over changes of the weights of the norm of the whole gradient, before clipping.
     lr
         Learning rate of the epoch.
     seconds
@@ -148,6 +162,7 @@ def fit(
     train: Callable[[int], Iterable[Batch]],
     test: Callable[[int], Iterable[Batch]],
     logits: Callable[[nn.Module, Any, int, bool], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
     validation: Callable[[int], Iterable[Batch]] | None = None,
     device: torch.device,
     terms: Sequence[Callable[[nn.Module, Any, int], Tensor]] = (),
@@ -168,9 +183,12 @@ def fit(
         ``epoch -> batches`` with labels, epochs counted from 1.
     logits
         ``(network, batch, epoch, training) -> [B, classes]``.
+    loss
+        ``(logits, labels) -> scalar``, the mean over a batch. Labels may be targets, floating-point
+        numbers of any shape that begins with the batch; there is then no accuracy.
     validation
-        As ``test``, of samples that are in neither: their accuracy tells the keeper which epoch is
-        the best. Without it that of the test set does.
+        As ``test``, of samples that are in neither: their accuracy, or for want of one their loss,
+        tells the keeper which epoch is the best. Without it that of the test set does.
     device
         Where the network runs; batches are expected there.
     terms
@@ -216,26 +234,32 @@ def fit(
     for epoch in range(1 + (keeper.epoch if keeper else 0), optimisation.epochs + 1):
         start = time.perf_counter()
         lr = optimizer.param_groups[0]["lr"]
-        tally, norms, step = _Tally(), 0.0, 0
+        tally, norms, step, changes = _Tally(), 0.0, 0, 0
         diverged = ""
         model.train()
-        for step, batch in enumerate(train(epoch), start=1):
+        grouped = _grouped(train(epoch), optimisation.accumulate)
+        for step, (batch, place, size) in enumerate(grouped, start=1):
             with noted() as unseen:  # neurons are silent where their currents are NaN
                 outputs = logits(model, batch, epoch, True)
-            loss = cross_entropy(outputs, batch.labels)
-            finite = tally.add(loss, outputs, batch.labels)
+            total = loss(outputs, batch.labels)
+            finite = tally.add(total, outputs, batch.labels)
             if ranks.total([not finite or bool(unseen)])[0]:
                 diverged = "a neuron's current" if finite and unseen else "the loss"
                 break
             for term in terms:
-                loss = loss + term(network, batch, epoch)
-            if terms and ranks.total([not math.isfinite(float(loss.detach()))])[0]:
+                total = total + term(network, batch, epoch)
+            if terms and ranks.total([not math.isfinite(float(total.detach()))])[0]:
                 diverged = "a term of the loss"
                 break
-            optimizer.zero_grad()
-            ranks.fabric.backward(loss)
+            if place == 0:
+                optimizer.zero_grad()
+            ranks.fabric.backward(total / size if size > 1 else total)
+            if place < size - 1:
+                on_batch(step)
+                continue
             norm = float(nn.utils.clip_grad_norm_(parameters, limit))
             norms += norm
+            changes += 1
             optimizer.step()
             if not math.isfinite(norm):
                 diverged = "the gradient"
@@ -255,23 +279,23 @@ def fit(
             done[0] += 1
             on_batch(done[0])
 
-        test_score, layers = evaluate(network, test(epoch), untouched, tested, ranks)
+        test_score, layers = evaluate(network, test(epoch), untouched, tested, ranks, loss)
         aside: Score | None = None
         if validation is not None:
-            aside, _ = evaluate(network, validation(epoch), untouched, tested, ranks)
+            aside, _ = evaluate(network, validation(epoch), untouched, tested, ranks, loss)
         seconds = time.perf_counter() - start
         seen: dict[str, Tensor] = {}
         if potentials:
             with torch.no_grad(), noted(), watch_potentials(network) as seen:
                 logits(network, next(iter(test(epoch))), epoch, False)
         if keeper is not None and not diverged:
-            keeper.save(epoch, take(parts), (aside or test_score).accuracy)
+            keeper.save(epoch, take(parts), (aside or test_score).merit)
         yield EpochRecord(
             epoch=epoch,
             train=tally.score(ranks),
             test=test_score,
             layers=layers,
-            gradient_norm=norms / step,
+            gradient_norm=norms / max(changes, 1),
             lr=lr,
             seconds=seconds,
             validation=aside,
@@ -281,6 +305,14 @@ def fit(
             raise Diverged(diverged, epoch, step)
 
 
+def _grouped(batches: Iterable[Any], size: int) -> Iterator[tuple[Any, int, int]]:
+    """Batches with their place in a group of so many, and its size; the last may be smaller."""
+    left = iter(batches)
+    while group := list(itertools.islice(left, size)):
+        for place, batch in enumerate(group):
+            yield batch, place, len(group)
+
+
 @torch.no_grad()
 def evaluate(
     network: nn.Module,
@@ -288,6 +320,7 @@ def evaluate(
     logits: Callable[[Any], Tensor],
     on_batch: Callable[[int], None] = lambda done: None,
     ranks: Ranks | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> tuple[Score, dict[str, SpikeStatistics]]:
     """Score of ``network`` in evaluation mode, and spike statistics of its layers by name."""
     network.eval()
@@ -297,7 +330,7 @@ def evaluate(
             if not len(batch.labels):  # all of it is the part of other processes
                 continue
             outputs = logits(batch)
-            tally.add(cross_entropy(outputs, batch.labels), outputs, batch.labels)
+            tally.add(loss(outputs, batch.labels), outputs, batch.labels)
             on_batch(done)
     if ranks is not None:
         for layer in statistics.values():
@@ -311,14 +344,17 @@ class _Tally:
 
     def __init__(self) -> None:
         self.loss = 0.0
-        self.correct = 0
+        self.correct = 0.0
         self.samples = 0
 
     def add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> bool:
         """Add a batch; False if its loss is not finite."""
         value = loss.item()
         self.loss += value * len(labels)
-        self.correct += int((outputs.argmax(1) == labels).sum())
+        if labels.is_floating_point():
+            self.correct = math.nan
+        else:
+            self.correct += int((outputs.argmax(1) == labels).sum())
         self.samples += len(labels)
         return math.isfinite(value)
 

@@ -14,7 +14,7 @@ pytest.importorskip("snntorch", reason="the benchmarks compare with snnTorch")
 pytest.importorskip("spikingjelly", reason="the benchmarks compare with SpikingJelly")
 pytest.importorskip("norse", reason="the benchmarks compare with Norse")
 
-from benchmarks import converted, convolutions, deep, gpu, neurons, reward
+from benchmarks import converted, convolutions, deep, gpu, neurons, reward, sequences
 from benchmarks.networks import BY_HAND, IZHIKEVICH, LIF, OURS, Task, trained
 from benchmarks.timing import Step, Times, race, table
 from saltation.learning import WinnerTakeAllNetwork
@@ -34,6 +34,19 @@ def test_every_contender_trains(name: str, build: object) -> None:
     step = build(TASK)  # type: ignore[operator]
     step(0)
     step(1)
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("name", sequences.NAMES)
+def test_every_contender_trains_on_recorded_spikes(name: str, recurrent: bool) -> None:
+    step = sequences.made(name, recurrent, sequences.Sizes(12, 8, 3, 5, 4, 2))
+    step(0)
+    step(1)
+
+
+def test_long_sequences_are_trained_in_windows() -> None:
+    task = sequences.Long(torch.randn(2, 9, 3), torch.randn(2, 9, 1), 9)
+    sequences.in_windows(4, task)(0)
 
 
 def test_training_goes_on_from_weights_with_other_images() -> None:

@@ -7,11 +7,17 @@ import re
 import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from saltation.data import load
+from saltation.errors import StabilityWarning
+from saltation.neurons import get_neuron
+from saltation.studies import IntegratorsStudy
+from tests.data.test_recorded import shd
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -71,3 +77,42 @@ def test_the_demo(tmp_path: Path) -> None:
         for name in ("as it is", "cured")
     )
     assert after > before + 30
+
+
+@pytest.mark.parametrize("network", ["shd", pytest.param("ssc", marks=pytest.mark.slow)])
+def test_published_networks_train_on_spiking_speech(tmp_path: Path, network: str) -> None:
+    """On a small file in the layout of SHD and SSC."""
+    study = IntegratorsStudy(
+        dataset=str(shd(tmp_path)),
+        network=f"{EXAMPLES / 'adlif.py'}:{network}",
+        neurons=["adlif"],
+        schemes=["exponential_symplectic"],
+        dt=[4.0],
+        steps=12,
+        input=["held"],
+        epochs=1,
+        batch_size=4,
+        limit_train=4,
+        limit_test=2,
+        out_dir=tmp_path / "out",
+        progress=False,
+    )
+    results = study.run()
+    assert results["status"].tolist() == ["finished"]
+    assert results["train_loss"].notna().all()
+
+
+@pytest.mark.parametrize("q", [60, 120])
+def test_parameters_lie_in_the_published_ranges(q: int) -> None:
+    """Those of every neuron, and the steps at which the split scheme is unstable."""
+    script = runpy.run_path(str(EXAMPLES / "adlif.py"))
+    torch.manual_seed(0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        network = script[f"masses_q{q}"]((4,), 4, get_neuron("adlif"), "exponential_split", 1.0)
+    neuron = network[1].neuron
+    assert 5 < neuron.tau.min() < neuron.tau.max() < 25
+    assert 60 < neuron.tau_w.min() < neuron.tau_w.max() < 300
+    assert 0 < neuron.a.min() < neuron.a.max() < q
+    assert [one.category for one in told] == [StabilityWarning] * (q == 120)
+    assert network(torch.randn(20, 3, 4)).shape == (20, 3, 4)

@@ -114,3 +114,37 @@ def test_outputs_of_a_step_are_those_of_its_spikes() -> None:
 def test_bad_arguments_are_refused(arguments: Any, options: Any, message: str) -> None:
     with pytest.raises(st.SaltationError, match=message):
         st.tet_loss(*arguments, **options)
+
+
+def test_squared_error_of_steps_that_count() -> None:
+    """Weighted as the mask says, over the scale; nothing outside it has an effect, NaN neither."""
+    torch.manual_seed(0)
+    outputs = torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
+    targets = torch.randn(4, 2, 3, dtype=torch.float64)
+    errors = (outputs - targets).square().mean(-1)
+    torch.testing.assert_close(st.mse_loss(outputs, targets, scale=2.0), errors.mean() / 2)
+    weights = torch.tensor([[1.0, 1.0], [1.0, 0.5], [1.0, 0.0], [0.0, 0.0]]).double()
+    wrong = torch.where(weights[..., None] > 0, outputs, torch.nan)
+    found = st.mse_loss(wrong, targets, mask=weights)
+    torch.testing.assert_close(found, (errors * weights).sum() / 4.5)
+    (gradient,) = torch.autograd.grad(found, outputs)
+    assert gradient.isfinite().all()
+    assert gradient[3].abs().max() == gradient[2, 1].abs().max() == 0
+
+
+def test_every_step_has_a_label_and_samples_end_early() -> None:
+    """Labels of steps, and steps that do not count, as in a plain loop over both."""
+    torch.manual_seed(0)
+    outputs, labels = torch.randn(4, 2, 3), torch.randint(3, (4, 2))
+    mask = st.lengths_mask(torch.tensor([4, 2]), 4)
+    each = [
+        torch.nn.functional.cross_entropy(outputs[t, b : b + 1], labels[t, b : b + 1])
+        for t in range(4)
+        for b in range(2)
+        if mask[t, b]
+    ]
+    torch.testing.assert_close(st.tet_loss(outputs, labels, mask=mask), torch.stack(each).mean())
+    same = st.tet_loss(outputs, labels[0].expand(4, 2))
+    torch.testing.assert_close(st.tet_loss(outputs, labels[0]), same)
+    with pytest.raises(st.SaltationError, match=r"shape of outputs, \[4, 2, 3\], got"):
+        st.mse_loss(outputs, outputs[:, :, :1])

@@ -56,6 +56,36 @@ def test_learns_and_repeats_to_the_bit() -> None:
     assert [r.epoch for r in first] == list(range(1, 13))
 
 
+@pytest.mark.parametrize("batches", [4, 5])
+def test_accumulated_gradients_are_those_of_a_larger_batch(batches: int) -> None:
+    """Also of what is left at the end of an epoch."""
+    small = two_blobs(batches, 16)
+    pairs = [small[i : i + 2] for i in range(0, batches, 2)]
+    large = [Batch(*(torch.cat(parts) for parts in zip(*pair, strict=True))) for pair in pairs]
+    found = []
+    for data, accumulate in ((small, 2), (large, 1)):
+        how = Optimisation(epochs=3, lr=0.05, optimizer="sgd", accumulate=accumulate)
+        network, records = run(how, train=lambda _, data=data: data)
+        last = list(records)[-1]
+        found.append((list(network.parameters()), last.gradient_norm, last.train.loss))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+
+
+def test_targets_have_an_error_and_no_accuracy() -> None:
+    """Its negative tells which epoch is the best."""
+    records = list(
+        run(
+            Optimisation(epochs=6, lr=0.05),
+            train=lambda _: [b._replace(labels=b.labels[:, None] + 0.5) for b in two_blobs()],
+            test=lambda _: [b._replace(labels=b.labels[:, None] + 0.5) for b in two_blobs()],
+            loss=lambda outputs, labels: (outputs[:, :1] - labels).square().mean(),
+        )[1]
+    )
+    assert records[-1].test.loss < records[0].test.loss
+    assert math.isnan(records[-1].test.accuracy)
+    assert records[-1].test.merit == -records[-1].test.loss
+
+
 def test_scores_are_means_over_samples_not_batches() -> None:
     network = st.spiking_mlp((4, 16, 2), readout="mean", dt=0.5)
     whole = two_blobs(1, 30)[0]

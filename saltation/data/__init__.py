@@ -1,6 +1,7 @@
 """Data sets as uint8 tensors in memory: read safely, batched by index, augmented as tensors."""
 
 from saltation.data.augment import Augment, random_crop, random_flip
+from saltation.data.augment_events import AugmentEvents, drop, jitter, speed
 from saltation.data.batching import Batch, batches
 from saltation.data.dataset import Dataset, Split
 from saltation.data.download import fetch
@@ -16,6 +17,7 @@ import_all()
 __all__ = [
     "DATASETS",
     "Augment",
+    "AugmentEvents",
     "Batch",
     "Dataset",
     "Presence",
@@ -24,10 +26,13 @@ __all__ = [
     "at_steps",
     "batches",
     "describe",
+    "drop",
     "fetch",
+    "jitter",
     "load",
     "random_crop",
     "random_flip",
     "spec_of",
+    "speed",
     "whole_name",
 ]

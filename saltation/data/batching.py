@@ -10,6 +10,7 @@ from torch import Tensor
 
 from saltation import random
 from saltation.data.augment import Augment
+from saltation.data.augment_events import AugmentEvents
 from saltation.data.dataset import Split
 from saltation.errors import SaltationError
 
@@ -22,7 +23,7 @@ class Batch(NamedTuple):
     images
         float32 ``[B, C, H, W]`` in [0, 1], or sequences ``[B, T, F]``.
     labels
-        int64 ``[B]``.
+        int64 ``[B]``; or targets, float32 ``[B, T, k]``.
     index
         int64 ``[B]``: each sample's place in its split, which names it to the generator.
     """
@@ -40,7 +41,7 @@ def batches(
     epoch: int = 0,
     shuffle: bool = False,
     drop_last: bool = False,
-    augment: Augment | None = None,
+    augment: Augment | AugmentEvents | None = None,
     part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """One pass over a split, on the device it lies on.

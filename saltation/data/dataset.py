@@ -1,4 +1,4 @@
-"""What a loaded data set is: two splits of samples, images or sequences, and int64 labels."""
+"""What a loaded data set is: two splits of samples, images or sequences, and labels or targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Split:
         uint8 ``[N, C, H, W]``, 0 (black) to 255, or float32 from 0 to 1; vectors are ``[N, 1, 1,
         F]``. Or sequences, float32 ``[N, T, F]``; or recorded spikes.
     labels
-        int64 ``[N]`` on the same device.
+        int64 ``[N]`` on the same device; or of sequences ``[N, T, F]`` what is to be made of them
+        at every moment, float32 ``[N, T, k]``.
 
     Raises
     ------
@@ -36,9 +37,17 @@ class Split:
     def __post_init__(self) -> None:
         if isinstance(self.images, Tensor):
             self._check_images(self.images)
-        if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
+        kind = self.labels.dtype, self.labels.ndim
+        if kind not in ((torch.int64, 1), (torch.float32, 3)):
             raise DataError(
-                f"labels must be int64 [N], got {self.labels.dtype} {list(self.labels.shape)}"
+                "labels must be int64 [N], or targets float32 [N, T, k], got "
+                f"{self.labels.dtype} {list(self.labels.shape)}"
+            )
+        of_moments = self.images.shape[:2] if self.images.ndim == 3 else None
+        if self.labels.ndim == 3 and self.labels.shape[:2] != of_moments:
+            raise DataError(
+                f"targets {list(self.labels.shape)} are of every moment of sequences [N, T, F], "
+                f"got samples {list(self.images.shape)}"
             )
         if len(self.images) != len(self.labels):
             raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
@@ -73,7 +82,8 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in memory; ``classes`` is the number of labels, not all of which need occur.
+    """A data set in memory; ``classes`` is the number of labels, not all of which need occur, and
+    in ``regression``, where targets are sequences ``[T, classes]``, that of a moment's numbers.
 
     ``dt`` is the time between the samples of a sequence, ``duration`` that of the last of recorded
     spikes; both are None for images.
@@ -85,6 +95,7 @@ class Dataset:
     classes: int
     dt: float | None = None
     duration: float | None = None
+    regression: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ def load(
     train, test = spec.read(find(spec, data_dir), limit_train, limit_test)
     if side is not None:
         train, test = (Split(resize(part.images, side), part.labels) for part in (train, test))
-    return Dataset(spec.name, train, test, spec.classes, spec.dt, spec.duration)
+    return Dataset(spec.name, train, test, spec.classes, spec.dt, spec.duration, spec.regression)
 
 
 def resize(images: Tensor, side: int) -> Tensor:

@@ -173,7 +173,9 @@ def describe(data_dir: str | Path | None = None) -> list[Presence]:
 
 def _presence(spec: Spec, data_dir: str | Path | None) -> Presence:
     if spec.bundled:
-        return Presence(spec.name, spec.title, True, None, "comes with saltation's dependencies")
+        return Presence(
+            spec.name, spec.title, True, None, "needs no files: generated, or part of a dependency"
+        )
     for root in roots(data_dir):
         where = locate(spec, root)
         if where is not None:

@@ -59,6 +59,8 @@ class Spec:
         The time between the samples of a sequence; None for images.
     duration
         The time of the last event of recorded spikes; None for images and sequences.
+    regression
+        Whether targets are sequences ``[T, classes]`` of numbers in place of labels.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Spec:
     fingerprint: str = ""
     dt: float | None = None
     duration: float | None = None
+    regression: bool = False
 
     @property
     def is_image(self) -> bool:

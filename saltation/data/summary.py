@@ -32,12 +32,11 @@ def in_words(data: Dataset) -> list[str]:
         kind = f"vectors [F] = {list(data.sample_shape)}"
     else:
         kind = f"images [C, H, W] = {shape}"
-    counts = torch.bincount(data.train.labels, minlength=data.classes)
     return [
         f"{data.name}: {kind}",
         f"train {len(data.train)} samples, {_values(data.train)}",
         f"test  {len(data.test)} samples, {_values(data.test)}",
-        f"{data.classes} classes, {int(counts.min())} to {int(counts.max())} training samples each",
+        _wanted(data),
     ]
 
 
@@ -62,6 +61,20 @@ def in_cell(data: Dataset) -> str:
 
     labels = ", ".join(map(str, data.train.labels[:_SHOWN].tolist()))
     return words + inline.figure(draw, f"Its first training images, of the classes {labels}")
+
+
+def _wanted(data: Dataset) -> str:
+    labels = data.train.labels
+    if data.regression:
+        low, high = (float(value) for value in labels.aminmax())
+        return (
+            f"targets [T, k] = {list(labels.shape[1:])} from {low:g} to {high:g}, standard "
+            f"deviation {float(labels.std()):.3g}"
+        )
+    counts = torch.bincount(labels, minlength=data.classes)
+    return (
+        f"{data.classes} classes, {int(counts.min())} to {int(counts.max())} training samples each"
+    )
 
 
 def _values(split: Split) -> str:

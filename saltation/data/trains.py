@@ -108,6 +108,33 @@ class SpikeTrains:
         return np.diff(self._recording.offsets)[self._index]
 
     @property
+    def recording(self) -> Recording:
+        """The events of these samples, one sample after another."""
+        times, units, offsets = self._recording
+        sizes = self.counts
+        ends = np.cumsum(sizes)
+        # The place of every event in the whole recording.
+        place = np.arange(sizes.sum()) + np.repeat(offsets[self._index] - (ends - sizes), sizes)
+        return Recording(times[place], units[place], np.concatenate([[0], ends]))
+
+    def replaced(self, recording: Recording) -> SpikeTrains:
+        """Samples with these events, of the same units."""
+        return SpikeTrains(recording, self._of)
+
+    def lengths(self, steps: int, dt: float) -> Tensor:
+        """Steps until the last event of every sample, int64 ``[B]``, from 1 to ``steps``.
+
+        With `lengths_mask` what follows them has no part in readouts and losses.
+        """
+        steps, dt = count("steps", steps), positive("dt", dt)
+        times, _, offsets = self.recording
+        last = np.zeros(len(self))
+        for n in range(len(self)):
+            last[n] = times[offsets[n] : offsets[n + 1]].max(initial=0.0)
+        found = np.floor(last / dt + _ROUNDING).astype(np.int64) + 1
+        return torch.from_numpy(np.clip(found, 1, steps))
+
+    @property
     def duration(self) -> float:
         """The time of the last event of any of the samples' recording."""
         times = self._recording.times

@@ -2,8 +2,10 @@
 
 from saltation.layers.conv import SpikeConv2d
 from saltation.layers.inputs import noted
+from saltation.layers.leaky import LeakyIntegrator
 from saltation.layers.learned import learn
 from saltation.layers.linear import SpikeLinear
+from saltation.layers.masks import lengths_mask
 from saltation.layers.neuron import LAYERS, SpikingLayer
 from saltation.layers.normalisation import SpikingBatchNorm1d, SpikingBatchNorm2d
 from saltation.layers.numerics import WithNumerics, allow_other_numerics
@@ -12,6 +14,7 @@ from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
 from saltation.layers.statistics import SpikeStatistics, merged, watch, watch_potentials
 from saltation.layers.timed import timed_spikes
+from saltation.layers.windows import in_windows
 from saltation.layers.zoo import (
     ALIF,
     EIF,
@@ -43,6 +46,7 @@ __all__ = [
     "HodgkinHuxley",
     "Izhikevich",
     "Izhikevich2003",
+    "LeakyIntegrator",
     "Readout",
     "Recurrent",
     "ResonateAndFire",
@@ -55,7 +59,9 @@ __all__ = [
     "SpikingLayer",
     "WithNumerics",
     "allow_other_numerics",
+    "in_windows",
     "learn",
+    "lengths_mask",
     "merged",
     "neuron_layers",
     "noted",

@@ -25,10 +25,10 @@ class Learned:
     """A parameter that is learned; see `learn`."""
 
     value: Any
-    constraint: str
+    constraint: str | tuple[float, float]
 
 
-def learn(value: Number | Tensor, constraint: str = "auto") -> Learned:
+def learn(value: Number | Tensor, constraint: str | tuple[Number, Number] = "auto") -> Learned:
     """A parameter of a neuron layer that is learned, such as ``st.LIF(tau=st.learn(2.0))``.
 
     Parameters
@@ -36,23 +36,38 @@ def learn(value: Number | Tensor, constraint: str = "auto") -> Learned:
     value : float or Tensor
         Where it starts: one number for the layer, or a tensor that broadcasts to one step's
         currents, such as ``[F]``, or ``[C, 1, 1]`` behind a convolution.
-    constraint : str, default "auto"
-        ``positive``: above 0; ``unit``: in (0, 1); ``stable``: above 0 and where the scheme is
-        stable with the layer's dt; ``none``; ``auto``: positive for time constants, unit for
-        the ``beta`` of LIF, else none. What is learned is a number that any value of which is
-        allowed: its softplus above the lower bound, or its logistic function between two bounds.
+    constraint : str or (float, float), default "auto"
+        Two numbers: between them. ``positive``: above 0; ``unit``: in (0, 1); ``stable``: above 0
+        and where the scheme is stable with the layer's dt; ``none``; ``auto``: positive for time
+        constants, unit for the ``beta`` of LIF, else none. What is learned is a number that any
+        value of which is allowed: its softplus above the lower bound, or its logistic function
+        between two bounds.
 
     Raises
     ------
     SaltationError
         If the value or constraint is none.
     """
-    choose("constraint", constraint, CONSTRAINTS)
+    if isinstance(constraint, str):
+        choose("constraint", constraint, CONSTRAINTS)
+    else:
+        constraint = _bounds(constraint)
     if isinstance(value, Tensor):
         if not value.is_floating_point():
             raise SaltationError(f"a learned parameter must be floating point, got {value.dtype}")
         return Learned(value.detach().clone(), constraint)
     return Learned(number("a learned parameter", value), constraint)
+
+
+def _bounds(given: Any) -> tuple[float, float]:
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise SaltationError(f"a constraint is a name or two numbers, got {shown(given)}")
+    low, high = (number("a bound of a learned parameter", value) for value in given)
+    if not -math.inf < low < high < math.inf:
+        raise SaltationError(
+            f"the bounds of a learned parameter must be finite and ascend, got {low:g} and {high:g}"
+        )
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,9 @@ def range_of(neuron: Neuron, name: str, learned: Learned) -> Range:
     if constraint == "auto":
         constraint = "positive" if name.startswith("tau") else neuron.ranges.get(name, "none")
     value = torch.as_tensor(learned.value, device="cpu")
-    if constraint == "stable":
+    if not isinstance(constraint, str):
+        found = Range(*constraint)
+    elif constraint == "stable":
         found = _stable(neuron, name, value)
     else:
         found = {"none": Range(), "positive": Range(0.0), "unit": Range(0.0, 1.0)}[constraint]

@@ -7,10 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules import module as registry
 
+from saltation.errors import SaltationError
 from saltation.kernels import dispatch
 from saltation.kernels.reference import Stage
 from saltation.layers.linear import SpikeLinear
 from saltation.layers.neuron import SpikingLayer
+from saltation.layers.readout import Readout
 
 
 class Sequential(nn.Sequential):
@@ -25,11 +27,25 @@ class Sequential(nn.Sequential):
     zeros and ones, and copies no weights.
     """
 
-    def forward(self, input: Any) -> Any:  # noqa: A002  # its name in nn.Sequential
-        """As ``nn.Sequential``."""
+    def forward(self, input: Any, mask: Tensor | None = None) -> Any:  # noqa: A002  # its name in nn.Sequential
+        """As ``nn.Sequential``; a ``mask`` ``[T, B]`` (`lengths_mask`) goes to its readout.
+
+        Raises
+        ------
+        SaltationError
+            If there is a mask and no readout that honours it.
+        """
         x, rest = _in_one_piece(input, list(self)) if isinstance(input, Tensor) else (input, self)
+        honoured = mask is None
         for module in rest:
-            x = module(x)
+            if mask is not None and isinstance(module, Readout):
+                x, honoured = module(x, mask), True
+            else:
+                x = module(x)
+        if not honoured:
+            raise SaltationError(
+                "a mask is for the readout of this chain, and it has none: give it to the loss"
+            )
         return x
 
 

@@ -21,8 +21,8 @@ from saltation.surrogate import FastSigmoid, Smooth, Surrogate
 class SpikingMLP(Sequential):
     """The network that `spiking_mlp` makes."""
 
-    def forward(self, input: Any) -> Any:  # noqa: A002  # its name in nn.Sequential
-        """Spikes ``[T, B, sizes[0]]`` to logits ``[B, sizes[-1]]``.
+    def forward(self, input: Any, mask: Tensor | None = None) -> Any:  # noqa: A002  # as in nn.Sequential
+        """Spikes ``[T, B, sizes[0]]`` to logits ``[B, sizes[-1]]``; a ``mask`` as in `Sequential`.
 
         Raises
         ------
@@ -32,7 +32,7 @@ class SpikingMLP(Sequential):
         first = next(iter(self), None)
         if isinstance(first, nn.Linear):  # else the network was cut behind its weights
             _check_rows(input, first.in_features)
-        return super().forward(input)
+        return super().forward(input, mask)
 
 
 def _check_rows(x: Tensor, features: int) -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import Number, SaltationError, choose, positive
-from saltation.layers import SpikingLayer
+from saltation.layers import LeakyIntegrator, SpikingLayer
 from saltation.neurons import Neuron
 from saltation.numerics.losses import losses_of, shown_steps
 from saltation.numerics.mapping import PRESERVED, Mapping
@@ -106,6 +106,9 @@ def at_dt(network: nn.Module, dt: Number, *, preserve: str = "charge", drive: st
     for layer in layers.values():
         _set_dt(layer, dt, ratio)
         layer.neuron.warn_if_unstable(stacklevel=2)
+    for module in network.modules():
+        if isinstance(module, LeakyIntegrator):
+            module.dt *= ratio
     for module in shown_steps(network):
         module.steps = max(1, round(module.steps / ratio))
     mapping = Mapping(before, dt, preserve, impulse, tuple(_kept(layers, preserve, impulse)), lost)

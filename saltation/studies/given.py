@@ -175,8 +175,9 @@ class Builder(NamedTuple):
             )
         return network
 
-    def check(self, network: nn.Module, x: Tensor, classes: int) -> None:
-        """See that the network makes logits of a sequence, in evaluation mode.
+    def check(self, network: nn.Module, x: Tensor, classes: int, *, of_steps: bool = False) -> None:
+        """See that the network makes logits of a sequence, in evaluation mode; or, where targets
+        are ``of_steps``, as many numbers at every step.
 
         Raises
         ------
@@ -187,12 +188,13 @@ class Builder(NamedTuple):
         with torch.no_grad(), usercode.in_one_line(self.source, self.path):
             output = network.eval()(x)
         network.train(training)
-        wanted = [x.shape[1], classes]
+        wanted = [*x.shape[:2], classes] if of_steps else [x.shape[1], classes]
+        form = "outputs [T, B, k]" if of_steps else "logits [B, classes]"
         if not isinstance(output, Tensor) or list(output.shape) != wanted:
             got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ConfigError(
-                f"{self.source}: of a sequence {list(x.shape)} the network must make logits "
-                f"[B, classes], here {wanted}, got {got}"
+                f"{self.source}: of a sequence {list(x.shape)} the network must make "
+                f"{form}, here {wanted}, got {got}"
             )
 
 

@@ -254,4 +254,4 @@ def blank(study: Study[Any]) -> Any:
     shape = (spec.shape[0], side, side) if side and spec.is_image else spec.shape
     images = torch.empty((0, *shape), dtype=torch.uint8 if spec.dt is None else torch.float32)
     nothing = Split(images, torch.empty(0, dtype=torch.int64))
-    return Dataset(spec.name, nothing, nothing, spec.classes, spec.dt)
+    return Dataset(spec.name, nothing, nothing, spec.classes, spec.dt, regression=spec.regression)

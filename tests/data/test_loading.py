@@ -97,7 +97,8 @@ def test_describe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", DATASETS.values(), ids=DATASETS)
 def test_every_spec_can_be_found_and_fetched(spec: Spec) -> None:
     assert spec.title
-    assert len(spec.shape) == 3
+    # Images [C, H, W], sequences [T, F], spikes of units [F].
+    assert len(spec.shape) == (3 if spec.dt is spec.duration is None else 2 if spec.dt else 1)
     assert spec.bundled == (not spec.downloads)
     for item in spec.downloads:
         assert re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", item.checksum)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 import saltation as st
-from saltation.data import load, spec_of
+from saltation.data import AugmentEvents, Split, batches, drop, jitter, load, spec_of, speed
 from saltation.data.recorded.cochlea import CHANNELS, spikes_of
 from saltation.data.recorded.fsdd import of_fsdd
 from saltation.data.summary import in_words
@@ -274,6 +274,16 @@ def test_fsdd_by_index_and_by_speaker(tmp_path: Path) -> None:
     assert held_out.fingerprint != spec_of(str(tmp_path)).fingerprint
     with pytest.raises(SaltationError, match="allowed: ada, bob"):
         of_fsdd(tmp_path, "eve")
+    named = load(f"{tmp_path}#bob")
+    assert named.name == f"{tmp_path}#bob"
+    assert torch.equal(named.test.labels, torch.arange(10).repeat(4))
+    study = IntegratorsStudy(dataset=f"{tmp_path}#bob", input=["held"])
+    assert study.trials()[0]["dataset"] == f"{tmp_path}#bob"
+    assert study.trials()[0]["data"].endswith("-bob")
+    with pytest.raises(SaltationError, match="allowed: ada, bob"):
+        IntegratorsStudy(dataset=f"{tmp_path}#eve")
+    with pytest.raises(SaltationError, match="only of FSDD can a speaker be held out"):
+        spec_of(f"{Path(__file__)}#bob")
 
 
 def test_sounds_filtered_together_are_as_alone() -> None:
@@ -330,3 +340,66 @@ def test_a_study_on_recorded_spikes(tmp_path: Path) -> None:
     assert results["test_accuracy"].min() > 80
     with pytest.raises(SaltationError, match="spikes, which are not encoded"):
         IntegratorsStudy(dataset=str(tmp_path), encoder="exact")
+
+
+# Augmentation
+
+
+def augmented() -> tuple[SpikeTrains, torch.Tensor]:
+    return SpikeTrains(recording(3, 6, 9, 40, 8.0), (9,)), torch.arange(10, 16)
+
+
+def test_samples_keep_their_events() -> None:
+    """Of any choice and order of samples, and until when there are some."""
+    trains, _ = augmented()
+    chosen = trains[torch.tensor([4, 0, 4])]
+    again = trains.replaced(chosen.recording)
+    assert torch.equal(chosen.at(20, 0.5).to_dense(), again.at(20, 0.5).to_dense())
+    dense = trains.at(16, 0.5).to_dense()
+    steps = torch.arange(1, 17)[:, None]
+    last = (dense.any(2) * steps).amax(0).clamp(min=1)
+    assert torch.equal(trains.lengths(16, 0.5), last)
+    assert trains.lengths(2, 0.5).max() == 2
+
+
+@pytest.mark.parametrize("function", [jitter, drop, speed])
+def test_augmentation_is_of_sample_and_epoch(function: Any) -> None:
+    """The same alone as in a batch, another in another epoch; what was given stays."""
+    trains, index = augmented()
+    before = trains.recording.times.copy()
+    amount = {"p": 0.3} if function is drop else {"by": 0.3}
+    found = function(trains, index, **amount, seed=1, epoch=2)
+    alone = function(trains[[3]], index[3:4], **amount, seed=1, epoch=2)
+    here = slice(*found.recording.offsets[3:5])
+    assert np.array_equal(found.recording.times[here], alone.recording.times)
+    other = function(trains, index, **amount, seed=1, epoch=3).recording.times
+    assert not np.array_equal(found.recording.times, other)
+    assert np.array_equal(trains.recording.times, before)
+    same = function(trains, index, **dict.fromkeys(amount, 0.0))
+    assert np.array_equal(same.recording.times, before)
+    with pytest.raises(SaltationError, match="an index for each sample, got 6 samples and"):
+        function(trains, index[:2], **amount)
+    with pytest.raises(SaltationError, match="must be"):
+        function(trains, index, **dict.fromkeys(amount, -0.1))
+
+
+def test_augmentation_does_what_it_says() -> None:
+    """Shifts of that deviation, that fraction of events, a factor for a sample; in batches too."""
+    made = recording(0, 40, 5, 400, 90.0)
+    trains, index = SpikeTrains(made, (5,)), torch.arange(40)
+    shifted = jitter(trains, index, by=0.2).recording.times
+    inside = made.times > 1
+    assert (shifted - made.times)[inside].std() == pytest.approx(0.2, rel=0.05)
+    assert abs((shifted - made.times)[inside].mean()) < 0.01
+    assert (shifted >= 0).all()
+    left = drop(trains, index, p=0.25)
+    assert len(left.recording.times) / len(made.times) == pytest.approx(0.75, abs=0.02)
+    faster = made.times / speed(trains, index, by=0.1).recording.times
+    for n in range(40):
+        factors = faster[made.offsets[n] : made.offsets[n + 1]]
+        assert len(factors) == 0 or np.nanmax(factors) == pytest.approx(np.nanmin(factors))
+    assert 0.9 < np.nanmin(faster) < 0.93
+    assert 1.07 < np.nanmax(faster) < 1.1
+    split = Split(trains, torch.zeros(40).long())
+    (batch,) = batches(split, 40, epoch=1, augment=AugmentEvents(jitter=0.2, drop=0.25, speed=0.1))
+    assert 0.5 < batch.images.at(100, 1.0).to_dense().mean() / trains.at(100, 1.0).mean() < 1

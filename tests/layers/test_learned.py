@@ -228,3 +228,19 @@ def test_what_cannot_be_learned_is_refused(make: Any, message: str) -> None:
     with pytest.raises(st.SaltationError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_between_two_numbers() -> None:
+    """Where it starts, and wherever an optimiser goes."""
+    layer = st.AdLIF(a=st.learn(torch.tensor([1.0, 59.0]), (0.0, 60.0)))
+    torch.testing.assert_close(layer.neuron.a.detach(), torch.tensor([1.0, 59.0]))
+    with torch.no_grad():
+        layer.learned["a"].copy_(torch.tensor([-9.0, 9.0]))
+    low, high = layer.neuron.a.detach()
+    assert 0 < low < 0.01
+    assert 59.99 < high <= 60
+    for bounds in ((2.0, 1.0), (0.0, math.inf), (0.0, 1.0, 2.0), ("a", "b")):
+        with pytest.raises(st.SaltationError, match=r"bound|constraint"):
+            st.learn(1.0, bounds)  # type: ignore[arg-type]
+    with pytest.raises(st.SaltationError, match=r"learned in \(0, 60\), got 61"):
+        st.AdLIF(a=st.learn(61.0, (0.0, 60.0)))

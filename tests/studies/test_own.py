@@ -8,11 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import saltation as st
 from saltation.cli import main
 from saltation.errors import ConfigError
-from saltation.studies import DepthStudy, IntegratorsStudy, RemediesStudy, RSTDPStudy
+from saltation.studies import (
+    DepthStudy,
+    IntegratorsStudy,
+    RemediesStudy,
+    RSTDPStudy,
+    TransferStudy,
+)
 
 FILE = """
 import math
@@ -45,6 +52,15 @@ def wants(shape, colour):
     return torch.nn.Flatten()
 
 
+def filtered(shape, classes, neuron, scheme, dt):
+    return st.Sequential(
+        st.SpikeLinear(shape[0], 16),
+        neuron.layer(dt=dt, scheme=scheme),
+        st.SpikeLinear(16, classes),
+        st.LeakyIntegrator(3.0, dt),
+    )
+
+
 def flat(shape, classes):
     return torch.nn.Flatten()
 
@@ -65,6 +81,10 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         x[y == label, 0, 3 * label : 3 * label + 3] += 0.6
     time = np.arange(20)[None, :, None] * (0.2 + 0.2 * y)[:, None, None]
     sequences = 2 * np.sin(time) + np.zeros((1, 1, 4))
+    # What is to be made of every moment of the waves: two of their values, shifted and scaled.
+    ahead = np.stack([sequences[..., 0], 1 + 0.5 * np.cos(time)[..., 0]], -1)
+    targets = {"y_train": ahead[:72], "y_test": ahead[72:]}
+    np.savez(tmp_path / "ahead.npz", x_train=sequences[:72], x_test=sequences[72:], **targets)
     for name, samples in (("images", x), ("vectors", x.reshape(96, 81)), ("waves", sequences)):
         np.savez(
             tmp_path / f"{name}.npz",
@@ -111,6 +131,34 @@ def test_sequences_say_their_steps(mine: Path) -> None:
     for name, value in (("steps", 5), ("bio_time", 2.0), ("encoder", "exact")):
         with pytest.raises(ConfigError, match=f"give no {name}"):
             IntegratorsStudy(dataset="waves.npz", **{name: value})
+
+
+def test_targets_of_every_step(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A set with targets has an error in place of an accuracy, at every dt of the same targets."""
+    settings: dict[str, Any] = {"dataset": "ahead.npz", **GRID, **SHORT}
+    settings |= {"dt": [0.5, 1.0, 3.0], "epochs": 12, "validation": 0.25}
+    study = IntegratorsStudy(network="mine.py:filtered", out_dir=mine / "out", **settings)
+    results = study.run()
+    assert results["status"].tolist() == ["finished"] * 3
+    assert results["test_accuracy"].isna().all()
+    assert results["readout"].tolist() == ["integrator"] * 3
+    # Who answers with the mean has 1; the data set's own mean is not 0.
+    assert (results["test_loss"] < 0.9).all()
+    assert results["test_loss_at_best"].notna().all()
+    assert {path.stem for path in (mine / "out" / "figures").iterdir()} >= {"error"}
+    network = st.load(mine / "out", {"dt": 1.0}, which="best")
+    assert network(torch.zeros(20, 5, 4)).shape == (20, 5, 2)
+    Console().print(study.tables(results))
+    assert "test error / variance" in capsys.readouterr().out
+    own = IntegratorsStudy(hidden=[8], out_dir=mine / "own", **settings | {"dt": [1.0]})
+    assert own.run()["status"].tolist() == ["finished"]
+    assert st.load(mine / "own")(torch.zeros(20, 5, 4)).shape == (20, 5, 2)
+    with pytest.raises(ConfigError, match="leaky integrators answer: give no readout"):
+        IntegratorsStudy(dataset="ahead.npz", readout="mean")
+    with pytest.raises(ConfigError, match=r"outputs \[T, B, k\], here \[40, 2, 2\], got \[2, 2\]"):
+        IntegratorsStudy(network="mine.py:build", **settings).run()
+    with pytest.raises(ConfigError, match="targets in place of labels"):
+        TransferStudy(dataset="ahead.npz", input=["held"])
 
 
 def test_depth(mine: Path) -> None:

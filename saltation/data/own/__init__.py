@@ -28,16 +28,19 @@ RECORDED: tuple[tuple[Callable[[Path], bool], Callable[[Path], Spec]], ...] = (
     (hdf5.is_here, hdf5.of_hdf5),
 )
 # Of a `Spec`: all that can be written down.
-FACTS = ("title", "classes", "shape", "samples", "fingerprint", "dt", "duration")
+FACTS = ("title", "classes", "shape", "samples", "fingerprint", "dt", "duration", "regression")
+# Between a path and the speaker that is held out.
+_PART = "#"
 HELP = (
     "or a path: an .npz file with x_train, y_train, x_test and y_test, a .csv file of time series, "
     "a folder with train and test, in each a folder of images for every class; or N-MNIST, FSDD, "
-    "SHD and SSC (*_train.h5) as published"
+    "SHD and SSC (*_train.h5) as published; FSDD#SPEAKER holds a speaker out for the test"
 )
 
 
 def is_path(name: str) -> bool:
     """Whether a name of a data set is the path of one."""
+    name = _parted(name)[0]
     if Path(name).suffix.lower() in FORMS or "/" in name or "\\" in name:
         return True
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
@@ -86,7 +89,10 @@ def whole_name(name: str) -> str:
     SaltationError
         If there is no such data set.
     """
-    return str(_place(name)) if is_path(name) else known(name)
+    if not is_path(name):
+        return known(name)
+    path, part = _parted(name)
+    return f"{_place(path)}{_PART}{part}" if part else str(_place(path))
 
 
 def spec_of(name: str) -> Spec:
@@ -99,17 +105,24 @@ def spec_of(name: str) -> Spec:
     """
     if not is_path(name):
         return DATASETS[known(name)]
-    place = _place(name)
+    path, part = _parted(name)
+    place = _place(path)
     if not place.exists():
         return _REMEMBERED[place]
     entry = place.stat()
-    return _spec(place, entry.st_mtime_ns, entry.st_size)
+    return _spec(place, part, entry.st_mtime_ns, entry.st_size)
 
 
 @lru_cache(maxsize=32)
-def _spec(place: Path, changed: int, size: int) -> Spec:
-    """Of a file as it was changed last, of that size."""
+def _spec(place: Path, part: str, changed: int, size: int) -> Spec:
+    """Of a file as it was changed last, of that size, and what stands behind its path."""
     del changed, size
+    if part:
+        if not fsdd.is_here(place):
+            raise SaltationError(
+                f"data set '{place}{_PART}{part}': only of FSDD can a speaker be held out"
+            )
+        return fsdd.of_fsdd(place, part)
     for is_here, read in RECORDED if place.is_dir() else ():
         if is_here(place):
             return read(place)
@@ -121,6 +134,17 @@ def _spec(place: Path, changed: int, size: int) -> Spec:
             f"{', '.join(FORMS)}, or a folder)"
         )
     return FORMS[place.suffix.lower()](place)
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """A path, and what stands behind a # in it; nothing if a file has it in its name, or a study
+    remembers the whole and there is no such path."""
+    path, _, part = name.rpartition(_PART)
+    whole, place = (Path(text).expanduser() for text in (name, path))
+    is_one = not path or whole.exists()
+    if is_one or (whole.resolve() in _REMEMBERED and not place.exists()):
+        return name, ""
+    return path, part
 
 
 def _place(name: str) -> Path:

@@ -105,6 +105,44 @@ def labels_of(y: NDArray[np.generic], samples: int, what: str) -> Tensor:
     return torch.from_numpy(y.astype(np.int64))
 
 
+def targets_of(y: NDArray[np.generic], samples: Tensor, what: str) -> Tensor:
+    """Targets of every moment of sequences, as float32 ``[N, T, k]``.
+
+    Raises
+    ------
+    DataError
+        If samples are no sequences, there are not as many moments, or numbers are not finite.
+    """
+    if samples.ndim != 3 or y.ndim != 3 or y.shape[:2] != samples.shape[:2] or not y.shape[2]:
+        raise DataError(
+            f"{what} is {y.dtype} {list(y.shape)}: labels are integers [N]; targets are "
+            "floating-point numbers [N, T, k], one row for every moment of sequences [N, T, F], "
+            f"and the samples are {list(samples.shape)}"
+        )
+    _check_finite(y, what)
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(y, np.float32)
+    _check_finite(single, f"{what} in float32")
+    return torch.from_numpy(single)
+
+
+def outputs_of(train: Split, test: Split, where: Path) -> int:
+    """The number of targets at a moment, which is the same in both.
+
+    Raises
+    ------
+    DataError
+        If it is not, or one has labels, or samples differ in shape.
+    """
+    for what, a, b in (("samples", train.images, test.images), ("y", train.labels, test.labels)):
+        if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
+            raise DataError(
+                f"{where}: {what} to train on are {a.dtype} {list(a.shape)}, those to test on "
+                f"{b.dtype} {list(b.shape)}"
+            )
+    return train.labels.shape[2]
+
+
 def classes_of(train: Split, test: Split, where: Path) -> int:
     """The number of classes: of every one there is a training sample.
 

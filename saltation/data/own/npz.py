@@ -19,7 +19,9 @@ from saltation.data.own.checks import (
     fingerprint,
     labels_of,
     limited,
+    outputs_of,
     samples_of,
+    targets_of,
 )
 from saltation.data.registry import Spec
 from saltation.errors import DataError
@@ -32,7 +34,8 @@ def of_npz(path: Path) -> Spec:
 
     ``x_train`` and ``x_test`` are images ``[N, C, H, W]`` or vectors ``[N, F]``, uint8 or numbers
     from 0 to 1, or sequences ``[N, T, F]`` of any numbers; ``y_train`` and ``y_test`` integers
-    ``[N]``. ``dt``, a number, is the time between the samples of a sequence, 1 if it is not there.
+    ``[N]``, or floating-point targets of every moment of sequences, ``[N, T, k]``. ``dt``, a
+    number, is the time between the samples of a sequence, 1 if it is not there.
 
     Raises
     ------
@@ -43,10 +46,11 @@ def of_npz(path: Path) -> Spec:
     is_sequence = train.images.ndim == 3
     if dt is not None and not is_sequence:
         raise DataError(f"{path}: dt is of sequences [N, T, F], and x_train is none")
+    regression = train.labels.is_floating_point() or test.labels.is_floating_point()
     return Spec(
         name=str(path),
         title=f"{path.name}, a file of yours",
-        classes=classes_of(train, test, path),
+        classes=(outputs_of if regression else classes_of)(train, test, path),
         shape=tuple(train.images.shape[1:]),
         samples=len(train),
         # What was read to describe it is not kept: it may be large.
@@ -54,6 +58,7 @@ def of_npz(path: Path) -> Spec:
         bundled=True,
         fingerprint=fingerprint([path]),
         dt=(1.0 if dt is None else dt) if is_sequence else None,
+        regression=regression,
     )
 
 
@@ -62,7 +67,9 @@ def _read(path: Path) -> tuple[Split, Split, float | None]:
     splits = []
     for part in ("train", "test"):
         images = samples_of(arrays[f"x_{part}"], f"{path}: x_{part}")
-        labels = labels_of(arrays[f"y_{part}"], len(images), f"{path}: y_{part}")
+        y, what = arrays[f"y_{part}"], f"{path}: y_{part}"
+        is_target = y.dtype.kind == "f" and y.ndim == 3
+        labels = targets_of(y, images, what) if is_target else labels_of(y, len(images), what)
         splits.append(Split(images, labels))
     dt = None
     if "dt" in arrays:

@@ -70,7 +70,7 @@ def of_fsdd(place: Path, held_out: str | None = None) -> Spec:
     files = [place] if place.is_file() else sorted(_folder(place).glob("*.wav"))
     durations = (split.images.duration for split in (train, test))
     return Spec(
-        name=str(place),
+        name=str(place) + (f"#{held_out}" if held_out else ""),
         title="free spoken digits" + (f", {held_out} held out" if held_out else ""),
         classes=10,
         shape=(2 * CHANNELS,),

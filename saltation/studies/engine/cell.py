@@ -25,7 +25,8 @@ class CellProgress:
         self._dropped = 0
         self._share, self._words = 0.0, ""
         self._drawn = time.monotonic()
-        self._handle: Any = display(self, display_id=True)
+        shown: Any = display
+        self._handle = shown(self, display_id=True)
 
     def print(self, line: str, **_: Any) -> None:
         """Add a line."""

@@ -141,8 +141,11 @@ class _Told:
 
     def epoch(self, metrics: dict[str, Any]) -> str:
         self._seconds += metrics["seconds"]
-        accuracy = metrics["test_accuracy"]
-        self._tested = "before training" if accuracy is None else f"test {accuracy:.2f} %"
+        accuracy, error = metrics["test_accuracy"], metrics.get("test_loss")
+        if accuracy is not None:
+            self._tested = f"test {accuracy:.2f} %"
+        else:  # targets are numbers, or nothing is trained yet
+            self._tested = "before training" if error is None else f"test error {error:.4f}"
         return self._tested
 
     def outcome(self, event: Ended) -> str:

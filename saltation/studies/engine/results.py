@@ -29,10 +29,15 @@ def row(record: dict[str, Any]) -> dict[str, Any]:
 
 def chosen(epochs: list[dict[str, Any]]) -> dict[str, Any]:
     """Of a trial with a validation split the epoch that is the best on it, and its test accuracy:
-    a number to report, for the test set had no part in the choice."""
+    a number to report, for the test set had no part in the choice. Where there is no accuracy,
+    that of the smallest loss, and its test loss."""
     known = [e for e in epochs if e.get("validation_accuracy") is not None]
     if not known:
-        return {}
+        losses = [e for e in epochs if e.get("validation_loss") is not None]
+        if not losses:
+            return {}
+        least = min(losses, key=lambda epoch: epoch["validation_loss"])
+        return {"best_epoch": least["epoch"], "test_loss_at_best": least["test_loss"]}
     best = max(known, key=lambda epoch: epoch["validation_accuracy"])  # the first of equals
     return {
         "best_epoch": best["epoch"],

@@ -26,7 +26,7 @@ from saltation.studies.report.drawing import (
     save,
     scheme_style,
 )
-from saltation.studies.report.tables import inputs_of
+from saltation.studies.report.tables import ACCURACY, inputs_of, measure_of
 
 _WIDTH = 5.4  # inches, so that it can be read on a telephone
 _MOST_DTS = 6
@@ -42,10 +42,12 @@ def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
     with mpl.rc_context(STYLE):
         last = frame[frame["epoch"] == frame.groupby("trial")["epoch"].transform("max")]
         last = last[last["status"].isin([FINISHED, DIVERGED])]
-        against_dt(last, "test_accuracy", "test accuracy (%)", folder, "accuracy")
+        column, label, _ = measure = measure_of(frame)
+        is_accuracy = measure is ACCURACY
+        against_dt(last, column, label, folder, "accuracy" if is_accuracy else "error")
         against_dt(last, "mean_spike_rate", "spikes per neuron and step", folder, "spike_rate")
         _learning_curves(frame, folder)
-        if "energy_nj" in last and last["energy_nj"].notna().any():
+        if is_accuracy and "energy_nj" in last and last["energy_nj"].notna().any():
             _against_energy(last, folder)
 
 
@@ -166,8 +168,9 @@ def _against_energy(frame: pd.DataFrame, folder: Path) -> None:
 
 
 def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
-    """Test accuracy against epoch, a panel for every neuron, kind of input and dt; of many dts, six
-    from the shortest to the longest."""
+    """Test accuracy, or error, against epoch, a panel for every neuron, kind of input and dt; of
+    many dts, six from the shortest to the longest."""
+    column, label, _ = measure_of(frame)
     rows = list(dict.fromkeys(zip(frame["neuron"], frame["input"], strict=True)))
     kinds = frame["input"].nunique()
     every = sorted(frame["dt"].unique())
@@ -182,7 +185,7 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
         of_row = (frame["neuron"] == neuron) & (frame["input"] == kind)
         here = frame[of_row & (frame["dt"] == dt)]
         for scheme, mine in here.groupby("scheme", sort=False):
-            by_epoch = mine.groupby("epoch")["test_accuracy"]
+            by_epoch = mine.groupby("epoch")[column]
             mean, spread = by_epoch.mean(), by_epoch.std().fillna(0.0)
             style = scheme_style(str(scheme)) | {"markersize": 2.5, "linewidth": 1.2}
             axes.plot(mean.index, mean, label=scheme, markevery=max(1, len(mean) // 8), **style)
@@ -197,7 +200,7 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
         axes.set_axis_off()
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
-    figure.supylabel("test accuracy (%)", fontsize=9)
+    figure.supylabel(label, fontsize=9)
     legend_below(figure, grid.flat)
     if len(dts) < len(every):
         note(figure, f"{len(dts)} of {len(every)} dts")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Self
 
@@ -17,6 +17,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from rich.console import Group, RenderableType
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from saltation.data import Batch, Dataset, at_steps, batches, spec_of
 from saltation.data.sequences import steps_of
@@ -24,9 +25,11 @@ from saltation.encoding import ENCODERS
 from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.kernels.events import SpikeTensor, dense_of
-from saltation.layers import READOUTS
+from saltation.layers import READOUTS, LeakyIntegrator
 from saltation.layers.recurrent import neuron_layers
+from saltation.losses import mse_loss
 from saltation.models import spiking_mlp
+from saltation.models.mlp import SpikingMLP
 from saltation.neurons import (
     NEURONS,
     Neuron,
@@ -53,13 +56,15 @@ from saltation.studies.integrators.verdict import verdict
 from saltation.studies.report.accuracy import accuracy_tables
 from saltation.studies.report.tables import integrators_tables
 from saltation.surrogate import Sigmoid
-from saltation.training import EpochRecord, fit
+from saltation.training import EpochRecord, Optimisation, fit
 
 MOST_STEPS = 1_000_000
 # The encoder of sequences: the current that they are, at the steps of the network.
 CURRENTS = "currents"
 # That of recorded spikes: they are binned to the steps.
 EVENTS = "events"
+# In place of a readout over time where targets are of every step: see `LeakyIntegrator`.
+INTEGRATOR = "integrator"
 BIO_TIME = 5.0  # that of the comparison at a fixed time in the notebook
 
 
@@ -114,6 +119,10 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     classes, neuron, scheme, dt, steps, tau and input it takes those that it names, and returns a
     module from sequences [T, B, *shape] to logits [B, classes]."""
 
+    accumulate: Count = 1
+    """Batches whose mean gradient one change of the weights follows: as a batch that many times as
+    large, in the memory of one."""
+
     @field_validator("neurons")
     @classmethod
     def _from_any_folder(cls, neurons: list[str]) -> list[str]:
@@ -148,6 +157,11 @@ class IntegratorsConfig(GradientConfig, DataConfig):
                 f"{self.network} builds the whole network: give neither hidden nor readout"
             )
         data = spec_of(self.dataset)
+        if data.regression and self.readout != own:
+            raise ConfigError(
+                f"{data.name} has a target at every step, which leaky integrators answer: give no "
+                "readout"
+            )
         if data.duration is not None and self.encoder is not None:
             raise ConfigError(f"{data.name} holds spikes, which are not encoded: give no encoder")
         for name in ("steps", "bio_time", "encoder") if data.dt is not None else ():
@@ -211,6 +225,21 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         return self.encoder or ("exact" if self.steps else "common_times")
 
     @property
+    def optimisation(self) -> Optimisation:
+        return replace(super().optimisation, accumulate=self.accumulate)
+
+    @property
+    def on_batches(self) -> dict[str, int]:
+        """What accumulation adds to a trial's settings: nothing where there is none."""
+        return {} if self.accumulate == 1 else {"accumulate": self.accumulate}
+
+    @property
+    def of_task(self) -> dict[str, str]:
+        """What a set of targets adds to trials: nothing is added by one of labels, whose trials are
+        those of studies from before there was a choice."""
+        return {"task": "regression"} if spec_of(self.dataset).regression else {}
+
+    @property
     def of_network(self) -> dict[str, Any]:
         """Settings that a network of the user's adds to trials: where it is, and what it is."""
         if self.network is None:
@@ -249,7 +278,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "scheme": scheme,
                 "dt": dt,
                 "steps": c.steps_at(dt),
-                "readout": c.readout,
+                "readout": INTEGRATOR if c.of_task else c.readout,
                 "seed": seed,
                 "epochs": c.epochs,
                 "dataset": c.dataset,
@@ -266,7 +295,9 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "clip": c.clip,
             }
             | c.on_threads
+            | c.on_batches
             | c.of_data
+            | c.of_task
             | c.of_network
             for kind in c.inputs
             for neuron in c.neurons
@@ -315,7 +346,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             )
         batch = next(batches(data.train, 2))
         x_seq = encoded(trial, batch, epoch=1, stream=TRAIN)
-        Builder.of(trial["network"]).check(network, x_seq, data.classes)
+        Builder.of(trial["network"]).check(network, x_seq, data.classes, of_steps=data.regression)
 
     def network(self, trial: Settings, data: Dataset) -> nn.Module:
         return network_of(trial, data)
@@ -323,7 +354,8 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
         batch = next(batches(data.test, min(samples, len(data.test))))
         x_seq = encoded(trial, batch, epoch=1, stream=TEST)
-        return Probe(dense_of(x_seq) if isinstance(x_seq, SpikeTensor) else x_seq, batch.labels)
+        x = dense_of(x_seq) if isinstance(x_seq, SpikeTensor) else x_seq
+        return Probe(x, batch.labels, loss_of(trial, data) if data.regression else None)
 
     def train(
         self,
@@ -361,6 +393,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             test=lambda epoch: batches(data.test, size, part=part),
             validation=(lambda _: validation_batches(aside, size, part)) if len(aside) else None,
             logits=logits,
+            loss=loss_of(trial, data),
             device=device,
             on_batch=lambda done: progress.batch(done, per_epoch),
             keeper=checkpoints,
@@ -428,6 +461,36 @@ def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
     )
 
 
+def loss_of(trial: Settings, data: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cross-entropy; of targets the mean squared error of every step over the variance of those of
+    the training set, which is 1 for who always answers with their mean.
+
+    Targets are brought to the steps of the network as inputs are; a last step that reaches beyond
+    the sequence counts for the part that is in it.
+
+    Raises
+    ------
+    ConfigError
+        If all targets are the same.
+    """
+    if not data.regression:
+        return cross_entropy
+    targets = data.train.labels.double()
+    variance = float((targets - targets.mean((0, 1))).square().mean())
+    if not variance > 0:
+        raise ConfigError(f"{data.name}: all targets are the same, so there is nothing to learn")
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        found, here = (
+            at_steps(x, data.dt or 1.0, trial["dt"])
+            for x in (labels, torch.ones_like(labels[:, :, :1]))
+        )
+        # What a step that is cut short lacks is not the target's fault.
+        return mse_loss(outputs, found / here, mask=here[..., 0], scale=variance)
+
+    return loss
+
+
 def network_of(trial: Settings, data: Dataset) -> nn.Module:
     """The network of a trial, with the weights that torch's generator gives now."""
     if "network" in trial:
@@ -438,10 +501,9 @@ def network_of(trial: Settings, data: Dataset) -> nn.Module:
             neuron=get_neuron(trial["neuron"]),
             **known,
         )
-    features = math.prod(data.shape)
-    return spiking_mlp(
-        (features, *trial["hidden"], data.classes),
-        neuron=trial["neuron"],
-        readout=trial["readout"],
-        **known_parameters(trial["neuron"], **_of_neuron(trial)),
-    )
+    sizes = (math.prod(data.shape), *trial["hidden"], data.classes)
+    parameters = known_parameters(trial["neuron"], **_of_neuron(trial))
+    if trial["readout"] != INTEGRATOR:
+        return spiking_mlp(sizes, neuron=trial["neuron"], readout=trial["readout"], **parameters)
+    chain = spiking_mlp(sizes, neuron=trial["neuron"], readout="last", **parameters)
+    return SpikingMLP(*list(chain)[:-1], LeakyIntegrator(trial["tau"], trial["dt"]))

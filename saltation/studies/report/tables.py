@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pandas as pd
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from saltation.neurons import get_neuron, model_of
+
+
+class Measure(NamedTuple):
+    """What trials are compared by.
+
+    Attributes
+    ----------
+    column
+        Of the results.
+    label
+        On axes and over tables, with its unit.
+    form
+        Of a number.
+    """
+
+    column: str
+    label: str
+    form: str
+
+
+ACCURACY = Measure("test_accuracy", "test accuracy (%)", "{:.1f}")
+# The mean squared error over the variance of the training targets.
+ERROR = Measure("test_loss", "test error / variance", "{:.3f}")
+
+
+def measure_of(results: pd.DataFrame) -> Measure:
+    """The measure of a study: of its trials that have targets in place of labels the error."""
+    return ERROR if "task" in results and (results["task"] == "regression").any() else ACCURACY
 
 
 def inputs_of(results: pd.DataFrame) -> pd.Series:
@@ -18,11 +48,11 @@ def inputs_of(results: pd.DataFrame) -> pd.Series:
 
 
 def integrators_grid(results: pd.DataFrame, neuron: str, kind: str | None = None) -> pd.DataFrame:
-    """Test accuracy of one neuron as text: a row per scheme, a column per dt.
+    """Test accuracy, or error, of one neuron as text: a row per scheme, a column per dt.
 
     ``kind`` is an ``input``, of which there must be one without it.
 
-    A cell is the mean and standard deviation over seeds in percent; ``!`` marks a step outside the
+    A cell is the mean and standard deviation over seeds; ``!`` marks a step outside the
     scheme's stability limit; trials that diverged or failed are counted, with the accuracy that
     weights which are not finite still score.
     """
@@ -38,18 +68,21 @@ def integrators_grid(results: pd.DataFrame, neuron: str, kind: str | None = None
 
 
 def accuracy_cell(trials: pd.DataFrame) -> str:
-    """Mean and standard deviation of the finished trials in percent, and how many were not."""
+    """Mean and standard deviation of the finished trials, and how many were not."""
     done = trials[trials["status"] == "finished"]
+    measure = measure_of(trials)
     parts = []
     if len(done):
-        accuracy = done["test_accuracy"]
-        spread = f" ± {accuracy.std():.1f}" if len(done) > 1 else ""
-        parts.append(f"{accuracy.mean():.1f}{spread}")
+        found = done[measure.column]
+        spread = f" ± {measure.form.format(found.std())}" if len(done) > 1 else ""
+        parts.append(f"{measure.form.format(found.mean())}{spread}")
     for status, some in trials[trials["status"] != "finished"].groupby("status"):
         how_many = "" if len(some) == len(trials) == 1 else f"{len(some)} "
         # What a loop that does not look would report of it.
-        score = some["test_accuracy"].mean()
-        then = f" ({score:.1f})" if status == "diverged" and pd.notna(score) else ""
+        score = some[measure.column].mean()
+        then = (
+            f" ({measure.form.format(score)})" if status == "diverged" and pd.notna(score) else ""
+        )
         parts.append(f"{how_many}{status}{then}")
     return ", ".join(parts)
 
@@ -67,7 +100,8 @@ def integrators_tables(results: pd.DataFrame) -> Group:
         for scheme, row in grid.iterrows():
             table.add_row(str(scheme), *row.fillna(""))
         what = f"{get_neuron(neuron).title}, input {kind}"
-        parts += [Text(f"{what}: test accuracy in %, {over}"), table]
+        measure = "test accuracy in %" if measure_of(results) is ACCURACY else ERROR.label
+        parts += [Text(f"{what}: {measure}, {over}"), table]
         if grid.map(lambda cell: str(cell).endswith("!")).to_numpy().any():
             parts.append(Text("! outside the scheme's stability limit"))
     return Group(*parts)

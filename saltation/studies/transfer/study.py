@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from rich.console import RenderableType
 from torch import nn
 
-from saltation.data import Dataset, batches
+from saltation.data import Dataset, batches, spec_of
 from saltation.errors import ConfigError, choose
 from saltation.layers import allow_other_numerics
 from saltation.layers.readout import READOUTS
@@ -63,6 +63,10 @@ class TransferConfig(IntegratorsConfig):
         if self.steps is not None:
             raise ConfigError(
                 "networks are run at other dt for the same time: give bio_time in place of steps"
+            )
+        if spec_of(self.dataset).regression:
+            raise ConfigError(
+                f"{self.dataset} has targets in place of labels, and this study compares accuracies"
             )
         return self
 
