@@ -13,7 +13,7 @@ from torch import Tensor
 from saltation.kernels.cpu.conv import backward as conv_backward
 from saltation.kernels.cpu.conv import forward as conv_forward
 from saltation.kernels.cpu.conv.windows import FAN
-from saltation.kernels.cpu.events.marks import Marks, mark
+from saltation.kernels.cpu.events.marks import Marks, has_channels_last, mark
 from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.cpu.runtime.simd import LANES
 
@@ -44,25 +44,34 @@ def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     if not finite(weight):
         return None
     wanted = any(part is not None and part.requires_grad for part in (x, weight, bias))
+    # The result lies in memory as its input does, as with torch.
+    last = has_channels_last(x)
     if not torch.is_grad_enabled() or not wanted:
-        return conv_forward.forward(marked[0], weight, bias)
-    out: Tensor = _Convolution.apply(marked[0], x, weight, bias)
+        return conv_forward.forward(marked[0], weight, bias, last)
+    out: Tensor = _Convolution.apply(marked[0], last, x, weight, bias)
     return out
 
 
 class _Convolution(torch.autograd.Function):
-    """``(marks, x, weight, bias) -> [N, O, H, W]``."""
+    """``(marks, last, x, weight, bias) -> [N, O, H, W]``; ``last`` is where channels lie."""
 
     @staticmethod
-    def forward(ctx: Any, spikes: Marks, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any,
+        spikes: Marks,
+        last: bool,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
         ctx.spikes = spikes
         ctx.save_for_backward(x, weight)
-        return conv_forward.forward(spikes, weight, bias)
+        return conv_forward.forward(spikes, weight, bias, last)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        _, wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        *_, wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         # Where a graph is built, in operations that have derivatives.
         dense = torch.is_grad_enabled() or not finite(gradient)
         g_x, g_weight, g_bias = torch.ops.aten.convolution_backward(
@@ -80,4 +89,4 @@ class _Convolution(torch.autograd.Function):
         )
         if wants_weight and not dense:
             g_weight = conv_backward.backward(ctx.spikes, gradient)
-        return None, g_x, g_weight, g_bias
+        return None, None, g_x, g_weight, g_bias
