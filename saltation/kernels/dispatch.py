@@ -241,8 +241,7 @@ def conv2d(
         from saltation.kernels.cpu.conv import product as conv  # imports numba
 
         out = conv.run(x, weight, bias)
-        if out is not None:
-            return out
+        return conv.dense(x, weight, bias) if out is None else out
     return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 

@@ -235,9 +235,15 @@ class ConvBlock(nn.Module):
         repeats = _repeats(x)
         currents = self.conv(x[0])[None] if repeats else at_every_step(self.conv, x)
         spikes = None
-        is_known = type(norm) is SequenceBatchNorm and norm.counts and not more_than_forward(norm)
-        if is_known and are_plain_neurons(self.neurons):
+        if self._is_one_piece():
             spikes = norm.into(self.neurons, currents, len(x))
         if spikes is None:
             spikes = self.neurons(norm(direct(currents[0], len(x)) if repeats else currents))
         return spikes  # type: ignore[no-any-return]
+
+    def _is_one_piece(self) -> bool:
+        """Whether normalisation and neurons do nothing but what they do in one piece."""
+        if torch.compiler.is_compiling() or type(self.norm) is not SequenceBatchNorm:
+            return False
+        plain = not more_than_forward(self.norm) and are_plain_neurons(self.neurons)
+        return plain and self.norm.counts

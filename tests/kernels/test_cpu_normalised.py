@@ -167,3 +167,11 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
     with pytest.raises(st.errors.NotFiniteError):
         block(x + 1)
     assert block.norm.into(block.neurons, maps(2) * float("nan"), 2) is None
+
+
+def test_spikes_can_be_changed_in_place() -> None:
+    """As those of a layer: what a network does to them next is its own business."""
+    spikes = made("step")(channels_last(torch.rand(3, 2, 3, 8, 8)))
+    spikes[0] = 0
+    spikes.sum().backward()
+    assert not spikes[0].any()

@@ -56,7 +56,7 @@ def run(
     if spikes is None:
         return None
     if torch.is_grad_enabled() and any(part.requires_grad for part in (rows, weight, bias)):
-        spikes = _Normalised.apply(plan, spikes, rows, weight, bias)
+        spikes = _Normalised.apply(plan, [spikes], rows, weight, bias)
     return spikes.view(steps, samples, height, width, channels).permute(0, 1, 4, 2, 3), found
 
 
@@ -66,15 +66,15 @@ def _forward(plan: _Plan, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor 
 
 
 class _Normalised(torch.autograd.Function):
-    """``(plan, spikes [T, N], rows [T, M, C], weight, bias) -> spikes``, which are known."""
+    """``(plan, [spikes], rows [T, M, C], weight, bias) -> spikes [T, N]``, which are known."""
 
     @staticmethod
     def forward(
-        ctx: Any, plan: _Plan, spikes: Tensor, rows: Tensor, weight: Tensor, bias: Tensor
+        ctx: Any, plan: _Plan, known: list[Tensor], rows: Tensor, weight: Tensor, bias: Tensor
     ) -> Tensor:
         ctx.plan = plan
         ctx.save_for_backward(rows, weight, bias)
-        return spikes.view_as(spikes)
+        return known.pop()
 
     @staticmethod
     def backward(ctx: Any, g_s: Tensor) -> tuple[Tensor | None, ...]:
