@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from saltation.errors import SaltationError, choose
@@ -241,9 +241,28 @@ def conv2d(
         from saltation.kernels.cpu.conv import product as conv  # imports numba
 
         out = conv.run(x, weight, bias)
-        if out is not None:
-            return out
+        return conv.dense(x, weight, bias) if out is None else out
     return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def normalised(
+    x: Tensor, steps: int, together: bool, norm: nn.BatchNorm2d, neuron: Neuron, spike: Spike
+) -> tuple[Tensor, Any] | None:
+    """Spikes ``[T, B, C, H, W]`` of ``neuron`` behind ``norm`` in training, and the statistics of
+    every step or of all ``together``; None where no kernel can, as for channels that do not come
+    last in memory. Currents ``x`` are [T, B, C, H, W], or [1, B, C, H, W] if all steps are."""
+    last = x.permute(0, 1, 3, 4, 2)
+    rows, channels = last[0, ..., 0].numel(), x.shape[2]
+    if _elsewhere() or rows < 2 or channels % 16 or not last.is_contiguous():
+        return None
+    if lacks(torch.float32, norm.weight, norm.bias):
+        return None
+    if cpu_loop.refuses(neuron, spike, x, None, False) or neuron.tensors:
+        return None
+    from saltation.kernels.cpu.neurons import behind_norm  # imports numba
+
+    affine = norm.weight, norm.bias, norm.eps
+    return behind_norm.run(x, steps, together, *affine, neuron, spike)
 
 
 def _elsewhere() -> bool:

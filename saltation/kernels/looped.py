@@ -89,6 +89,16 @@ def program_or_reason(neuron: Neuron, spike: Spike) -> Program | str:
 def run(loop: type[Loop], neuron: Neuron, spike: Any, x: Tensor, state: Any) -> Trace:
     """That loop over ``x``, as `reference.run`."""
     plan = Plan(neuron, spike, program_of(neuron, spike))
+    order = () if x.is_contiguous() or plan.program.rows else _order(x)
+    if order:
+        # Channels come last in memory, say: neurons are taken as they lie there.
+        turned = (part.permute(order) for part in state)
+        in_time = x.permute(0, *(axis + 1 for axis in order))
+        trace = run(loop, neuron, spike, in_time, neuron.State(*turned))
+        back = sorted(range(len(order)), key=order.__getitem__)
+        after = (part.permute(back) for part in trace.state)
+        spikes = trace.spikes.permute(0, *(axis + 1 for axis in back))
+        return Trace(spikes, neuron.State(*after))
     parts = x, *state, *plan.program.rows, *constants_of(neuron)
     if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
         spikes, *last = loop.apply(plan, *parts)  # type: ignore[no-untyped-call]
@@ -96,6 +106,15 @@ def run(loop: type[Loop], neuron: Neuron, spike: Any, x: Tensor, state: Any) -> 
         spikes, last, _ = _forward(loop.engine, plan.program, x, state, keep=False)
     shape = x.shape[1:]
     return Trace(spikes.view(x.shape), neuron.State(*(part.view(shape) for part in last)))
+
+
+def _order(x: Tensor) -> tuple[int, ...]:
+    """Axes of a step of ``x`` in the order in which they lie in memory, if that is another than
+    theirs and there are no gaps; else nothing."""
+    axes = tuple(range(x.ndim - 1))
+    strides = x.stride()[1:]
+    order = tuple(sorted(axes, key=lambda axis: (-strides[axis], axis)))
+    return order if order != axes and x[0].permute(order).is_contiguous() else ()
 
 
 def constants_of(neuron: Neuron) -> list[Tensor]:

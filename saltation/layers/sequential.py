@@ -71,25 +71,21 @@ def _stretch(modules: list[nn.Module]) -> tuple[list[Stage], Any]:
     stages: list[Stage] = []
     linear: Any = None
     for module in modules:
-        if _more_than_forward(module):
+        if more_than_forward(module):
             break
         if linear is None:
             if type(module) not in _LINEAR or type(module).forward is not _LINEAR[type(module)]:
                 break
             linear = module
         else:
-            if (
-                not isinstance(module, SpikingLayer)
-                or not module.is_plain
-                or _neurons() != _NEURONS
-            ):
+            if not _only_neurons(module):
                 break
-            stages.append(module.stage(linear.weight, linear.bias))
+            stages.append(module.stage(linear.weight, linear.bias))  # type: ignore[operator]
             linear = None
     return stages, linear
 
 
-def _more_than_forward(module: nn.Module) -> bool:
+def more_than_forward(module: nn.Module) -> bool:
     """Whether a call of the module is more than its class's forward."""
     return bool(
         _OWN & module.__dict__.keys()
@@ -101,6 +97,15 @@ def _more_than_forward(module: nn.Module) -> bool:
         or module._backward_pre_hooks
         or registry._has_any_global_hook()  # type: ignore[no-untyped-call]
     )
+
+
+def are_plain_neurons(module: nn.Module) -> bool:
+    """Whether a call of the module runs its neurons and does nothing else."""
+    return _only_neurons(module) and not more_than_forward(module)
+
+
+def _only_neurons(module: nn.Module) -> bool:
+    return isinstance(module, SpikingLayer) and module.is_plain and _neurons() == _NEURONS
 
 
 def _neurons() -> Any:

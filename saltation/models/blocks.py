@@ -11,7 +11,10 @@ from torch.nn import functional
 
 from saltation.encoding import direct
 from saltation.errors import choose
-from saltation.layers import SpikeConv2d, SpikingBatchNorm2d
+from saltation.kernels import dispatch
+from saltation.kernels.support import lacks
+from saltation.layers import SpikeConv2d, SpikingBatchNorm2d, SpikingLayer
+from saltation.layers.sequential import are_plain_neurons, more_than_forward
 from saltation.neurons import Neuron, get_neuron
 
 STATISTICS = ("step", "all", "tdbn")
@@ -33,6 +36,17 @@ def at_every_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def _repeats(x: Tensor) -> bool:
     """Whether all steps are the same memory."""
     return x.stride(0) == 0
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """A sequence ``[T, B, C, H, W]`` whose channels come last in memory, where a CPU's kernels run:
+    all that follows keeps that form, in which dense convolutions and poolings take less time."""
+    if lacks(torch.float32, x):
+        return x
+    if _repeats(x):
+        return direct(x[0].contiguous(memory_format=torch.channels_last), len(x))
+    last = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return last.view(*x.shape[:2], *last.shape[1:])
 
 
 class SequenceBatchNorm(nn.BatchNorm2d):
@@ -82,6 +96,30 @@ class SequenceBatchNorm(nn.BatchNorm2d):
             return torch.stack([normalise(step) for step in x])
         counts = known and self.track_running_stats
         return direct(self._repeated(x[0], len(x)) if counts else normalise(x[0]), len(x))
+
+    @property
+    def counts(self) -> bool:
+        """Whether a call normalises with the statistics of its batch, and enters them."""
+        known = self.running_mean is not None and self.track_running_stats
+        return self.training and known and self.affine and self.momentum is not None
+
+    def into(self, neurons: SpikingLayer, x: Tensor, steps: int) -> Tensor | None:
+        """Spikes of ``neurons`` of the normalised ``x`` in one piece, if this `counts`; None where
+        no kernel can. ``x`` is ``[T, B, C, H, W]``, or ``[1, B, C, H, W]`` where all steps are."""
+        each = self.statistics == "step"
+        out = dispatch.normalised(x, steps, not each, self, neurons.neuron, neurons.surrogate)
+        if out is None:
+            return None
+        spikes, found = out
+        variance = found.variance * (found.rows / (found.rows - 1))
+        repeats = steps // len(found.mean) if each else 1
+        weight = 1 - (1 - self.momentum) ** repeats  # type: ignore[operator]
+        self.num_batches_tracked.add_(steps if each else 1)
+        with torch.no_grad():
+            for running, values in ((self.running_mean, found.mean), (self.running_var, variance)):
+                for value in torch.from_numpy(values).float():
+                    running.lerp_(value, weight)  # type: ignore[union-attr]
+        return spikes
 
     def _repeated(self, x: Tensor, steps: int) -> Tensor:
         """``x`` of ``[B, C, H, W]`` normalised, the running statistics updated ``steps`` times."""
@@ -193,5 +231,19 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, fan_in, H, W]`` to spikes ``[T, B, fan_out, ceil(H / s), ceil(W / s)]`` with
         stride s."""
-        spikes: Tensor = self.neurons(self.norm(at_every_step(self.conv, x)))
-        return spikes
+        norm: Any = self.norm
+        repeats = _repeats(x)
+        currents = self.conv(x[0])[None] if repeats else at_every_step(self.conv, x)
+        spikes = None
+        if self._is_one_piece():
+            spikes = norm.into(self.neurons, currents, len(x))
+        if spikes is None:
+            spikes = self.neurons(norm(direct(currents[0], len(x)) if repeats else currents))
+        return spikes  # type: ignore[no-any-return]
+
+    def _is_one_piece(self) -> bool:
+        """Whether normalisation and neurons do nothing but what they do in one piece."""
+        if torch.compiler.is_compiling() or type(self.norm) is not SequenceBatchNorm:
+            return False
+        plain = not more_than_forward(self.norm) and are_plain_neurons(self.neurons)
+        return plain and self.norm.counts

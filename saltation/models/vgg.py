@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, fraction
-from saltation.models.blocks import AvgPool, ConvBlock
+from saltation.models.blocks import AvgPool, ConvBlock, channels_last
 from saltation.models.image import ImageNetwork
 from saltation.models.init import INITS, initialise
 from saltation.models.options import MOST_STAGES, completed, counts_of_options
@@ -62,12 +62,12 @@ class SpikingVGG(ImageNetwork):
 
     def logits(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to logits ``[B, classes]``."""
-        logits: Tensor = self.readout(self.dropout(self.stages(x).sum(0).flatten(1)))
+        logits: Tensor = self.readout(self.dropout(self.stages(channels_last(x)).sum(0).flatten(1)))
         return logits
 
     def outputs(self, x: Tensor) -> Tensor:
         """``W dropout(T s[t]) + b`` of every step, the same spikes being dropped in all of them."""
-        spikes: Tensor = self.stages(x).flatten(2)
+        spikes: Tensor = self.stages(channels_last(x)).flatten(2)
         kept = self.dropout(torch.ones_like(spikes[0]))
         outputs: Tensor = self.readout(len(spikes) * spikes * kept)
         return outputs

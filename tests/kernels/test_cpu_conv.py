@@ -59,9 +59,9 @@ def by_spikes(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     calls: list[torch.Size] = []
     forward = conv_forward.forward
 
-    def noted(spikes: Marks, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def noted(spikes: Marks, weight: Tensor, *rest: Any) -> Tensor:
         calls.append(weight.shape)
-        return forward(spikes, weight, bias)
+        return forward(spikes, weight, *rest)
 
     monkeypatch.setattr(conv_forward, "forward", noted)
     return calls

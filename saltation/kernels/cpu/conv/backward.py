@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.cpu.conv.windows import PART, SIDE, add_windows, turn, word
-from saltation.kernels.cpu.events.marks import CHANNELS, Marks
+from saltation.kernels.cpu.events.marks import CHANNELS, Marks, has_channels_last
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
-from saltation.kernels.cpu.runtime.simd import LANES, lowest, ones
+from saltation.kernels.cpu.runtime.simd import LANES, copy_row, lowest, ones
 from saltation.kernels.cpu.runtime.threads import spread
 
 WIDEST = 8192  # pixels of a line; three lines are numbered in 16 bits
@@ -130,6 +130,7 @@ def _backward(
     width: int,
     rows: NDArray[Any],
     places: NDArray[Any],
+    channels_last: bool,
     gradient: NDArray[Any],
     turned: NDArray[Any],
     maps: NDArray[Any],
@@ -137,7 +138,7 @@ def _backward(
     g_weight: NDArray[Any],
 ) -> None:
     """Parts ``start ... stop`` of ``g_weight`` [O, C, 9], each `PART` outputs and one of ``parts``
-    shares of the channels, from ``gradient`` [N, O, H W].
+    shares of the channels, from ``gradient`` [N, O, H W], or [N, H W, O] with ``channels_last``.
 
     Divided by weights, so that every number is a sum in the same order for any number of threads.
     ``turned`` and ``maps`` [., places, PART] and ``sums`` [., C, 9 PART] are scratch.
@@ -152,19 +153,11 @@ def _backward(
         here[:] = 0
         for t in range(tiles.total):
             first, last, top, below = _bounds(t, tiles, len(gradient), height)
-            _map(
-                gradient,
-                first,
-                last,
-                top,
-                below,
-                height,
-                width,
-                PART * block,
-                fan,
-                turned[part],
-                here,
-            )
+            area = first, last, top, below, height, width, PART * block, fan
+            if channels_last:
+                _map_rows(gradient, *area, here)
+            else:
+                _map(gradient, *area, turned[part], here)
             for c in range(low, high):
                 add_windows(total, c, here, places, rows[t, c], rows[t, c + 1], width + 2)
         for c in range(low, high):
@@ -211,6 +204,30 @@ def _map(
                         into[at + i, o] = turned[(y - above) * width + i, o]
 
 
+@compiled
+def _map_rows(
+    gradient: NDArray[Any],
+    first: int,
+    last: int,
+    top: int,
+    below: int,
+    height: int,
+    width: int,
+    channel: int,
+    fan: int,
+    into: NDArray[Any],
+) -> None:
+    """As `_map`, of ``gradient`` [N, H W, O]."""
+    for n in range(first, last):
+        for y in range(top - 1, below + 1):
+            at = ((n - first) * (below - top + 2) + y - top + 1) * (width + 2) + 1
+            if y < 0 or y >= height:
+                into[at : at + width] = 0
+            else:
+                for i in range(width):
+                    copy_row(into, at + i, 0, gradient[n], y * width + i, channel, fan)
+
+
 def backward(spikes: Marks, gradient: Tensor) -> Tensor:
     """The gradient ``[O, C, 3, 3]`` of the weight from that of the result, ``[N, O, H, W]``."""
     images, channels, height, width = spikes.shape
@@ -230,6 +247,8 @@ def backward(spikes: Marks, gradient: Tensor) -> Tensor:
     parts = blocks * shares
     size = tiles.images * (tiles.lines + 2) * (width + 2)
     g_weight = fresh(outputs, channels, SIDE, SIDE)
+    last = has_channels_last(gradient)
+    flat = gradient.permute(0, 2, 3, 1).flatten(1, 2) if last else gradient.contiguous().flatten(2)
     spread(
         _backward,
         parts,
@@ -239,7 +258,8 @@ def backward(spikes: Marks, gradient: Tensor) -> Tensor:
         width,
         rows,
         places,
-        gradient.contiguous().flatten(2).numpy(),
+        last,
+        flat.numpy(),
         scratch.array(parts, size, PART),
         scratch.array(parts, size, PART),
         scratch.array(parts, channels, _WINDOW * PART),

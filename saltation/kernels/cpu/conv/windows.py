@@ -23,6 +23,7 @@ from saltation.kernels.cpu.runtime.simd import (
 
 SIDE = 3  # of a window
 FAN = 64  # channels whose sums are kept in registers while weights are added
+WIDE = 128  # the same, of layers with as many outputs: less is to be done around each row
 PART = 32  # channels whose sums at all places of a window are kept in registers
 
 _I64 = ir.IntType(64)
@@ -61,31 +62,33 @@ def _add_to(builder: Any, at: Any, sums: Sequence[Any]) -> None:
         builder.store(number, here, align=4)
 
 
-def _generate_add_marked(
-    typing: Any, into: Any, row: Any, source: Any, first: Any, marks: Any
-) -> Any:
-    """Adds to ``into[row]`` [FAN] the rows ``first + i`` of ``source`` [., FAN], i being the bits
+def _marked_adder(fan: int) -> Any:
+    """Adds to ``into[row]`` [fan] the rows ``first + i`` of ``source`` [., fan], i being the bits
     of ``marks`` (uint64) that are 1, in their order."""
-    signature = types.void(into, types.int64, source, types.int64, types.uint64)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        into, row, source, first, marks = arguments
-        into, width = data_of(context, builder, signature.args[0], into)
-        source, stride = data_of(context, builder, signature.args[2], source)
-        into = builder.gep(into, [builder.mul(row, width)])
-        source = builder.gep(source, [builder.mul(first, stride)])
-        sums = _sums(builder, FAN // LANES)
-        with every_bit(builder, marks) as i:
-            at = builder.gep(source, [builder.mul(i, stride)])
-            for k, total in enumerate(sums):
-                _add(builder, total, vector_at(builder, at, k))
-        _add_to(builder, into, sums)
-        return context.get_dummy_value()
+    def add(typing: Any, into: Any, row: Any, source: Any, first: Any, marks: Any) -> Any:
+        signature = types.void(into, types.int64, source, types.int64, types.uint64)
 
-    return signature, generate
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            into, row, source, first, marks = arguments
+            into, width = data_of(context, builder, signature.args[0], into)
+            source, stride = data_of(context, builder, signature.args[2], source)
+            into = builder.gep(into, [builder.mul(row, width)])
+            source = builder.gep(source, [builder.mul(first, stride)])
+            sums = _sums(builder, fan // LANES)
+            with every_bit(builder, marks) as i:
+                at = builder.gep(source, [builder.mul(i, stride)])
+                for k, total in enumerate(sums):
+                    _add(builder, total, vector_at(builder, at, k))
+            _add_to(builder, into, sums)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return intrinsic(add)
 
 
-add_marked: Any = intrinsic(_generate_add_marked)
+add_marked, add_marked_wide = map(_marked_adder, (FAN, WIDE))
 
 
 def _generate_add_windows(

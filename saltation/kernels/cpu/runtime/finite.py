@@ -43,7 +43,10 @@ def _look(start: int, stop: int, bits: NDArray[Any], length: int, found: NDArray
 
 def finite(tensor: Tensor) -> bool:
     """Whether all numbers of a float32 tensor are finite."""
-    bits = tensor.detach().contiguous().view(torch.int32).flatten().numpy()
+    tensor = tensor.detach()
+    if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        tensor = tensor.permute(0, 2, 3, 1)  # as it lies in memory
+    bits = tensor.contiguous().view(torch.int32).flatten().numpy()
     found = np.empty(-(-len(bits) // _ROW), np.uint8)
     spread(_look, len(found), bits, _ROW, found, least=4)
     return bool(found.all())
