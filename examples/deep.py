@@ -61,8 +61,9 @@ def draw(curves: dict[str, list[float]], chance: float, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
-    for name, values in curves.items():
-        axes.plot(range(1, len(values) + 1), values, marker="o", label=name)
+    for (name, values), style in zip(curves.items(), ("o--", "s-"), strict=True):
+        axes.plot(range(1, len(values) + 1), values, style, label=name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.axhline(chance, color="grey", linestyle=":", label="chance")
     axes.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(0, 100))
     axes.legend()

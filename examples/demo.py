@@ -22,7 +22,7 @@ STUDY = (
     "--epochs 4 --batch-size 32 --lr 0.005"
 )
 MARK = "demo.txt"  # of a folder that a demo may clear
-DEEP = "--depth 8 --limit-train 480 --epochs 3 --steps 30"
+DEEP = "--depth 12 --limit-train 400 --epochs 6 --steps 20"
 
 say = partial(print, flush=True)  # before what the commands say
 
