@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from saltation.cli import main
 from saltation.errors import SaltationError
 from saltation.studies import figures
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.records import contents
-from saltation.studies.report.drawing import also_pdf, style_of
+from saltation.studies.report.drawing import style_of
 from tests.studies.recorded import recorded
 
 
@@ -56,13 +57,12 @@ def test_mistakes(results: pd.DataFrame) -> None:
         figures.accuracy(results[results["status"] != "finished"])
 
 
-def test_pdf_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_pdf_where_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = recorded(tmp_path / "a", [("finished", "", [80.0, 90.0])])
-    found = contents(study).asked
-    study.report(found)
+    study.report(contents(study).asked)
     assert not list(study.folder.glob("figures/*.pdf"))
-    with also_pdf():
-        study.report(found)
+    main(["report", str(study.folder), "--pdf"])
+    assert f"figures: {study.folder / 'figures'}" in capsys.readouterr().out
     names = sorted(path.stem for path in study.folder.glob("figures/*.pdf"))
     assert names == sorted(path.stem for path in study.folder.glob("figures/*.svg"))
 

@@ -90,7 +90,7 @@ def also_pdf() -> Iterator[None]:
 
 def note(figure: Figure, text: str) -> None:
     """What a figure shows, in small print over it, in lines as wide as it is."""
-    letters = int(16 * figure.get_figwidth())
+    letters = int(17 * figure.get_figwidth())
     figure.suptitle(textwrap.fill(text, letters), x=0.01, ha="left", fontsize=8, color="#555555")
 
 

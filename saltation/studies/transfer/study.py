@@ -92,7 +92,9 @@ class TransferStudy(IntegratorsStudy):
     def measured(
         self, record: EpochRecord, network: nn.Module, trial: Settings, data: Dataset
     ) -> EpochRecord:
-        """After the last epoch, accuracies at every dt, a list for each mapping."""
+        """After the last epoch, what a sample costs, and accuracies at every dt, a list for each
+        mapping."""
+        record = super().measured(record, network, trial, data)
         if record.epoch < trial["epochs"]:
             return record
         found = {
@@ -114,14 +116,14 @@ class TransferStudy(IntegratorsStudy):
         return transfer_tables(results)
 
     def findings(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Columns ``<mapping> at <dt>``: test accuracy in percent."""
+        """Columns ``<mapping> at <dt>``, test accuracy in percent, and those of the cost."""
         last = record["epochs"][-1] if record["epochs"] else {}
         dts = record["settings"].get("run_dt", [])
         return {
             f"{mapping} at {dt:g}": value
             for mapping in MAPPINGS[record["settings"].get("input", "held")]
             for dt, value in zip(dts, last.get(f"at_dt_{mapping}", []), strict=False)
-        }
+        } | super().findings(record)
 
 
 def accuracy(network: nn.Module, trial: Settings, data: Dataset, dt: float, mapping: str) -> float:
