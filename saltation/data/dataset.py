@@ -122,9 +122,9 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         """The data set in words, and its first images, in a notebook."""
-        from saltation.data.summary import in_cell  # it imports this
+        from saltation.data.cell import cell  # it imports this
 
-        return in_cell(self)
+        return cell(self)
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set on ``device``; batches are then made there."""

@@ -1,17 +1,11 @@
-"""A data set in words, and its first samples, as it was read."""
+"""A data set in words, as it was read."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
-from saltation import inline
 from saltation.data.dataset import Dataset, Split
 from saltation.data.trains import SpikeTrains
-
-_SHOWN = 10  # images in a notebook
-_HEIGHT = 64  # of each, in pixels of the screen
 
 
 def in_words(data: Dataset) -> list[str]:
@@ -38,29 +32,6 @@ def in_words(data: Dataset) -> list[str]:
         f"test  {len(data.test)} samples, {_values(data.test)}",
         _wanted(data),
     ]
-
-
-def in_cell(data: Dataset) -> str:
-    """The data set as a notebook shows it."""
-    words = inline.text("\n".join(in_words(data)))
-    images = data.train.images
-    if isinstance(images, SpikeTrains) or images.ndim != 4 or data.sample_shape != data.shape:
-        return words
-    if data.channels not in (1, 3) or not len(images):
-        return words
-
-    def draw(path: Path) -> Path:
-        from matplotlib.image import imsave  # slow to import
-
-        # Side by side; large enough that single pixels are seen.
-        row = torch.cat(list(images[:_SHOWN].cpu()), -1)
-        grey = row.expand(3, -1, -1).movedim(0, -1).numpy()
-        times = max(1, _HEIGHT // data.side)
-        imsave(path, grey.repeat(times, 0).repeat(times, 1))
-        return path
-
-    labels = ", ".join(map(str, data.train.labels[:_SHOWN].tolist()))
-    return words + inline.figure(draw, f"Its first training images, of the classes {labels}")
 
 
 def _wanted(data: Dataset) -> str:

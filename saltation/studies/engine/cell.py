@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib import import_module
 from typing import Any
 
 from saltation import inline
@@ -19,8 +20,8 @@ class CellProgress:
     """
 
     def __init__(self) -> None:
-        from IPython.display import display  # there, because a notebook runs us
-
+        # It is there, because a notebook runs us; it has no types.
+        display: Any = import_module("IPython.display").display
         self._lines: list[str] = []
         self._dropped = 0
         self._share, self._words = 0.0, ""
