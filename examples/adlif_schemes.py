@@ -10,6 +10,7 @@ trained again. Then it prints a table and draws ``adlif.png``.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import runpy
@@ -89,7 +90,10 @@ def trial(name: str, task: Task, scheme: str, q: float, seed: int) -> dict[str, 
             train=lambda epoch: batches(
                 task.data.train, task.batch, seed=seed, epoch=epoch, shuffle=True, drop_last=True
             ),
-            test=lambda epoch: batches(task.data.test, 256) if epoch == task.epochs else (),
+            # All of them in the last epoch alone.
+            test=lambda epoch: itertools.islice(
+                batches(task.data.test, 256), None if epoch == task.epochs else 1
+            ),
             logits=lambda net, batch, epoch, training: net(task.input(batch)),
             loss=loss,
             device=torch.device("cpu"),

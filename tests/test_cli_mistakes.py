@@ -33,13 +33,13 @@ MISTAKES = [
     ),
     (
         "study integrators --dataset mnits",
-        "unknown data set 'mnits'; did you mean 'mnist'? (allowed: cifar10, cifar100, digits, "
-        "mnist, fashion_mnist, tiny_imagenet)",
+        "unknown data set 'mnits'; did you mean 'mnist'? (allowed: bsd, cifar10, cifar100, "
+        "digits, mnist, fashion_mnist, mackey_glass, spring_mass, tiny_imagenet)",
     ),
     (
         "data fetch cifar",
-        "unknown data set 'cifar'; did you mean 'cifar10'? (allowed: cifar10, cifar100, digits, "
-        "mnist, fashion_mnist, tiny_imagenet)",
+        "unknown data set 'cifar'; did you mean 'cifar10'? (allowed: bsd, cifar10, cifar100, "
+        "digits, mnist, fashion_mnist, mackey_glass, spring_mass, tiny_imagenet)",
     ),
     ("data fetch digits", "digits comes with saltation's dependencies: nothing to fetch"),
     # Values that are none, or of another kind.
