@@ -18,6 +18,7 @@ from saltation.kernels.events import SpikeTensor
 from saltation.kernels.reference import MEMORIES
 from saltation.layers import LAYERS, READOUTS, Recurrent, SpikeConv2d, SpikeLinear, SpikingLayer
 from saltation.models import spiking_mlp
+from saltation.models.blocks import SequenceBatchNorm
 from saltation.neurons import NEURONS, Neuron
 from saltation.selftest.cases import balanced, doubled, inputs, run, twin_of
 from saltation.selftest.learning import learning
@@ -52,6 +53,7 @@ def checks() -> Iterator[tuple[str, Check]]:
     yield "poisson", _sampler
     yield "SpikeLinear", _product
     yield "SpikeConv2d", _convolution
+    yield "LIF behind normalisation", _normalised
     for name in _WHOLE:
         for what, settings in _networks(NEURONS[name]):
             yield f"{NEURONS[name].title} MLP {what}", partial(_network, name, settings)
@@ -158,6 +160,28 @@ def _convolution(row: Row) -> None:
         layer = SpikeConv2d(shape[1], 80, 3, padding=1, bias=bias)
         x = _spikes(density, *shape)
         _weighted(layer, dense, (x, x.clone().requires_grad_()), row)
+
+
+def _normalised(row: Row) -> None:
+    """Batch normalisation and neurons in one piece, against the modules one by one in float64."""
+    noise = torch.Generator().manual_seed(0)
+    # Channels last in memory, as behind a network's convolutions.
+    maps = torch.randn(4, 5, 7, 6, 32, generator=noise).movedim(-1, 2)
+    for statistics, surrogate in itertools.product(("step", "all"), SURROGATES):
+        norm = SequenceBatchNorm(32, statistics)
+        twin = SequenceBatchNorm(32, statistics).double()
+        neurons = LAYERS["lif"](beta=0.75, surrogate=surrogate)
+        reference = LAYERS["lif"](beta=0.75, surrogate=surrogate, backend="reference")
+        x, double = maps.clone().requires_grad_(), maps.double().requires_grad_()
+        ours, exact = norm.into(neurons, x, len(x)), reference(twin(double))
+        if ours is None:
+            row.reason = "no kernel can run it in one piece"
+            ours = neurons(norm(x))
+        row.note(ours)
+        row.same([ours], [exact])
+        g = torch.randn(ours.shape, generator=noise)
+        found = torch.autograd.grad(ours, (x, *norm.parameters()), g)
+        row.near(found, torch.autograd.grad(exact, (double, *twin.parameters()), g.double()))
 
 
 def _spikes(density: float, *shape: int) -> Tensor:

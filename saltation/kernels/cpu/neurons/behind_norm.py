@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from saltation.kernels import reference
 from saltation.kernels.cpu.neurons import normalised
-from saltation.kernels.cpu.neurons.normalised import Statistics
+from saltation.kernels.cpu.neurons.moments import Statistics, statistics
 from saltation.kernels.program.graph import Program
 from saltation.kernels.program.program import program_of
 from saltation.neurons.base import Neuron, Spike
@@ -47,7 +47,7 @@ def run(
     """
     count, samples, channels, height, width = x.shape
     rows = x.permute(0, 1, 3, 4, 2).reshape(count, -1, channels)
-    found = normalised.statistics(rows.view(1, -1, channels) if together else rows)
+    found = statistics(rows.view(1, -1, channels) if together else rows)
     if not (np.isfinite(found.mean).all() and np.isfinite(found.variance).all()):
         return None
     rest = torch.stack(list(neuron.rest(torch.zeros(1, dtype=torch.float32))))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.kernels.cpu.neurons.cell import address_of
+from saltation.kernels.cpu.neurons.moments import ROWS, Statistics
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import none_in
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
@@ -29,16 +30,7 @@ from saltation.kernels.program.graph import Program
 
 _BLOCK = 2048  # numbers of state that go through all steps together, and so stay in cache
 _CACHED = 2**16  # numbers of a block, all steps, that stay in cache
-_ROWS = 256  # of which one sum is made; the sums of all such parts are added up in their order
 _PART = 2**15  # numbers of a step of which one sum is made in backward
-
-
-class Statistics(NamedTuple):
-    """Mean and variance, float64 ``[S, C]``, of each of ``S`` groups of so many ``rows``."""
-
-    mean: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    rows: int
 
 
 class _Affine(NamedTuple):
@@ -61,35 +53,6 @@ class _Scratch(NamedTuple):
     rest: NDArray[np.float32]
     g: NDArray[np.float32]
     spikes: NDArray[np.float32]
-
-
-@kernel
-def _sum(start: int, stop: int, x: NDArray[Any], sums: NDArray[Any]) -> None:
-    """Sums and sums of squares ``sums`` [S, parts, 2, C], in double precision, of parts
-    ``start ... stop`` of the groups of ``x`` [S, rows, C]."""
-    parts, channels = sums.shape[1], x.shape[2]
-    for number in range(start, stop):
-        group, part = number // parts, number % parts
-        one, two = sums[group, part, 0], sums[group, part, 1]
-        one[:] = 0
-        two[:] = 0
-        for i in range(_ROWS * part, min(_ROWS * (part + 1), x.shape[1])):
-            row = x[group, i]
-            for c in range(channels):
-                value = np.float64(row[c])
-                one[c] += value
-                two[c] += value * value
-
-
-def statistics(x: Tensor) -> Statistics:
-    """Of every group and channel of ``x`` [S, rows, C], contiguous."""
-    groups, rows, channels = x.shape
-    parts = -(-rows // _ROWS)
-    sums = np.empty((groups, parts, 2, channels), np.float64)
-    spread(_sum, groups * parts, x.detach().numpy(), sums, least=1)
-    total = sums.sum(1)
-    mean = total[:, 0] / rows
-    return Statistics(mean, np.maximum(total[:, 1] / rows - mean * mean, 0), rows)
 
 
 @compiled
@@ -240,13 +203,13 @@ def _through(
     g: NDArray[Any],
 ) -> None:
     """Gradients ``g`` [S, rows, C] of normalised currents become those of ``x``, in the parts
-    ``start ... stop`` of `_ROWS` rows: ``factor g - slope (x - mean) - offset``, each [S, C]."""
+    ``start ... stop`` of `ROWS` rows: ``factor g - slope (x - mean) - offset``, each [S, C]."""
     channels = x.shape[2]
-    parts = -(-x.shape[1] // _ROWS)
+    parts = -(-x.shape[1] // ROWS)
     for number in range(start, stop):
         group, part = number // parts, number % parts
         m, f, k, o = mean[group], factor[group], slope[group], offset[group]
-        for i in range(_ROWS * part, min(_ROWS * (part + 1), x.shape[1])):
+        for i in range(ROWS * part, min(ROWS * (part + 1), x.shape[1])):
             row, out = x[group, i], g[group, i]
             for c in range(channels):
                 out[c] = f[c] * out[c] - (k[c] * (row[c] - m[c]) + o[c])
@@ -337,7 +300,7 @@ def backward(
     grouped = (groups, of.rows, channels)
     spread(
         _through,
-        groups * -(-of.rows // _ROWS),
+        groups * -(-of.rows // ROWS),
         x.view(grouped).numpy(),
         *(np.ascontiguousarray(term, np.float32) for term in terms),
         g_x.view(grouped).numpy(),
