@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from saltation.studies.engine import cell
+from saltation.studies.engine import progress
 from saltation.studies.engine.cell import in_notebook
 from saltation.studies.engine.progress import StudyProgress
 
@@ -38,7 +38,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     module.display = found.display  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
-    monkeypatch.setattr(cell, "in_notebook", lambda: True)
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
     return found
 
 

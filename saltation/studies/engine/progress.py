@@ -9,6 +9,8 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from saltation.studies.engine.cell import CellProgress, in_notebook
+
 SELDOM = 10.0
 """Seconds after which a trial that lasts is told of by its epochs, too."""
 
@@ -43,8 +45,6 @@ class StudyProgress:
     def __init__(self, work: list[float], epochs: int, *, show: bool) -> None:
         self._work = work
         self._epochs = epochs
-        from saltation.studies.engine.cell import CellProgress, in_notebook
-
         # Where lines go: in a notebook all of them into one display.
         self._cell = CellProgress() if show and in_notebook() else None
         terminal = Console(stderr=True)
