@@ -34,7 +34,7 @@ from saltation.data.sets.bursts import BurstSequences
 from saltation.data.sets.spring_mass import SpringMass
 from saltation.errors import StabilityWarning
 from saltation.neurons import get_neuron
-from saltation.studies.report.drawing import STYLE, scheme_style
+from saltation.studies.report.drawing import STYLE, style_of
 from saltation.training import Diverged, Optimisation, fit
 
 SCHEMES = ("exponential_split", "exponential_symplectic", "exponential")
@@ -122,7 +122,7 @@ def draw(rows: list[dict[str, Any]], shown: dict[str, str], path: Path) -> None:
         figure = Figure(figsize=(7.6, 3.3))
         for axes, (name, label) in zip(figure.subplots(1, 2), shown.items(), strict=True):
             for place, scheme in enumerate(SCHEMES):
-                style = scheme_style(scheme)
+                style = style_of(place)
                 means, spreads, at = [], [], []
                 for column, q in enumerate(RANGES):
                     scores = [
