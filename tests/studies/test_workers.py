@@ -141,7 +141,7 @@ def test_workers_that_die_at_once_leave_failed_trials(
     trials = recorded(folder)
     assert [trial["status"] for trial in trials] == ["failed"] * 2
     assert [trial["reason"] for trial in trials] == [message] * 2
-    assert (folder / "report.html").read_text().count(message) == 2
+    assert (folder / "report.html").read_text().count(f'<td class="reason">{message}') == 2
     assert (folder / "results.csv").read_text().count(message) == 2
     # Whoever repairs the machine goes on.
     monkeypatch.undo()

@@ -52,7 +52,7 @@ def cell_of(neuron: Neuron, program: Program, width: int, loop: str) -> Cell:
     """That loop for ``width`` of these neurons, which rest at one state."""
     with torch.no_grad():
         rest = neuron.rest(torch.zeros(width, dtype=torch.float32))
-        own = flat_rows(program.rows, torch.empty(1, width))
+        own = flat_rows(program.rows, torch.empty(1, width, dtype=torch.float32))
     start = np.repeat(np.stack([part.numpy()[:1] for part in rest]), LANES, axis=1)
     missing = -width % LANES
     # Whatever the vectors are filled up with must be constants that a neuron can have.
