@@ -94,6 +94,7 @@ def test_gradients_under_any_default(name: str) -> None:
         assert all(map(torch.equal, run(), expected)), dtype
 
 
+@pytest.mark.slow
 def test_learning_under_any_default() -> None:
     neuron = st.LIF(v_threshold=0.1)
     parts = stage(40, 33, neuron), stage(33, 10, neuron), torch.ones(30, 10), torch.ones(40, 30)

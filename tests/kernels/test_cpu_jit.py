@@ -131,6 +131,7 @@ for neuron in st.NEURONS:
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     """A training step is read from the cache, wherever that is."""
 

@@ -21,7 +21,10 @@ NETWORKS: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("batch_norm", ["step", "all"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n == "spikformer" else ()) for n in NETWORKS],
+)
 def test_an_image_is_its_sequence(name: str, batch_norm: str, training: bool) -> None:
     """λ by every estimator, penalty and gradient, growth over depth, diagnosis."""
     torch.manual_seed(0)

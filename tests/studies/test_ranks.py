@@ -37,7 +37,7 @@ def command(folder: Path, *extra: str) -> list[str]:
     return [*extra, str(script), *words]
 
 
-@pytest.mark.parametrize("launcher", ["ours", "torchrun"])
+@pytest.mark.parametrize("launcher", ["ours", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_two_processes_are_one_with_the_same_batch(
     launcher: str, alone: pd.DataFrame, tmp_path: Path
 ) -> None:

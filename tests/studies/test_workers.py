@@ -47,6 +47,7 @@ def test_results_do_not_depend_on_the_number_of_workers(alone: Any, tmp_path: Pa
     assert (tmp_path / "config.json").read_text() == (folder / "config.json").read_text()
 
 
+@pytest.mark.slow
 def test_convolutions_do_not_either(tmp_path: Path) -> None:
     """To the bit, whatever the threads of the process that starts them; a number that is asked for
     is part of the settings."""
@@ -90,6 +91,7 @@ def test_a_worker_that_is_killed_costs_nothing(
     assert err.count("its worker died (SIGKILL: memory may have run out); trying again") == 1
 
 
+@pytest.mark.slow
 def test_a_trial_that_kills_two_workers_has_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
