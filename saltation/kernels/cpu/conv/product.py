@@ -1,6 +1,6 @@
-"""Convolutions of spikes whose cost follows the spikes: 3x3 windows, stride 1, zeros around.
+"""Convolutions whose cost follows the spikes: 3x3 windows, stride 1, zeros around.
 
-Gradients of the input are dense products with the weights, which torch does best.
+Gradients of the input are dense products with the weights (see `gradients`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from saltation.kernels.cpu.conv import backward as conv_backward
 from saltation.kernels.cpu.conv import forward as conv_forward
+from saltation.kernels.cpu.conv.gradients import NARROW, by_tiles, gradients
 from saltation.kernels.cpu.conv.windows import FAN
 from saltation.kernels.cpu.events.marks import Marks, has_channels_last, mark
 from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.cpu.runtime.simd import LANES
 
-NARROW = 4  # lines up to which torch's dense products take longer with channels last
 _LEAST = 2**20  # inputs times outputs that are worth a look
 
 
@@ -33,9 +33,19 @@ def sparse_enough(density: float, outputs: int) -> bool:
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Torch's convolution, its result in memory as ``x`` is: of narrow maps with channels last in
-    the other form, a seventh faster with 256 to 512 channels of 4x4, what is turned over included.
-    """
+    """Torch's convolution, its result in memory as ``x`` is, with gradients that may be rounded
+    otherwise."""
+    wanted = any(part is not None and part.requires_grad for part in (x, weight, bias))
+    tiled = has_channels_last(x) and x.shape[1] == weight.shape[1] and by_tiles(x, len(weight))
+    if torch.is_grad_enabled() and wanted and tiled:
+        out: Tensor = _Dense.apply(x, weight, bias)
+        return out
+    return _dense(x, weight, bias)
+
+
+def _dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Of narrow maps with channels last in the other form: a seventh faster with 256 to 512
+    channels of 4x4, what is turned over included."""
     if x.shape[3] > NARROW or not has_channels_last(x):
         return functional.conv2d(x, weight, bias, padding=1)
     out = functional.conv2d(x.contiguous(), weight, bias, padding=1)
@@ -86,21 +96,22 @@ class _Convolution(torch.autograd.Function):
         *_, wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         # Where a graph is built, in operations that have derivatives.
         dense = torch.is_grad_enabled() or not finite(gradient)
-        if x.shape[3] <= NARROW:
-            x, gradient = x.contiguous(), gradient.contiguous()
-        g_x, g_weight, g_bias = torch.ops.aten.convolution_backward(
-            gradient,
-            x,
-            weight,
-            [len(weight)],
-            [1, 1],
-            [1, 1],
-            [1, 1],
-            False,
-            [0, 0],
-            1,
-            [wants_x, wants_weight and dense, wants_bias],
-        )
+        wanted = wants_x, wants_weight and dense, wants_bias
+        g_x, g_weight, g_bias = gradients(gradient, x, weight, wanted)
         if wants_weight and not dense:
             g_weight = conv_backward.backward(ctx.spikes, gradient)
         return None, None, g_x, g_weight, g_bias
+
+
+class _Dense(torch.autograd.Function):
+    """``(x, weight, bias) -> [N, O, H, W]``, torch's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _dense(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        return gradients(gradient, x, weight, ctx.needs_input_grad)
