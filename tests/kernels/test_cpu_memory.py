@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from saltation.kernels.cpu.runtime import threads
-from saltation.kernels.cpu.runtime.buffers import Loan
+from saltation.kernels.cpu.runtime.buffers import Loan, _length, lent
 from saltation.kernels.cpu.runtime.jit import kernel
 from saltation.kernels.cpu.runtime.threads import spread
 
@@ -29,6 +29,30 @@ def test_a_buffer_is_lent_once() -> None:
     assert Loan().array(1000, 7).ctypes.data == place
     other = two.array(1000, 7)
     assert not np.shares_memory(b, other)
+
+
+def test_other_shapes_share_memory() -> None:
+    """What was returned serves arrays of about as many bytes, which it has room for."""
+    loan = Loan()
+    place = loan.array(900, 77).ctypes.data
+    del loan
+    gc.collect()
+    assert Loan().array(77, 901).ctypes.data == place
+    for size in (0, 1, 63, 64, 65, 1000, 2**20 + 1, 10**8):
+        assert size <= _length(size) <= max(64, size + size // 8 + 64)
+
+
+def test_a_lent_tensor_is_used_again() -> None:
+    """Once neither it nor a view of it is left, and not before."""
+    tensor = lent(900, 79)
+    place, view = tensor.data_ptr(), tensor[:3]
+    del tensor
+    gc.collect()
+    other = lent(900, 79)
+    assert other.data_ptr() != place
+    del view
+    gc.collect()
+    assert lent(900, 79).data_ptr() == place
 
 
 def test_loans_from_many_threads() -> None:

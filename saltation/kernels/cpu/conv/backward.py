@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saltation.kernels.cpu.conv.windows import PART, SIDE, add_windows, turn, word
 from saltation.kernels.cpu.events.marks import CHANNELS, Marks, has_channels_last
-from saltation.kernels.cpu.runtime.buffers import Loan, fresh
+from saltation.kernels.cpu.runtime.buffers import Loan, lent
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
 from saltation.kernels.cpu.runtime.simd import LANES, copy_row, lowest, ones
 from saltation.kernels.cpu.runtime.threads import spread
@@ -246,7 +246,7 @@ def backward(spikes: Marks, gradient: Tensor) -> Tensor:
     shares = -(-torch.get_num_threads() // blocks)
     parts = blocks * shares
     size = tiles.images * (tiles.lines + 2) * (width + 2)
-    g_weight = fresh(outputs, channels, SIDE, SIDE)
+    g_weight = lent(outputs, channels, SIDE, SIDE)
     last = has_channels_last(gradient)
     flat = gradient.permute(0, 2, 3, 1).flatten(1, 2) if last else gradient.contiguous().flatten(2)
     spread(

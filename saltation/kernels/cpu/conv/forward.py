@@ -24,7 +24,7 @@ from saltation.kernels.cpu.conv.windows import (
     word,
 )
 from saltation.kernels.cpu.events.marks import CHANNELS, Marks
-from saltation.kernels.cpu.runtime.buffers import Loan, fresh
+from saltation.kernels.cpu.runtime.buffers import Loan, lent
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
 from saltation.kernels.cpu.runtime.simd import LANES, copy_row
 from saltation.kernels.cpu.runtime.threads import spread
@@ -188,7 +188,7 @@ def forward(spikes: Marks, weight: Tensor, bias: Tensor | None, last: bool = Fal
     workers = max(1, min(torch.get_num_threads(), -(-images // group)))
     sums = scratch.array(workers, group * lines * width, most)
     size = height * width
-    out = fresh(images, size, outputs) if last else fresh(images, outputs, size)
+    out = lent(images, size, outputs) if last else lent(images, outputs, size)
     arrays = (spikes.marks, table, added, sums, out.numpy())
     spread(_forward, workers, workers, group, lines, width, last, *arrays, least=1)
     return (out.mT if last else out).view(images, outputs, height, width)

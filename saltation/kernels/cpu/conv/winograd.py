@@ -22,7 +22,7 @@ from saltation.kernels.cpu.conv.tiles import (
 )
 from saltation.kernels.cpu.conv.tiling import GAP, list_numbers, list_results, tiles_of
 from saltation.kernels.cpu.conv.windows import SIDE
-from saltation.kernels.cpu.runtime.buffers import Loan, fresh
+from saltation.kernels.cpu.runtime.buffers import Loan, lent
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
 from saltation.kernels.cpu.runtime.native import floats_at, longs_at
 from saltation.kernels.cpu.runtime.simd import LANES
@@ -139,7 +139,7 @@ def convolved(x: Tensor, weight: Tensor, backwards: bool = False) -> Tensor | No
     tiles = tiles_of(images, height, width)
     workers = min(torch.get_num_threads(), tiles)
     each = _together(tiles, workers)
-    out = fresh(images, height, width, wide)
+    out = lent(images, height, width, wide)
     seen = np.empty((workers, LANES), np.float32)
     spread(
         _convolve,

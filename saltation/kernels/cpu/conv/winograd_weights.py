@@ -22,7 +22,7 @@ from saltation.kernels.cpu.conv.tiles import (
 )
 from saltation.kernels.cpu.conv.tiling import GAP, list_numbers, list_results, tiles_of
 from saltation.kernels.cpu.conv.windows import SIDE
-from saltation.kernels.cpu.runtime.buffers import Loan, fresh
+from saltation.kernels.cpu.runtime.buffers import Loan, lent
 from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
 from saltation.kernels.cpu.runtime.native import floats_at, longs_at
@@ -127,7 +127,7 @@ def gradient_of_weights(x: Tensor, gradient: Tensor) -> Tensor | None:
     deep = -(-channels // LANES // shares) * LANES
     together = min(_TOGETHER, tiles_of(images, height, width))
     loan = Loan()
-    g_weight = fresh(outputs, channels, SIDE, SIDE)
+    g_weight = lent(outputs, channels, SIDE, SIDE)
     spread(
         _sum,
         parts,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from saltation.kernels.cpu.neurons.cell import address_of
 from saltation.kernels.cpu.neurons.moments import ROWS, Statistics
-from saltation.kernels.cpu.runtime.buffers import Loan, fresh
+from saltation.kernels.cpu.runtime.buffers import Loan, lent
 from saltation.kernels.cpu.runtime.finite import none_in
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
 from saltation.kernels.cpu.runtime.native import call, floats_at
@@ -256,7 +256,7 @@ def forward(
     flat = x.detach().flatten(1).numpy()
     affine = _affine(of, weight, bias, eps, steps)
     scratch = _scratch(loan, program, steps, x.shape[2], backward=False)
-    s = fresh(steps, flat.shape[1])
+    s = lent(steps, flat.shape[1])
     finite = np.empty(-(-flat.shape[1] // scratch.x.shape[2]), np.bool_)
     loop = address_of(program, "forward"), program.numbers
     workers = len(scratch.x)
@@ -285,7 +285,7 @@ def backward(
     size = g_s.shape[1]
     each = max(1, _PART // block)
     sums = np.empty((-(-size // (each * block)), 2, steps, channels), np.float64)
-    g_x = fresh(*x.shape)
+    g_x = lent(*x.shape)
     loops = address_of(program, "forward kept"), address_of(program, "backward")
     arrays = (x.flatten(1).numpy(), affine, rest.numpy(), g_s.numpy(), g_x.flatten(1).numpy())
     given = workers, each, loops, program.numbers

@@ -2,11 +2,13 @@
 
 A fresh large array costs a page fault for every 4 KiB that is written, which can be more than the
 work done on it. A `Loan` hands out arrays that earlier ones returned; they are returned when the
-loan is no longer referenced, that is, when autograd has dropped what it saved.
+loan is no longer referenced, that is, when autograd has dropped what it saved. Arrays of about as
+many bytes are used for each other, whatever their shapes.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import threading
@@ -23,7 +25,7 @@ _LARGE = 2**20  # numbers from which huge pages are asked for
 _LINE = 64  # bytes of a line of the cache
 
 _lock = threading.RLock()  # a loan may be collected while another one is being served
-_free: dict[tuple[tuple[int, ...], torch.dtype], list[NDArray[Any]]] = {}
+_free: dict[int, list[NDArray[np.uint8]]] = {}  # by their length
 _bytes = 0
 
 
@@ -40,27 +42,40 @@ def fresh(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.from_numpy(whole[first : first + size]).view(dtype).view(shape)
 
 
+def _length(size: int) -> int:
+    """Bytes of an array that has room for ``size``: some lines, at most an eighth more."""
+    step = max(_LINE, 1 << max(0, size.bit_length() - 4))
+    return max(1, -(-size // step)) * step
+
+
+@functools.cache
+def _numpys(dtype: torch.dtype) -> Any:
+    return torch.empty(0, dtype=dtype).numpy().dtype
+
+
 class Loan:
     """Arrays for as long as the loan lives; whoever uses them must hold it."""
 
     def __init__(self) -> None:
-        self._lent: list[tuple[tuple[tuple[int, ...], torch.dtype], NDArray[Any]]] = []
+        self._lent: list[NDArray[np.uint8]] = []
 
     def array(self, *shape: int, dtype: torch.dtype = torch.float32) -> NDArray[Any]:
         """An array that nobody else holds, with whatever was in it; aligned for vectors."""
         global _bytes
-        key = (shape, dtype)
-        found = None
+        size = math.prod(shape) * dtype.itemsize
+        length = _length(size)
+        whole = None
         with _lock:
-            if _free.get(key):
-                found = _free[key].pop()
-                _bytes -= found.nbytes
-        if found is None:
-            found = fresh(*shape, dtype=dtype).numpy()
-        elif torch.are_deterministic_algorithms_enabled():
+            if _free.get(length):
+                whole = _free[length].pop()
+                _bytes -= length
+        if whole is None:
+            whole = fresh(length, dtype=torch.uint8).numpy()
+        self._lent.append(whole)
+        found: NDArray[Any] = whole[:size].view(_numpys(dtype)).reshape(shape)
+        if torch.are_deterministic_algorithms_enabled():
             # As torch.empty does then, so that what a kernel leaves unwritten shows.
             found.fill(float("nan") if found.dtype.kind == "f" else np.iinfo(found.dtype).max)
-        self._lent.append((key, found))
         return found
 
     # Bound here, because the module's names are gone when the interpreter ends.
@@ -69,9 +84,9 @@ class Loan:
         if ending():
             return
         with lock:
-            for key, array in self._lent:
+            for array in self._lent:
                 if _bytes + array.nbytes <= _LIMIT:
-                    _free.setdefault(key, []).append(array)
+                    _free.setdefault(array.nbytes, []).append(array)
                     _bytes += array.nbytes
 
 
@@ -83,6 +98,11 @@ class _Lent:
         self.__array_interface__ = self._loan.array(*shape).__array_interface__
 
 
+def lent(*shape: int) -> Tensor:
+    """As ``torch.empty``, in memory that is used again once the tensor is gone."""
+    return torch.from_numpy(np.asarray(_Lent(shape)))
+
+
 def copied(tensor: Tensor) -> Tensor:
     """A contiguous copy of a float32 tensor in memory that is used again."""
-    return torch.from_numpy(np.asarray(_Lent(tuple(tensor.shape)))).copy_(tensor)
+    return lent(*tensor.shape).copy_(tensor)
