@@ -30,6 +30,11 @@ def _times(t: Any, factor: Any) -> Any:
     return t * factor
 
 
+def _over(t: Any, out: Any, a: Any, b: Any) -> Any:
+    """A tangent over a divisor; a number's reciprocal costs less."""
+    return t * (1 / b) if isinstance(b, float | int) and b else t / b
+
+
 def _chosen(mask: Any, one: Any, other: Any, like: Any) -> Any:
     """One or the other; torch makes float32 of two numbers, whatever else is float64."""
     if isinstance(like, Tensor):
@@ -53,7 +58,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "add": (lambda t, out, a, b: t, lambda t, out, a, b: t),
     "sub": (lambda t, out, a, b: t, lambda t, out, a, b: -t),
     "mul": (lambda t, out, a, b: _times(t, b), lambda t, out, a, b: _times(t, a)),
-    "div": (lambda t, out, a, b: t / b, lambda t, out, a, b: -_times(t, out / b)),
+    "div": (_over, lambda t, out, a, b: -_times(t, out / b)),
     "neg": (lambda t, out, a: -t,),
     "abs": (lambda t, out, a: _chosen(a > 0.0, t, _chosen(a < 0.0, -t, _zero(t), out), out),),
     "sqrt": (lambda t, out, a: 0.5 * t / out,),
@@ -86,6 +91,10 @@ class Dual(Operand):
 
     def __init__(self, value: Any, *tangents: Any) -> None:
         self.value, self.tangents = value, tangents
+
+    @property
+    def dtype(self) -> Any:  # type: ignore[override]
+        return getattr(self.value, "dtype", Operand.dtype)
 
     def apply(self, op: str, *parts: Any) -> Any:
         values = [part.value if isinstance(part, Dual) else part for part in parts]

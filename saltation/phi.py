@@ -1,8 +1,8 @@
 """``phi_1(M) = M^-1 (exp(M) - 1)`` in plain arithmetic, for matrices of few rows; ``exp(M)``.
 
 By scaling and squaring (Al-Mohy & Higham, SIAM J. Matrix Anal., 2009, in its plainest form): with
-``S = 2^-k M`` and ``E = exp(S) - 1``, doubling is ``phi_1(2S) = phi_1(S) (1 + E / 2)`` and
-``E(2S) = E^2 + 2 E``, which loses no digits for small S. How often is fixed beforehand, so that a
+``S = 2^-k M``, ``H = (exp(S) - 1) / 2`` and ``G = 1 + H``, doubling is ``phi_1(2S) = phi_1(S) G``
+and ``H(2S) = 2 H G``, which loses no digits for small S. How often is fixed beforehand, so that a
 step is the same operations for all neurons.
 
 A matrix is a list of its rows, whose entries are numbers, tensors or operands.
@@ -19,9 +19,12 @@ from torch import Tensor
 
 from saltation.operands import Operand, of_one
 
-# Degree of the Taylor polynomial of phi_1 and the norm it is used up to: 0.25**12 / 13! < 1e-17.
+# Taylor's polynomial of phi_1 and the norm it is used up to: 0.25**12 / 13! < 1e-17.
 _TAYLOR = tuple(1 / math.factorial(k + 1) for k in range(12))
 _NORM = 0.25
+# In single precision fewer terms are enough up to a greater norm, and so fewer doublings:
+# 1 / 12! < 2^-28.
+_FEW, _SPARED = _TAYLOR[:11], 2
 _MOST = 12
 # exp(32) is 8e13: nothing that grows so in a step is followed by it, and float32 holds its square.
 GROWTH = 32.0
@@ -106,20 +109,29 @@ def _as_it_is(m: Matrix) -> Matrix:
     return m
 
 
+def _series(m: Matrix, doublings: int) -> tuple[tuple[float, ...], int]:
+    """Coefficients of the polynomial, and how often to double after it, in the precision of m."""
+    kinds = {e.dtype for row in m for e in row if not isinstance(e, float | int)}
+    if kinds and torch.float64 not in kinds:
+        return _FEW, max(0, doublings - _SPARED)
+    return _TAYLOR, doublings
+
+
 def _scalar(z: Any, doublings: int) -> Any:
-    return of_one(lambda z: (_scalar_of(z, doublings),), z)[0]
+    taylor, doublings = _series([[z]], doublings)
 
+    def doubled(half: Any) -> tuple[Any]:
+        p: Any = 2.0 ** (len(taylor) - 1) * taylor[-1]
+        for k in range(len(taylor) - 2, -1, -1):
+            p = p * half + 2.0**k * taylor[k]
+        h = p * half
+        for _ in range(doublings):
+            g = h + 1.0
+            p, h = p * g, h * g
+            h = h + h  # where products are many, a sum costs less
+        return (p,)
 
-def _scalar_of(z: Any, doublings: int) -> Any:
-    s = 2.0**-doublings * z
-    p: Any = _TAYLOR[-1]
-    for coefficient in _TAYLOR[-2::-1]:
-        p = p * s + coefficient
-    e = p * s
-    for _ in range(doublings):
-        p = p + 0.5 * (p * e)
-        e = e * e + 2.0 * e
-    return p
+    return of_one(doubled, 2.0 ** -(doublings + 1) * z)[0]
 
 
 def _two(
@@ -146,34 +158,37 @@ def _pair(m: Matrix, doublings: int) -> tuple[Any, Any]:
     """By Cayley and Hamilton every function of M is ``p + q M``: pairs of numbers instead of
     matrices, which need only M's trace t and determinant d."""
     (a, b), (c, d) = m
+    taylor, doublings = _series(m, doublings)
     scale = 2.0**-doublings
     t, d = scale * (a + d), scale * scale * (a * d - b * c)
-    p0: Any = _TAYLOR[-2]
-    p1: Any = _TAYLOR[-1]
-    for coefficient in _TAYLOR[-3::-1]:
+    p0: Any = taylor[-2]
+    p1: Any = taylor[-1]
+    for coefficient in taylor[-3::-1]:
         p0, p1 = coefficient - p1 * d, p0 + p1 * t
-    e0, e1 = -(p1 * d), p0 + p1 * t
+    h0, h1 = -0.5 * (p1 * d), 0.5 * (p0 + p1 * t)
     for _ in range(doublings):
-        both, square, twice = p1 * e1, e1 * e1, 2.0 * e0
-        p0, p1, e0, e1 = (
-            p0 + 0.5 * (p0 * e0 - both * d),
-            p1 + 0.5 * (p0 * e1 + p1 * e0 + both * t),
-            e0 * e0 - square * d + twice,
-            twice * e1 + square * t + 2.0 * e1,
+        # G = g0 + h1 M
+        g0, both, square = h0 + 1.0, p1 * h1, h1 * h1
+        p0, p1, h0, h1 = (
+            p0 * g0 - both * d,
+            p0 * h1 + p1 * g0 + both * t,
+            2.0 * (h0 * g0 - square * d),
+            2.0 * ((h0 + g0) * h1 + square * t),
         )
     return p0, scale * p1
 
 
 def _any(m: Matrix, vector: list[Any], doublings: int) -> list[Any]:
+    taylor, doublings = _series(m, doublings)
     scale = 2.0**-doublings
-    s = [[scale * entry for entry in row] for row in m]
-    p = _plus_identity([[_TAYLOR[-1] * entry for entry in row] for row in s], _TAYLOR[-2])
-    for coefficient in _TAYLOR[-3::-1]:
+    s = _scaled(m, scale)
+    p = _plus_identity(_scaled(s, taylor[-1]), taylor[-2])
+    for coefficient in taylor[-3::-1]:
         p = _plus_identity(_product(p, s), coefficient)
-    e = _product(p, s)
+    h = _scaled(_product(p, s), 0.5)
     for _ in range(doublings):
-        p = _sum(p, _product(p, e), 0.5)
-        e = _sum(_product(e, e), e, 2.0)
+        g = _plus_identity(h, 1.0)
+        p, h = _product(p, g), _scaled(_product(h, g), 2.0)
     return [_dot(row, vector) for row in p]
 
 
@@ -189,10 +204,8 @@ def _product(one: Matrix, two: Matrix) -> Matrix:
     return [[_dot(row, column) for column in columns] for row in one]
 
 
-def _sum(one: Matrix, two: Matrix, factor: float) -> Matrix:
-    return [
-        [a + factor * b for a, b in zip(*rows, strict=True)] for rows in zip(one, two, strict=True)
-    ]
+def _scaled(m: Matrix, factor: float) -> Matrix:
+    return [[factor * entry for entry in row] for row in m]
 
 
 def _plus_identity(m: Matrix, number: float) -> Matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import io
 import logging
@@ -18,12 +19,13 @@ from typing import Any
 import pytest
 import torch
 from numba.core.caching import CompileResultCacheImpl
+from numba.core.codegen import JitEngine
 from torch import Tensor
 
 import saltation as st
 from saltation.kernels.cpu.neurons.generated import Loop
 from saltation.kernels.cpu.runtime import jit, native
-from saltation.kernels.cpu.runtime.jit import kernel, source_of
+from saltation.kernels.cpu.runtime.jit import compiled, kernel, source_of, subroutine
 from saltation.kernels.cpu.runtime.threads import spread
 
 
@@ -120,6 +122,48 @@ def test_compilation_is_logged(
     assert len(caplog.messages) == 1
     assert "in every process; let NUMBA_CACHE_DIR name" in caplog.text
     assert sys.stderr.getvalue() == ""
+
+
+def test_garbage_is_not_looked_for_while_a_kernel_is_compiled() -> None:
+    """And after it, also one within another, as it was before."""
+    listener, ours = jit._Uncollected(), _compiling("saltation.kernels.cpu.neurons.lif")
+    assert gc.isenabled()
+    listener.on_start(_compiling("somebody.elses"))
+    assert gc.isenabled()
+    listener.on_start(ours)
+    listener.on_start(ours)
+    assert not gc.isenabled()
+    listener.on_end(ours)
+    assert not gc.isenabled()
+    listener.on_end(ours)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        listener.on_start(ours)
+        listener.on_end(ours)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_parts_of_a_kernel_are_made_machine_code_of_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With what they are linked into."""
+    made: list[Any] = []
+    finalize = JitEngine.finalize_object
+    monkeypatch.setattr(JitEngine, "finalize_object", lambda one: [made.append(1), finalize(one)])
+
+    @subroutine
+    def twice(x: float) -> float:
+        return x + x
+
+    @compiled
+    def more(x: float) -> float:
+        return twice(x) + 1.0
+
+    assert kernel(lambda x: twice(more(x)))(2.0) == 10.0
+    assert len(made) == 1
 
 
 TRAINING = """

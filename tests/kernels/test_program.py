@@ -139,3 +139,13 @@ def test_what_cannot_be_traced_says_why() -> None:
         program_of(Branching(), Sigmoid())
     with pytest.raises(NoRuleError, match=r"torch\.cumsum has no rule"):
         program_of(Sorting(), Sigmoid())
+
+
+def test_a_power_of_two_is_not_divided_by() -> None:
+    """Its reciprocal gives the same bits; other numbers are divided by."""
+
+    def divisions(tau: float) -> int:
+        neuron = NEURONS["qif"](tau=tau, v_c=0.7)
+        return sum(node.op == "div" for node in program_of(neuron, Sigmoid()).forward.nodes)
+
+    assert [divisions(tau) for tau in (2.0, 0.25, 2.0**127, 3.0)] == [0, 0, 1, 1]

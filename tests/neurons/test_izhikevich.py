@@ -163,6 +163,30 @@ def test_phi_is_the_integral_of_the_exponential(matrix: NDArray[Any], spare: int
     np.testing.assert_allclose(np.array(columns).T, exact, rtol=0, atol=1e-13 * np.abs(exact).max())
 
 
+@pytest.mark.parametrize("norm", [0.2, 0.9, 3.0, 30.0])
+def test_phi_in_single_precision(norm: float) -> None:
+    """Value and derivative of fewer terms, beside those of double precision: up to rounding, which
+    doubling makes about as much greater as the norm is."""
+    near = torch.linspace(-norm, norm, 2001, dtype=torch.float64).float()
+    doublings = phi.squarings(norm)
+
+    def found(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        z = z.requires_grad_()
+        (value,) = phi.times([[z]], [1.0], doublings)
+        return value.detach().double(), torch.autograd.grad(value.sum(), z)[0].double()
+
+    exact = found(near.double())
+    for single, double in zip(found(near), exact, strict=True):
+        assert ((single - double) / double).abs().max() < 1e-6 * max(1.0, norm / 3)
+    pair = [[near, 0.5 * near], [-0.3 * near, 0.2 * near]]
+    wide = [[entry.double() for entry in row] for row in pair]
+    doublings = phi.squarings(1.5 * norm)
+    for one, two in zip(
+        phi.times(pair, [1.0, 0.5], doublings), phi.times(wide, [1.0, 0.5], doublings), strict=True
+    ):
+        assert ((one - two) / two.abs().clamp_min(0.1)).abs().max() < 1e-6 * max(1.0, norm)
+
+
 @pytest.mark.parametrize(("dt", "within"), [(0.05, 8.0), (1.0, 8.0), (10.0, 4.0)])
 def test_squarings_cover_every_jacobian_within_range(dt: float, within: float) -> None:
     """The entries of the Jacobian at the ends of the range are within what is doubled up to."""

@@ -17,14 +17,14 @@ from torch import Tensor
 from saltation.kernels.cpu.events.trains import WORD
 from saltation.kernels.cpu.linear.currents import Scratch, ready, scratch_of
 from saltation.kernels.cpu.linear.driven_forward import Kept, Stored, bias_of, run
-from saltation.kernels.cpu.linear.source import BLOCK, Source, sourced, without_weights
+from saltation.kernels.cpu.linear.source import BLOCK, Source, padded, sourced, without_weights
 from saltation.kernels.cpu.linear.transpose import transposed
 from saltation.kernels.cpu.linear.weigh import tables, weigh, whole_groups
 from saltation.kernels.cpu.neurons.cell import Cell, address_of, back_driven
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import NotFinite
 from saltation.kernels.cpu.runtime.jit import kernel, subroutine
-from saltation.kernels.cpu.runtime.simd import LANES
+from saltation.kernels.cpu.runtime.simd import LANES, add_row
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events
 from saltation.kernels.program.graph import Program
@@ -89,19 +89,20 @@ def _scatter_next(
     rows: NDArray[Any],
     places: NDArray[Any],
     gradient: NDArray[Any],
+    row: NDArray[Any],
     into: NDArray[Any],
 ) -> None:
-    """Adds to rows ``first ... first + width`` of the next weight's gradient ``into`` [O, C]."""
+    """Adds to rows ``first ... first + width`` of the next weight's gradient ``into`` [O, C up to
+    full vectors]; ``row`` [1, .] is scratch, as long and zero."""
     for t in range(end):
         if alive[t // WORD, b] >> np.uint64(t % WORD) & np.uint64(1):
-            source = gradient[t, b]
+            for c in range(gradient.shape[2]):
+                row[0, c] = gradient[t, b, c]
             for e in range(rows[t], rows[t + 1]):
                 if places[e] >= first + width:
                     break
                 if places[e] >= first:
-                    target = into[places[e]]
-                    for c in range(len(source)):
-                        target[c] += source[c]
+                    add_row(into, int(places[e]), row, 0)
 
 
 @kernel
@@ -125,6 +126,7 @@ def _backward(
     given: NDArray[Any],
     g_s: NDArray[Any],
     origins: NDArray[Any],
+    row: NDArray[Any],
     g_x: NDArray[Any],
     table: NDArray[Any],
     g_out: NDArray[Any],
@@ -150,6 +152,7 @@ def _backward(
     for worker in range(start, stop):
         g_here, g_spike = g_x[worker], g_s[worker]
         finite[worker] = True
+        row[worker] = 0
         for block in range(blocks * worker // workers, blocks * (worker + 1) // workers):
             first = BLOCK * block
             width = min(BLOCK, size - first)
@@ -183,7 +186,7 @@ def _backward(
                     )
                     _scatter_next(
                         *(b, end, first, width, alive, next_rows[b], next_places),
-                        *(gradient, g_next),
+                        *(gradient, row[worker], g_next),
                     )
                 back_driven(
                     *(first, width, end, currents, h, upstream, origins[worker], g_here),
@@ -266,7 +269,8 @@ def backward(
         next_places = np.empty(0, np.int32)
     g_weight = fresh(sites, size)
     g_bias = fresh(size if stage.bias is not None else 0)
-    g_next = fresh(size, gradient.shape[2])
+    outputs = padded(gradient.shape[2])
+    g_next = fresh(size, outputs)
     g_out = fresh(batch, steps, size) if wants_x else None
     g_learned = torch.zeros(learns, size, dtype=torch.float64)
     finite = np.empty(workers, np.bool_)
@@ -291,6 +295,7 @@ def backward(
         given,
         scratch.array(workers, steps + 1, BLOCK),
         scratch.array(workers, steps, dtype=torch.int64),
+        scratch.array(workers, 1, outputs),
         scratch.array(workers, whole_groups(steps), BLOCK),
         tables(scratch, workers),
         none if g_out is None else g_out.numpy(),
@@ -309,7 +314,7 @@ def backward(
     return Gradients(
         torch.from_numpy(transposed(g_weight.numpy(), width, sites)[0]),
         g_bias[:width],
-        g_next[:width].T.contiguous() if len(following) else None,
+        g_next[:width, : len(following)].T.contiguous() if len(following) else None,
         g_out,
         g_learned[:, :width],
     )

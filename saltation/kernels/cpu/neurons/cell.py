@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -50,14 +51,23 @@ class Cell(NamedTuple):
 
 def cell_of(neuron: Neuron, program: Program, width: int, loop: str) -> Cell:
     """That loop for ``width`` of these neurons, which rest at one state."""
-    with torch.no_grad():
-        rest = neuron.rest(torch.zeros(width, dtype=torch.float32))
-        own = flat_rows(program.rows, torch.empty(1, width, dtype=torch.float32))
+    # Tensors may hold other numbers than at the last call.
+    start, own = (_resting if neuron.tensors else _known)(neuron, program, width)
+    return Cell(address_of(program, loop), program.numbers, start, own)
+
+
+@torch.no_grad()
+def _resting(neuron: Neuron, program: Program, width: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Their state, and what the program knows of each."""
+    rest = neuron.rest(torch.zeros(width, dtype=torch.float32))
+    own = flat_rows(program.rows, torch.empty(1, width, dtype=torch.float32))
     start = np.repeat(np.stack([part.numpy()[:1] for part in rest]), LANES, axis=1)
     missing = -width % LANES
     # Whatever the vectors are filled up with must be constants that a neuron can have.
-    filled = np.pad(own.numpy(), ((0, 0), (0, missing)), mode="edge")
-    return Cell(address_of(program, loop), program.numbers, start, filled)
+    return start, np.pad(own.numpy(), ((0, 0), (0, missing)), mode="edge")
+
+
+_known = functools.lru_cache(maxsize=256)(_resting)
 
 
 @compiled

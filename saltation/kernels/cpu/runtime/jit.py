@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import logging
 import pickle
@@ -16,6 +17,7 @@ import numpy as np
 from numba import njit, types
 from numba.core import compiler, event, sigutils
 from numba.core.caching import FunctionCache
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
@@ -75,17 +77,22 @@ def folder_of(function: Any) -> str:
 _NO_FOLDER = "in every process; let NUMBA_CACHE_DIR name a folder that can be written"
 
 
+def _is_ours(event: event.Event) -> bool:
+    """Whether a function of this package is compiled, not a user's."""
+    module: str = event.data["dispatcher"].py_func.__module__
+    return module.startswith("saltation.")
+
+
 class _FirstCompilation(event.Listener):
     """Says once per process that kernels are being compiled, for it can take seconds."""
 
     said = False
 
     def on_start(self, event: event.Event) -> None:
-        dispatcher = event.data["dispatcher"]
-        if self.said or not dispatcher.py_func.__module__.startswith("saltation."):
+        if self.said or not _is_ours(event):
             return
         self.said = True
-        folder = dispatcher.stats.cache_path
+        folder = event.data["dispatcher"].stats.cache_path
         kept = f"once; kept in {folder}" if folder else _NO_FOLDER
         line = f"compiling CPU kernels ({kept})"
         if _log.isEnabledFor(logging.INFO):
@@ -96,7 +103,29 @@ class _FirstCompilation(event.Listener):
     def on_end(self, event: event.Event) -> None: ...
 
 
+class _Uncollected(event.Listener):
+    """Puts off Python's search for garbage while a kernel is compiled.
+
+    What a compilation makes sets it off again and again, and every time it goes through all that
+    torch and the compiler hold: two fifths of the time of a first training step. numba's lock is
+    held between start and end.
+    """
+
+    def __init__(self) -> None:
+        self._within: list[bool] = []
+
+    def on_start(self, event: event.Event) -> None:
+        if _is_ours(event):
+            self._within.append(gc.isenabled())
+            gc.disable()
+
+    def on_end(self, event: event.Event) -> None:
+        if _is_ours(event) and self._within.pop():
+            gc.enable()
+
+
 event.register("numba:compile", _FirstCompilation())
+event.register("numba:compile", _Uncollected())
 
 
 def compiled(function: F) -> F:
@@ -140,6 +169,18 @@ def _within_kernels(function: F, *, inline: bool) -> F:
     return function
 
 
+class _PartLibrary(JITCodeLibrary):
+    """Code that is linked into other code, and there optimised with it and made machine code of.
+
+    numba would do both here too, which is most of what compiling takes.
+    """
+
+    def _optimize_final_module(self) -> None: ...
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+
 def part_of(typing: Any, function: Any, arguments: Any, *, inline: bool = False) -> Any:
     """``function`` for these types, to be linked into what calls it."""
     flags: Any = compiler.Flags()
@@ -147,7 +188,7 @@ def part_of(typing: Any, function: Any, arguments: Any, *, inline: bool = False)
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     with global_compiler_lock:
         target = cpu_target.target_context
-        library = target.codegen().create_library(function.__name__)
+        library = _PartLibrary(target.codegen(), function.__name__)
         return compiler.compile_internal(
             typing, target, library, function, arguments, None, flags, {}
         )

@@ -195,26 +195,36 @@ def add_rows(
         _add_1(into, row, column + done, source, from_ + done, places, first, last)
 
 
-def _generate_copy(
-    typing: Any, into: Any, row: Any, column: Any, source: Any, source_row: Any, source_column: Any
-) -> Any:
-    i64 = types.int64
-    signature = types.void(into, i64, i64, source, i64, i64)
+def _row(add: bool) -> Any:
+    """Stores a vector of one array in another, or adds it there."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        into, row, column, source, source_row, source_column = arguments
-        into, width = data_of(context, builder, signature.args[0], into)
-        source, stride = data_of(context, builder, signature.args[3], source)
-        into = builder.gep(into, [builder.add(builder.mul(row, width), column)])
-        source = builder.gep(source, [builder.add(builder.mul(source_row, stride), source_column)])
-        number = builder.load(vector_at(builder, source, 0), align=4)
-        builder.store(number, vector_at(builder, into, 0), align=4)
-        return context.get_dummy_value()
+    def move(
+        typing: Any,
+        into: Any,
+        row: Any,
+        column: Any,
+        source: Any,
+        source_row: Any,
+        source_column: Any,
+    ) -> Any:
+        i64 = types.int64
+        signature = types.void(into, i64, i64, source, i64, i64)
 
-    return signature, generate
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            into, row, column, source, *at = arguments
+            target = Matrix(context, builder, signature.args[0], into)
+            number = Matrix(context, builder, signature.args[3], source).load(*at)
+            if add:
+                number = builder.fadd(target.load(row, column), number)
+            target.store(number, row, column)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return intrinsic(move)
 
 
-_copy: Any = intrinsic(_generate_copy)
+_copy, _add = _row(add=False), _row(add=True)
 
 
 @compiled
@@ -225,6 +235,13 @@ def copy_row(
     of 16 numbers."""
     for done in range(0, width, LANES):
         _copy(into, row, column + done, source, source_row, from_ + done)
+
+
+@compiled
+def add_row(into: Any, row: int, source: Any, source_row: int) -> None:
+    """``into[row] += source[source_row]``, of as many columns, a multiple of 16."""
+    for done in range(0, into.shape[1], LANES):
+        _add(into, row, done, source, source_row, done)
 
 
 def _generate_fetch(typing: Any, array: Any, row: Any, column: Any) -> Any:
