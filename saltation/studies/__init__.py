@@ -5,7 +5,8 @@ from saltation.studies.depth.config import DepthConfig
 from saltation.studies.depth.study import DepthStudy
 from saltation.studies.engine.study import STUDIES, Study
 from saltation.studies.flossing.study import FlossingConfig, FlossingStudy
-from saltation.studies.integrators.study import IntegratorsConfig, IntegratorsStudy
+from saltation.studies.integrators.config import IntegratorsConfig
+from saltation.studies.integrators.study import IntegratorsStudy
 from saltation.studies.remedies.study import RemediesConfig, RemediesStudy
 from saltation.studies.report.schemes import draw_schemes, scheme_table
 from saltation.studies.rstdp.study import RSTDPConfig, RSTDPStudy

@@ -24,13 +24,9 @@ from saltation.random import TEST
 from saltation.studies.engine.bounds import Positive, Several, Some
 from saltation.studies.engine.config import names
 from saltation.studies.engine.specification import Settings
-from saltation.studies.integrators.study import (
-    CURRENTS,
-    IntegratorsConfig,
-    IntegratorsStudy,
-    encoded,
-    network_of,
-)
+from saltation.studies.integrators.config import CURRENTS, IntegratorsConfig
+from saltation.studies.integrators.study import IntegratorsStudy
+from saltation.studies.integrators.trial import encoded, network_of
 from saltation.studies.transfer.report import draw_transfer, transfer_tables, transfer_verdict
 from saltation.training import EpochRecord
 
