@@ -15,14 +15,7 @@ from torch.nn.functional import cross_entropy
 from saltation.data import Batch, Dataset, batches
 from saltation.encoding import poisson
 from saltation.layers import SpikeStatistics
-from saltation.learning import (
-    RSTDP,
-    Activity,
-    PairSTDP,
-    Rule,
-    TraceRSTDP,
-    WinnerTakeAllNetwork,
-)
+from saltation.learning import RSTDP, Activity, PairSTDP, Rule, TraceRSTDP, WinnerTakeAllNetwork
 from saltation.random import TEST, TRAIN
 from saltation.snapshot import Keeper, restore, take
 from saltation.studies.engine.progress import BatchProgress
