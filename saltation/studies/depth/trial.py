@@ -24,12 +24,13 @@ from saltation.stepping import undisturbed
 from saltation.studies.cost import COUNTED, cost_of
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.memory import forget_peak, peak
+from saltation.studies.engine.passes import passes
 from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.specification import Settings
-from saltation.studies.engine.validation import held_out, validation_batches
+from saltation.studies.engine.validation import held_out
 from saltation.studies.given import architecture_of
 from saltation.studies.recipes import Recipe, treated
-from saltation.training import EpochRecord, Optimisation, Score, fit
+from saltation.training import EpochRecord, Optimisation, Score, Task, fit
 
 # Training samples, the first in stored order, that gradients and exponents are measured on. The
 # gradient of a matrix [out, in] is a sum of one product per step, sample and place: with fewer of
@@ -135,20 +136,17 @@ def run_trial(
 
     Photographs in colour are cropped and mirrored at random, grey images come as they are.
     """
-    seed, size = trial["seed"], trial["batch_size"]
+    seed = trial["seed"]
     torch.manual_seed(seed)
     network = network_of(trial, data.shape, data.classes).to(device)
     augment = Augment() if data.channels == 3 else None
     data, aside = held_out(data, trial.get("validation", 0.0), seed)
+    over = passes(data, aside, trial["batch_size"], seed, ranks, augment)
     recipe = Recipe.of(trial)
     made = treated(network, recipe.remedies, data, optimisation.lr, seed)
     network, optimisation = made.network, replace(optimisation, lr=made.lr)
     every_step = EveryStep(network) if recipe.loss == "tet" else None
     terms = [Regularisation(trial)] if trial["mode"] == "regularised" else []
-    whole = len(data.train) >= size
-    tests = -(-len(data.test) // size) + -(-len(aside) // size)
-    per_epoch = (len(data.train) // size if whole else 1) + tests
-    part = ranks.part if ranks else (0, 1)
     fixed = next(batches(data.train, _GRADED))
     counts = (
         {"remedies_applied": made.applied, "remedies_refused": made.refused}
@@ -158,26 +156,20 @@ def run_trial(
     if not checkpoints.epoch:
         before = _untrained(network, fixed, trial)
         yield replace(before, found=before.found | counts)
+    task = Task(
+        over.train,
+        over.test,
+        every_step.logits if every_step else _logits,
+        validation=over.validation,
+        terms=[*terms, *([every_step] if every_step else [])],
+    )
     forget_peak(device)
     for record in fit(
         network,
         optimisation,
-        train=lambda epoch: batches(
-            data.train,
-            size,
-            seed=seed,
-            epoch=epoch,
-            shuffle=True,
-            drop_last=whole,
-            augment=augment,
-            part=part,
-        ),
-        test=lambda epoch: batches(data.test, size, part=part),
-        validation=(lambda epoch: validation_batches(aside, size, part)) if len(aside) else None,
-        logits=every_step.logits if every_step else _logits,
-        terms=[*terms, *([every_step] if every_step else [])],
+        task,
         device=device,
-        on_batch=lambda done: progress.batch(done, per_epoch),
+        on_batch=lambda done: progress.batch(done, over.batches),
         keeper=checkpoints,
         ranks=ranks,
         potentials=potentials,

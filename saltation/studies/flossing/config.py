@@ -10,7 +10,7 @@ from saltation.errors import ConfigError, choose
 from saltation.layers import LAYERS
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import Count, Fraction, Positive, Seed, Several, Some
-from saltation.studies.engine.config import VALIDATION_HELP, GradientConfig, names
+from saltation.studies.engine.config import VALIDATION_HELP, GradientConfig, names, setting
 from saltation.studies.engine.validation import number_held_out
 from saltation.studies.flossing.delayed import TASKS
 from saltation.surrogate import SURROGATES
@@ -62,10 +62,8 @@ class FlossingConfig(GradientConfig):
     validation: Fraction = Field(0.0, description=VALIDATION_HELP)
     batch_size: Count = 32
     """Samples per batch."""
-    lr: Positive = 5e-3
-    """Learning rate."""
-    clip: Positive | None = 1.0
-    """Largest norm of the gradient."""
+    lr: Positive = setting("lr", 5e-3)
+    clip: Positive | None = setting("clip", 1.0)
     success_at: Annotated[float, Field(gt=0, le=100)] = 95.0
     """Test accuracy in percent from which a trial counts as solved."""
     k: Count = 8

@@ -40,7 +40,7 @@ from saltation.studies.flossing.trial import (
     task_of,
     untrained,
 )
-from saltation.training import EpochRecord, evaluate, fit
+from saltation.training import EpochRecord, Task, evaluate, fit
 
 
 class FlossingStudy(Study[FlossingConfig]):
@@ -153,21 +153,26 @@ class FlossingStudy(Study[FlossingConfig]):
                 device=device,
             )
 
-        for record in fit(
-            network,
-            self.config.optimisation,
-            train=lambda epoch: task.batches(
+        def train(epoch: int) -> Iterator[Trials]:
+            return task.batches(
                 trained,
                 trial["batch_size"],
                 seed=seed,
                 epoch=epoch,
                 stream=TRAIN,
                 device=device,
+            )
+
+        for record in fit(
+            network,
+            self.config.optimisation,
+            Task(
+                train,
+                test,
+                lambda model, batch, epoch, training: logits(model, batch),
+                validation=validation if aside else None,
+                terms=[Flossing(trial)] if trial["mode"] == "both" else [],
             ),
-            test=test,
-            validation=validation if aside else None,
-            logits=lambda model, batch, epoch, training: logits(model, batch),
-            terms=[Flossing(trial)] if trial["mode"] == "both" else [],
             device=device,
             on_batch=lambda done: progress.batch(done, sum(batches)),
             keeper=checkpoints,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -19,9 +18,8 @@ from saltation.neurons.impulse import INPUTS
 from saltation.schemes import SCHEMES
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import Count, Positive, Several, Some
-from saltation.studies.engine.config import DataConfig, GradientConfig, names
+from saltation.studies.engine.config import DataConfig, GradientConfig, names, setting
 from saltation.studies.given import Builder, whole_source
-from saltation.training import Optimisation
 
 MOST_STEPS = 1_000_000
 # The encoder of sequences: the current that they are, at the steps of the network.
@@ -84,9 +82,7 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     classes, neuron, scheme, dt, steps, tau and input it takes those that it names, and returns a
     module from sequences [T, B, *shape] to logits [B, classes]."""
 
-    accumulate: Count = 1
-    """Batches whose mean gradient one change of the weights follows: as a batch that many times as
-    large, in the memory of one."""
+    accumulate: Count = setting("accumulate")
 
     @field_validator("neurons")
     @classmethod
@@ -188,10 +184,6 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         if spec_of(self.dataset).duration is not None:
             return EVENTS
         return self.encoder or ("exact" if self.steps else "common_times")
-
-    @property
-    def optimisation(self) -> Optimisation:
-        return replace(super().optimisation, accumulate=self.accumulate)
 
     @property
     def on_batches(self) -> dict[str, int]:

@@ -24,10 +24,11 @@ from saltation.neurons import get_neuron
 from saltation.random import TEST, TRAIN
 from saltation.studies.cost import COUNTED, cost_of
 from saltation.studies.engine.checkpoints import Checkpoints
+from saltation.studies.engine.passes import passes
 from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.specification import Probe, Settings
 from saltation.studies.engine.study import Study
-from saltation.studies.engine.validation import held_out, number_held_out, validation_batches
+from saltation.studies.engine.validation import held_out, number_held_out
 from saltation.studies.given import Builder
 from saltation.studies.integrators.config import INTEGRATOR, IntegratorsConfig
 from saltation.studies.integrators.figures import draw_integrators
@@ -36,7 +37,7 @@ from saltation.studies.integrators.verdict import verdict
 from saltation.studies.report.accuracy import accuracy_tables
 from saltation.studies.report.tables import integrators_tables
 from saltation.surrogate import Sigmoid
-from saltation.training import EpochRecord, fit
+from saltation.training import EpochRecord, Task, fit
 
 
 class IntegratorsStudy(Study[IntegratorsConfig]):
@@ -147,14 +148,11 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         progress: BatchProgress,
         checkpoints: Checkpoints,
     ) -> Iterator[EpochRecord]:
-        seed, size = trial["seed"], trial["batch_size"]
+        seed = trial["seed"]
         torch.manual_seed(seed)
         network = self.network(trial, data).to(device)
         data, aside = held_out(data, trial.get("validation", 0.0), seed)
-        whole_batches = len(data.train) >= size
-        part = self.ranks.part if self.ranks else (0, 1)
-        tests = -(-len(data.test) // size) + -(-len(aside) // size)
-        per_epoch = (len(data.train) // size if whole_batches else 1) + tests
+        over = passes(data, aside, trial["batch_size"], seed, self.ranks)
 
         def logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
             outputs: Tensor = model(encoded(trial, batch, epoch, TRAIN if training else TEST))
@@ -163,21 +161,9 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         records = fit(
             network,
             self.config.optimisation,
-            train=lambda epoch: batches(
-                data.train,
-                size,
-                seed=seed,
-                epoch=epoch,
-                shuffle=True,
-                drop_last=whole_batches,
-                part=part,
-            ),
-            test=lambda epoch: batches(data.test, size, part=part),
-            validation=(lambda _: validation_batches(aside, size, part)) if len(aside) else None,
-            logits=logits,
-            loss=loss_of(trial, data),
+            Task(over.train, over.test, logits, loss_of(trial, data), over.validation),
             device=device,
-            on_batch=lambda done: progress.batch(done, per_epoch),
+            on_batch=lambda done: progress.batch(done, over.batches),
             keeper=checkpoints,
             potentials=self.config.tensorboard,
             ranks=self.ranks,

@@ -13,7 +13,7 @@ from saltation.neurons import LIFNeuron
 from saltation.schemes import SCHEMES
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import AtLeast0, Count, Positive, Several, Some
-from saltation.studies.engine.config import DataConfig, names
+from saltation.studies.engine.config import DataConfig, names, setting
 from saltation.studies.rstdp.trial import RULES
 
 
@@ -38,16 +38,14 @@ class RSTDPConfig(DataConfig):
         ),
         Several,
     ] = ["pm1"]
-    epochs: Count = 5
-    """Passes over the training set."""
+    epochs: Count = setting("epochs", 5)
     batch_size: Count = 64
     """Samples per training batch; a last partial one is dropped."""
     test_batch_size: Count = 256
     """Samples per test batch."""
     train_batches: Count = 1000
     """Training batches of an epoch, at most."""
-    lr: Positive = 0.05
-    """Learning rate."""
+    lr: Positive = setting("lr", 0.05)
     teach: AtLeast0 = 1.0
     """Current that the label's output gets in training, in the first epoch."""
     teach_decay: Annotated[float, Field(ge=0, le=1)] = 0.95
