@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +74,7 @@ class EpochRecord:
     seconds: float
     validation: Score | None = None
     potentials: dict[str, Tensor] = field(default_factory=dict)
-    found: dict[str, Any] = field(default_factory=dict)
+    found: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def spikes(self) -> SpikeStatistics:

@@ -290,8 +290,8 @@ def test_photographs_are_augmented_and_grey_images_are_not(
 ) -> None:
     shown: list[Tensor] = []
 
-    def watched(*args: Any, train: Any, **options: Any) -> Any:
-        shown.extend(next(iter(train(1)))[0:3:2])
+    def watched(network: Any, how: Any, task: Task, **options: Any) -> Any:
+        shown.extend(next(iter(task.train(1)))[0:3:2])
         yield from ()
 
     monkeypatch.setattr(depth_trial, "fit", watched)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.memory import forget_peak, peak
 from saltation.studies.engine.passes import passes
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Settings
+from saltation.studies.engine.specification import TrialSettings
 from saltation.studies.engine.validation import held_out
 from saltation.studies.given import architecture_of
 from saltation.studies.recipes import Recipe, treated
@@ -41,7 +41,59 @@ _GRADED, _PERTURBED = 64, 16
 GROWTH = "depth_growth"
 
 
-def network_of(trial: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
+class DepthTrial(TrialSettings):
+    """The settings of a trial."""
+
+    depth: int
+    mode: str
+    arch: str
+    code: NotRequired[str]
+    base_channels: int
+    T: int
+    side: int
+    epochs: int
+    dataset: str
+    limit_train: int | None
+    limit_test: int | None
+    batch_size: int
+    lr: float
+    optimizer: str
+    weight_decay: float
+    schedule: str
+    clip: float | None
+    stable_init: bool
+    gain: float
+    # Of a penalty.
+    reg_type: NotRequired[str]
+    estimator: NotRequired[str]
+    lambda_reg: NotRequired[float]
+    lambda_target: NotRequired[float]
+    lyap_threshold: NotRequired[float]
+    lyap_every: NotRequired[int]
+    lyap_samples: NotRequired[int]
+    warmup_epochs: NotRequired[int]
+    # Of a recipe.
+    surrogate: NotRequired[str]
+    batch_norm: NotRequired[str]
+    init: NotRequired[str]
+    loss: NotRequired[str]
+    remedies: NotRequired[str]
+
+
+class Measured(TypedDict):
+    """What `measure` finds."""
+
+    exponent: float
+    exponent_error: float
+    exponent_finite: float
+    growth_by_layer: list[float]
+    gradient_by_layer: list[float]
+    largest_by_layer: list[float]
+    smallest_by_layer: list[float]
+    condition_by_layer: list[float]
+
+
+def network_of(trial: DepthTrial, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network of a trial without its remedies, with the weights that torch's generator gives
     now."""
     recipe = Recipe.of(trial)
@@ -73,7 +125,7 @@ def driving(network: nn.Module) -> dict[str, nn.Parameter]:
 class Regularisation:
     """The term that a regularised trial adds to its loss."""
 
-    def __init__(self, trial: Settings) -> None:
+    def __init__(self, trial: DepthTrial) -> None:
         self._steps = trial["T"]
         shared: dict[str, Any] = {
             "weight": trial["lambda_reg"],
@@ -123,7 +175,7 @@ class EveryStep:
 
 
 def run_trial(
-    trial: Settings,
+    trial: DepthTrial,
     optimisation: Optimisation,
     data: Dataset,
     device: torch.device,
@@ -155,7 +207,7 @@ def run_trial(
     )
     if not checkpoints.epoch:
         before = _untrained(network, fixed, trial)
-        yield replace(before, found=before.found | counts)
+        yield replace(before, found={**before.found, **counts})
     task = Task(
         over.train,
         over.test,
@@ -175,7 +227,7 @@ def run_trial(
         potentials=potentials,
     ):
         memory = {"peak_memory": peak(device)}
-        found = measure(network, fixed, trial) | by_layer(record) | memory | counts
+        found = {**measure(network, fixed, trial), **by_layer(record), **memory, **counts}
         if record.epoch == trial["epochs"]:
             shown = next(batches(data.test, min(COUNTED, len(data.test)))).images
             found |= cost_of(network, direct(shown, trial["T"]))
@@ -183,7 +235,7 @@ def run_trial(
         forget_peak(device)
 
 
-def _untrained(network: nn.Module, fixed: Batch, trial: Settings) -> EpochRecord:
+def _untrained(network: nn.Module, fixed: Batch, trial: DepthTrial) -> EpochRecord:
     start = time.perf_counter()
     before = measure(network, fixed, trial)
     return EpochRecord(
@@ -212,7 +264,7 @@ def by_layer(record: EpochRecord) -> dict[str, list[float]]:
     }
 
 
-def measure(network: nn.Module, batch: Batch, trial: Settings) -> dict[str, Any]:
+def measure(network: nn.Module, batch: Batch, trial: DepthTrial) -> Measured:
     """What perturbations and gradients do in the network as training sees it.
 
     That is with the statistics of the batch in batch normalisation, and without dropout. The

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypedDict
 
 import torch
 from pydantic import (
@@ -64,6 +64,15 @@ def listed_in(text: str) -> tuple[str, ...]:
     found = [said for said in _LISTED if said in text]
     longest = [said for said in found if not any(said in other for other in found if said != other)]
     return tuple(dict.fromkeys(name for said in longest for name in _LISTED[said]))
+
+
+class SharedSettings(TypedDict, total=False):
+    """What any trial may have: each only where it is not as it was before there was a choice, so
+    that the trials of older studies stay the same."""
+
+    threads: int
+    validation: float
+    data: str  # the fingerprint of a user's file
 
 
 def setting(name: str, default: Any = MISSING) -> Any:
@@ -129,9 +138,8 @@ class StudyConfig(BaseModel):
         return self
 
     @property
-    def on_threads(self) -> dict[str, int]:
-        """What the threads add to a trial's settings: nothing where they are one, so that trials
-        are those of studies from before there was a choice."""
+    def on_threads(self) -> SharedSettings:
+        """What the threads add to a trial's settings: nothing where they are one."""
         return {} if self.threads == 1 else {"threads": self.threads}
 
     def least_memory(self) -> float:
@@ -214,12 +222,16 @@ class DataConfig(StudyConfig):
         return whole_name(name)
 
     @property
-    def of_data(self) -> dict[str, Any]:
+    def of_data(self) -> SharedSettings:
         """Settings of trials that say more of their data than its name: the fraction put aside, and
         the fingerprint of a user's file, so that other content makes other trials. Each only where
         there is one."""
-        found = {"validation": self.validation, "data": spec_of(self.dataset).fingerprint}
-        return {name: value for name, value in found.items() if value}
+        found: SharedSettings = {}
+        if self.validation:
+            found["validation"] = self.validation
+        if fingerprint := spec_of(self.dataset).fingerprint:
+            found["data"] = fingerprint
+        return found
 
     def load(self) -> Dataset:
         """The data set.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 import torch
@@ -25,7 +25,8 @@ from saltation.studies.cost import COUNTED, cost_of
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.config import HOW
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Probe, Settings
+from saltation.studies.engine.rows import Record
+from saltation.studies.engine.specification import Probe
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import number_held_out
 from saltation.studies.flossing.config import FlossingConfig
@@ -33,6 +34,7 @@ from saltation.studies.flossing.delayed import Trials
 from saltation.studies.flossing.report import draw_flossing, flossing_table, flossing_verdict
 from saltation.studies.flossing.trial import (
     Flossing,
+    FlossingTrial,
     answer,
     measure,
     network_of,
@@ -43,7 +45,7 @@ from saltation.studies.flossing.trial import (
 from saltation.training import EpochRecord, Task, evaluate, fit
 
 
-class FlossingStudy(Study[FlossingConfig]):
+class FlossingStudy(Study[FlossingConfig, FlossingTrial]):
     """Train a network on every task and delay of a grid without flossing, after it, and with it.
 
     >>> from saltation.studies import FlossingStudy
@@ -55,7 +57,7 @@ class FlossingStudy(Study[FlossingConfig]):
     needs: ClassVar = {"exponent": float, "spectrum": list, "gradient_by_distance": list}
     config_type = FlossingConfig
 
-    def trials(self) -> list[Settings]:
+    def trials(self) -> list[FlossingTrial]:
         c = self.config
         grid = {"tasks", "delays", "modes", "seeds", "success_at", "validation"}
         shared = c.model_dump(exclude=grid | {"device", "out_dir", "threads", *HOW})
@@ -64,20 +66,28 @@ class FlossingStudy(Study[FlossingConfig]):
         # A trial has only the settings it depends on, so that others may change around it.
         left_out = {"none": unused, "before": during, "both": set()}
         return [
-            {"task": task, "delay": delay, "mode": mode, "seed": seed}
-            | {name: value for name, value in shared.items() if name not in left_out[mode]}
-            | c.on_threads
-            | ({"validation": c.validation} if c.validation else {})
+            cast(
+                FlossingTrial,
+                {
+                    "task": task,
+                    "delay": delay,
+                    "mode": mode,
+                    "seed": seed,
+                    **{name: value for name, value in shared.items() if name not in left_out[mode]},
+                    **c.on_threads,
+                    **({"validation": c.validation} if c.validation else {}),
+                },
+            )
             for task in c.tasks
             for delay in c.delays
             for mode in c.modes
             for seed in c.seeds
         ]
 
-    def label(self, trial: Settings) -> str:
+    def label(self, trial: FlossingTrial) -> str:
         return f"{trial['task']} delay={trial['delay']} {trial['mode']} seed={trial['seed']}"
 
-    def work(self, trial: Settings) -> float:
+    def work(self, trial: FlossingTrial) -> float:
         # In ms, roughly, on one thread: a step of training takes 2 and a bit for every step of a
         # trial, an estimate of exponents 2 for every step, and one with its gradient 3.
         steps = task_of(trial).steps
@@ -89,22 +99,22 @@ class FlossingStudy(Study[FlossingConfig]):
         flossing = 3 * flossings * min(steps, trial.get("floss_window", 0))
         return float(training * (2 + 0.03 * steps) + measuring + flossing)
 
-    def kernels(self, trial: Settings, device: torch.device) -> str:
+    def kernels(self, trial: FlossingTrial, device: torch.device) -> str:
         layer = neurons_of(trial)
         probe = torch.zeros(task_of(trial).steps, 1, trial["hidden"], device=device)
         return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
 
-    def network(self, trial: Settings, data: Any) -> nn.Sequential:
+    def network(self, trial: FlossingTrial, data: Any) -> nn.Sequential:
         return network_of(trial)
 
-    def probe(self, trial: Settings, data: Any, samples: int, device: torch.device) -> Probe:
+    def probe(self, trial: FlossingTrial, data: Any, samples: int, device: torch.device) -> Probe:
         index = torch.arange(samples, device=device)
         x, y = task_of(trial).draw(index, seed=trial["seed"], epoch=0, stream=TEST)
         return Probe(x, y, lambda outputs, labels: cross_entropy(answer(outputs, trial), labels))
 
     def train(
         self,
-        trial: Settings,
+        trial: FlossingTrial,
         data: Any,
         device: torch.device,
         progress: BatchProgress,
@@ -178,12 +188,12 @@ class FlossingStudy(Study[FlossingConfig]):
             keeper=checkpoints,
             potentials=self.config.tensorboard,
         ):
-            found = measure(network, trial, device)
+            found: dict[str, Any] = {**measure(network, trial, device)}
             if record.epoch == trial["epochs"]:
                 found |= cost_of(network, self.probe(trial, None, COUNTED, device).x)
             yield replace(record, found=found)
 
-    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+    def findings(self, record: Record) -> dict[str, Any]:
         """Whether the trial was solved, and λ1 as drawn, before and after training."""
         epochs = record["epochs"]
         first, last = (epochs[0], epochs[-1]) if epochs else ({}, {})
@@ -196,7 +206,7 @@ class FlossingStudy(Study[FlossingConfig]):
             "exponent_after": last.get("exponent") if finished else None,
         }
 
-    def report(self, records: list[dict[str, Any]]) -> None:
+    def report(self, records: list[Record]) -> None:
         draw_flossing(records, self.folder / "figures", self.config.success_at)
 
     def verdict(self, results: pd.DataFrame) -> list[str]:

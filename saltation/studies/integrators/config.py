@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Self, TypedDict
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,6 +29,18 @@ EVENTS = "events"
 # In place of a readout over time where targets are of every step: see `LeakyIntegrator`.
 INTEGRATOR = "integrator"
 BIO_TIME = 5.0  # that of the comparison at a fixed time in the notebook
+
+
+class OwnSettings(TypedDict, total=False):
+    """What a trial has only where it was asked for."""
+
+    accumulate: int
+    task: str
+    network: str
+    code: str  # the fingerprint of the network's file
+    # Of the transfer study: where a network is run after it was trained.
+    run_dt: list[float]
+    run_steps: list[int]
 
 
 class IntegratorsConfig(GradientConfig, DataConfig):
@@ -186,18 +198,18 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         return self.encoder or ("exact" if self.steps else "common_times")
 
     @property
-    def on_batches(self) -> dict[str, int]:
+    def on_batches(self) -> OwnSettings:
         """What accumulation adds to a trial's settings: nothing where there is none."""
         return {} if self.accumulate == 1 else {"accumulate": self.accumulate}
 
     @property
-    def of_task(self) -> dict[str, str]:
+    def of_task(self) -> OwnSettings:
         """What a set of targets adds to trials: nothing is added by one of labels, whose trials are
         those of studies from before there was a choice."""
         return {"task": "regression"} if spec_of(self.dataset).regression else {}
 
     @property
-    def of_network(self) -> dict[str, Any]:
+    def of_network(self) -> OwnSettings:
         """Settings that a network of the user's adds to trials: where it is, and what it is."""
         if self.network is None:
             return {}

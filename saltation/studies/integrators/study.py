@@ -26,13 +26,20 @@ from saltation.studies.cost import COUNTED, cost_of
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.passes import passes
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Probe, Settings
+from saltation.studies.engine.rows import Record
+from saltation.studies.engine.specification import Probe
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import held_out, number_held_out
 from saltation.studies.given import Builder
 from saltation.studies.integrators.config import INTEGRATOR, IntegratorsConfig
 from saltation.studies.integrators.figures import draw_integrators
-from saltation.studies.integrators.trial import encoded, loss_of, network_of, neuron_of
+from saltation.studies.integrators.trial import (
+    IntegratorsTrial,
+    encoded,
+    loss_of,
+    network_of,
+    neuron_of,
+)
 from saltation.studies.integrators.verdict import verdict
 from saltation.studies.report.accuracy import accuracy_tables
 from saltation.studies.report.tables import integrators_tables
@@ -40,7 +47,7 @@ from saltation.surrogate import Sigmoid
 from saltation.training import EpochRecord, Task, fit
 
 
-class IntegratorsStudy(Study[IntegratorsConfig]):
+class IntegratorsStudy(Study[IntegratorsConfig, IntegratorsTrial]):
     """Train one network with every neuron, scheme, dt and seed of a grid.
 
     >>> from saltation.studies import IntegratorsStudy
@@ -53,7 +60,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
     config_type = IntegratorsConfig
     data_parallel = True
 
-    def trials(self) -> list[Settings]:
+    def trials(self) -> list[IntegratorsTrial]:
         c = self.config
         return [
             {
@@ -76,12 +83,12 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 "optimizer": c.optimizer,
                 "schedule": c.schedule,
                 "clip": c.clip,
+                **c.on_threads,
+                **c.on_batches,
+                **c.of_data,
+                **c.of_task,
+                **c.of_network,
             }
-            | c.on_threads
-            | c.on_batches
-            | c.of_data
-            | c.of_task
-            | c.of_network
             for kind in c.inputs
             for neuron in c.neurons
             for scheme in c.schemes
@@ -99,14 +106,14 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
                 gaps.append(f"{get_neuron(neuron).title} has no {', '.join(missing)}")
         return f"left out: {'; '.join(gaps)}" if gaps else ""
 
-    def label(self, trial: Settings) -> str:
+    def label(self, trial: IntegratorsTrial) -> str:
         kind = f" {trial['input']}" if len(self.config.inputs) > 1 else ""
         return f"{trial['neuron']} {trial['scheme']}{kind} dt={trial['dt']:g} seed={trial['seed']}"
 
-    def work(self, trial: Settings) -> float:
+    def work(self, trial: IntegratorsTrial) -> float:
         return float(trial["steps"])
 
-    def kernels(self, trial: Settings, device: torch.device) -> str:
+    def kernels(self, trial: IntegratorsTrial, device: torch.device) -> str:
         probe = torch.zeros(trial["steps"], 1, 1, device=device)
         return in_words(resolve("auto", neuron_of(trial), Sigmoid(), probe))
 
@@ -131,10 +138,12 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         x_seq = encoded(trial, batch, epoch=1, stream=TRAIN)
         Builder.of(trial["network"]).check(network, x_seq, data.classes, of_steps=data.regression)
 
-    def network(self, trial: Settings, data: Dataset) -> nn.Module:
+    def network(self, trial: IntegratorsTrial, data: Dataset) -> nn.Module:
         return network_of(trial, data)
 
-    def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
+    def probe(
+        self, trial: IntegratorsTrial, data: Dataset, samples: int, device: torch.device
+    ) -> Probe:
         batch = next(batches(data.test, min(samples, len(data.test))))
         x_seq = encoded(trial, batch, epoch=1, stream=TEST)
         x = dense_of(x_seq) if isinstance(x_seq, SpikeTensor) else x_seq
@@ -142,7 +151,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
 
     def train(
         self,
-        trial: Settings,
+        trial: IntegratorsTrial,
         data: Dataset,
         device: torch.device,
         progress: BatchProgress,
@@ -172,7 +181,7 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
             yield self.measured(record, network, trial, data)
 
     def measured(
-        self, record: EpochRecord, network: nn.Module, trial: Settings, data: Dataset
+        self, record: EpochRecord, network: nn.Module, trial: IntegratorsTrial, data: Dataset
     ) -> EpochRecord:
         """An epoch's record with what else there is to measure: of the last one, what a test
         sample costs."""
@@ -182,13 +191,13 @@ class IntegratorsStudy(Study[IntegratorsConfig]):
         found = cost_of(network, self.probe(trial, data, COUNTED, device).x)
         return replace(record, found={**record.found, **found})
 
-    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+    def findings(self, record: Record) -> dict[str, Any]:
         """Columns ``synops`` and ``energy_nj``: synaptic operations of a test sample, and the
         estimate of their energy and that of the states' updates in nJ."""
         last = record["epochs"][-1] if record["epochs"] else {}
         return {name: last[name] for name in ("synops", "energy_nj") if name in last}
 
-    def report(self, records: list[dict[str, Any]]) -> None:
+    def report(self, records: list[Record]) -> None:
         draw_integrators(records, self.folder / "figures")
 
     def verdict(self, results: pd.DataFrame) -> list[str]:

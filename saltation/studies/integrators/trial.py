@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +18,50 @@ from saltation.losses import mse_loss
 from saltation.models import spiking_mlp
 from saltation.models.mlp import SpikingMLP
 from saltation.neurons import Neuron, get_neuron, known_parameters, model_of
-from saltation.studies.engine.specification import Settings
+from saltation.studies.engine.specification import TrialSettings
 from saltation.studies.given import Builder
-from saltation.studies.integrators.config import CURRENTS, EVENTS, INTEGRATOR
+from saltation.studies.integrators.config import CURRENTS, EVENTS, INTEGRATOR, OwnSettings
 
 
-def neuron_of(trial: Settings) -> Neuron:
+class IntegratorsTrial(TrialSettings, OwnSettings):
+    """The settings of a trial."""
+
+    neuron: str
+    scheme: str
+    dt: float
+    steps: int
+    readout: str
+    epochs: int
+    dataset: str
+    limit_train: int | None
+    limit_test: int | None
+    hidden: list[int]
+    tau: float
+    input: NotRequired[str]  # not in the oldest studies
+    encoder: str
+    batch_size: int
+    lr: float
+    optimizer: str
+    schedule: str
+    clip: float | None
+
+
+def neuron_of(trial: IntegratorsTrial) -> Neuron:
     """The neuron of a trial."""
     return model_of(trial["neuron"], **_of_neuron(trial))
 
 
-def _of_neuron(trial: Settings) -> dict[str, Any]:
+def _of_neuron(trial: IntegratorsTrial) -> dict[str, Any]:
     # What was recorded before there was a choice was held.
-    return {k: trial[k] for k in ("tau", "dt", "scheme")} | {"input": trial.get("input", "held")}
+    return {
+        "tau": trial["tau"],
+        "dt": trial["dt"],
+        "scheme": trial["scheme"],
+        "input": trial.get("input", "held"),
+    }
 
 
-def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
+def encoded(trial: IntegratorsTrial, batch: Batch, epoch: int, stream: int) -> Tensor:
     """A batch as spikes ``[T, B, F]``, for a user's network ``[T, B, *shape]``; or sequences as
     currents."""
     if trial["encoder"] == CURRENTS:
@@ -54,7 +82,7 @@ def encoded(trial: Settings, batch: Batch, epoch: int, stream: int) -> Tensor:
     )
 
 
-def loss_of(trial: Settings, data: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
+def loss_of(trial: IntegratorsTrial, data: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
     """Cross-entropy; of targets the mean squared error of every step over the variance of those of
     the training set, which is 1 for who always answers with their mean.
 
@@ -84,15 +112,15 @@ def loss_of(trial: Settings, data: Dataset) -> Callable[[Tensor, Tensor], Tensor
     return loss
 
 
-def network_of(trial: Settings, data: Dataset) -> nn.Module:
+def network_of(trial: IntegratorsTrial, data: Dataset) -> nn.Module:
     """The network of a trial, with the weights that torch's generator gives now."""
     if "network" in trial:
-        known = {name: trial[name] for name in ("scheme", "dt", "steps", "tau", "input")}
         return Builder.of(trial["network"]).build(
             shape=data.sample_shape,
             classes=data.classes,
             neuron=get_neuron(trial["neuron"]),
-            **known,
+            steps=trial["steps"],
+            **_of_neuron(trial),
         )
     sizes = (math.prod(data.shape), *trial["hidden"], data.classes)
     parameters = known_parameters(trial["neuron"], **_of_neuron(trial))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 import torch
@@ -24,7 +24,8 @@ from saltation.stepping import Stepped
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.files import write_whole
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Probe, Settings
+from saltation.studies.engine.rows import Record
+from saltation.studies.engine.specification import Probe
 from saltation.studies.engine.study import Study
 from saltation.studies.given import Builder, Given, check_architecture
 from saltation.studies.recipes import CURE, NONE, remedies_of
@@ -36,11 +37,11 @@ from saltation.studies.remedies.report import (
     remedies_text,
     remedies_verdict,
 )
-from saltation.studies.remedies.trial import Task, made_of, treated
+from saltation.studies.remedies.trial import RemediesTrial, Task, made_of, treated
 from saltation.training import EpochRecord, Score
 
 
-class RemediesStudy(Study[RemediesConfig]):
+class RemediesStudy(Study[RemediesConfig, RemediesTrial]):
     """Train networks with planted faults after one remedy and another.
 
     >>> from saltation.studies import RemediesStudy
@@ -52,7 +53,7 @@ class RemediesStudy(Study[RemediesConfig]):
     needs: ClassVar = {"batch_loss": float, "applied": float, "refused": float}
     config_type = RemediesConfig
 
-    def trials(self) -> list[Settings]:
+    def trials(self) -> list[RemediesTrial]:
         c = self.config
         shared = c.model_dump(include={"batch_size", "lr"}) | {"passes": c.epochs}
         if not c.has_samples:
@@ -65,25 +66,33 @@ class RemediesStudy(Study[RemediesConfig]):
             shared["code"] = Builder.of(c.network).fingerprint
         tried = list(dict.fromkeys([NONE, *c.remedies]))
         return [
-            {"network": network, "fault": fault, "remedy": remedy, "seed": seed}
-            | shared
-            | c.on_threads
+            cast(
+                RemediesTrial,
+                {
+                    "network": network,
+                    "fault": fault,
+                    "remedy": remedy,
+                    "seed": seed,
+                    **shared,
+                    **c.on_threads,
+                },
+            )
             for network in c.tried
             for fault in c.faults
             for remedy in tried
             for seed in c.seeds
         ]
 
-    def label(self, trial: Settings) -> str:
+    def label(self, trial: RemediesTrial) -> str:
         return (
             f"{trial['network']} fault={trial['fault']} remedy={trial['remedy']} "
             f"seed={trial['seed']}"
         )
 
-    def work(self, trial: Settings) -> float:
+    def work(self, trial: RemediesTrial) -> float:
         return 30.0 if CURE in remedies_of(trial["remedy"]) else 1.0
 
-    def kernels(self, trial: Settings, device: torch.device) -> str:
+    def kernels(self, trial: RemediesTrial, device: torch.device) -> str:
         if self.config.network is not None:
             return "as the network has it"
         spec = spec_of(trial["dataset"])
@@ -104,7 +113,7 @@ class RemediesStudy(Study[RemediesConfig]):
             check_architecture(c.network, images, data.classes, c.depth, c.T)
         return data.to(device)
 
-    def task(self, trial: Settings, data: Any) -> Task:
+    def task(self, trial: RemediesTrial, data: Any) -> Task:
         """What a trial begins with, the fault not yet planted."""
         if isinstance(data, Given):
             return Task(*data.made())
@@ -112,17 +121,17 @@ class RemediesStudy(Study[RemediesConfig]):
         made = made_of(trial, data.shape, data.classes)
         return Task(made.to(batch.images.device), batch.images, batch.labels, None)
 
-    def network(self, trial: Settings, data: Any) -> nn.Module:
+    def network(self, trial: RemediesTrial, data: Any) -> nn.Module:
         made = self.task(trial, data).network
         return made.network if isinstance(made, Stepped) else made
 
-    def probe(self, trial: Settings, data: Any, samples: int, device: torch.device) -> Probe:
+    def probe(self, trial: RemediesTrial, data: Any, samples: int, device: torch.device) -> Probe:
         task = self.task(trial, data)
         return Probe(task.x, task.y, task.loss)
 
     def train(
         self,
-        trial: Settings,
+        trial: RemediesTrial,
         data: Any,
         device: torch.device,
         progress: BatchProgress,
@@ -159,7 +168,7 @@ class RemediesStudy(Study[RemediesConfig]):
             found={"batch_loss": outcome.batch_loss, "applied": applied, "refused": refused},
         )
 
-    def report(self, records: list[dict[str, Any]]) -> None:
+    def report(self, records: list[Record]) -> None:
         results = self.table(records)
         write_whole(self.folder / "summary.md", remedies_text(results))
         draw_remedies(results, self.folder / "figures")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
 
 from torch import Tensor, nn
 
@@ -10,12 +10,31 @@ from saltation.errors import SaltationError
 from saltation.stability import REMEDIES, cure
 from saltation.stability.cure_trials import CureTrials
 from saltation.stepping import Stepped
-from saltation.studies.engine.specification import Settings
+from saltation.studies.engine.specification import TrialSettings
 from saltation.studies.given import architecture_of
 from saltation.studies.recipes import CURE, NONE, Recipe, remedies_of
 
 # Recipes of networks that learn, for faults to be planted in; others have what is their own.
 _HEALTHY = {"surrogate": "sigmoid:2", "batch_norm": "all"}
+
+
+class RemediesTrial(TrialSettings):
+    """The settings of a trial."""
+
+    network: str
+    fault: str
+    remedy: str
+    batch_size: int
+    lr: float
+    passes: int
+    code: NotRequired[str]
+    # Not of networks that come with samples of their own.
+    depth: NotRequired[int]
+    base_channels: NotRequired[int]
+    T: NotRequired[int]
+    side: NotRequired[int]
+    dataset: NotRequired[str]
+    samples: NotRequired[int]
 
 
 class Task(NamedTuple):
@@ -37,7 +56,7 @@ class Task(NamedTuple):
     loss: Any
 
 
-def made_of(trial: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
+def made_of(trial: RemediesTrial, shape: tuple[int, ...], classes: int) -> nn.Module:
     """A network that learns, of those that can be made to any depth."""
     kind = architecture_of(trial["network"])
     recipe = Recipe(**{name: value for name, value in _HEALTHY.items() if name in kind.takes})
@@ -53,7 +72,7 @@ def made_of(trial: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 def treated(
-    trials: CureTrials, network: nn.Module, trial: Settings, loss: Any
+    trials: CureTrials, network: nn.Module, trial: RemediesTrial, loss: Any
 ) -> tuple[nn.Module, float, int, int]:
     """The network with its remedies, the learning rate, and how many were applied and refused."""
     lr, applied, refused = trial["lr"], 0, 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 import pandas as pd
 import torch
@@ -23,12 +23,13 @@ from saltation.learning import WinnerTakeAllNetwork
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.config import HOW
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Probe, Settings
+from saltation.studies.engine.rows import Record
+from saltation.studies.engine.specification import Probe
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import number_held_out
 from saltation.studies.rstdp.config import RSTDPConfig
 from saltation.studies.rstdp.report import draw_rstdp, rstdp_tables, rstdp_verdict
-from saltation.studies.rstdp.trial import OF_PAIRS, network_of, run_trial
+from saltation.studies.rstdp.trial import OF_PAIRS, RSTDPTrial, network_of, run_trial
 from saltation.training import EpochRecord
 
 # What a rule depends on beside the settings that every trial has.
@@ -39,7 +40,7 @@ _OF_RULES: dict[str, tuple[str, ...]] = {
 }
 
 
-class RSTDPStudy(Study[RSTDPConfig]):
+class RSTDPStudy(Study[RSTDPConfig, RSTDPTrial]):
     """Train by reward at every scheme, dt, number of steps, reward and seed of a grid.
 
     >>> from saltation.studies import RSTDPStudy
@@ -51,7 +52,7 @@ class RSTDPStudy(Study[RSTDPConfig]):
     needs: ClassVar = dict.fromkeys(("hidden_rate", "output_rate", "silent_samples"), float)
     config_type = RSTDPConfig
 
-    def trials(self) -> list[Settings]:
+    def trials(self) -> list[RSTDPTrial]:
         c = self.config
         grid = {"schemes", "dt", "steps", "reward", "seeds"}
         of_rules = {name for some in _OF_RULES.values() for name in some}
@@ -59,12 +60,21 @@ class RSTDPStudy(Study[RSTDPConfig]):
         not_shared = grid | of_rules | elsewhere
         shared = c.model_dump(exclude=not_shared)
         return [
-            {"scheme": scheme, "dt": dt, "steps": steps, "reward": reward, "seed": seed}
-            | shared
-            | c.on_threads
-            | c.of_data
-            # Only the settings it depends on, so that others may change around it.
-            | {name: getattr(c, name) for name in _OF_RULES.get(reward, ())}
+            cast(
+                RSTDPTrial,
+                {
+                    "scheme": scheme,
+                    "dt": dt,
+                    "steps": steps,
+                    "reward": reward,
+                    "seed": seed,
+                    **shared,
+                    **c.on_threads,
+                    **c.of_data,
+                    # Only the settings it depends on, so that others may change around it.
+                    **{name: getattr(c, name) for name in _OF_RULES.get(reward, ())},
+                },
+            )
             for reward in c.reward
             for scheme in c.schemes
             for steps in c.steps
@@ -72,16 +82,16 @@ class RSTDPStudy(Study[RSTDPConfig]):
             for seed in c.seeds
         ]
 
-    def label(self, trial: Settings) -> str:
+    def label(self, trial: RSTDPTrial) -> str:
         return (
             f"{trial['reward']} {trial['scheme']} dt={trial['dt']:g} T={trial['steps']} "
             f"seed={trial['seed']}"
         )
 
-    def work(self, trial: Settings) -> float:
+    def work(self, trial: RSTDPTrial) -> float:
         return float(trial["steps"])
 
-    def kernels(self, trial: Settings, device: torch.device) -> str:
+    def kernels(self, trial: RSTDPTrial, device: torch.device) -> str:
         layer = network_of(trial, features=1, classes=1).neurons
         probe = torch.zeros(trial["steps"], 1, 1, device=device)
         return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
@@ -91,10 +101,10 @@ class RSTDPStudy(Study[RSTDPConfig]):
         number_held_out(len(data.train), self.config.validation)
         return data.to(device)
 
-    def network(self, trial: Settings, data: Dataset) -> WinnerTakeAllNetwork:
+    def network(self, trial: RSTDPTrial, data: Dataset) -> WinnerTakeAllNetwork:
         return network_of(trial, math.prod(data.shape), data.classes)
 
-    def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
+    def probe(self, trial: RSTDPTrial, data: Dataset, samples: int, device: torch.device) -> Probe:
         raise ConfigError(
             "networks of the rstdp study learn without gradients, and their outputs compete within "
             "a step: there are no exponents of them"
@@ -102,7 +112,7 @@ class RSTDPStudy(Study[RSTDPConfig]):
 
     def train(
         self,
-        trial: Settings,
+        trial: RSTDPTrial,
         data: Dataset,
         device: torch.device,
         progress: BatchProgress,
@@ -110,7 +120,7 @@ class RSTDPStudy(Study[RSTDPConfig]):
     ) -> Iterator[EpochRecord]:
         return run_trial(trial, data, device, progress, checkpoints)
 
-    def report(self, records: list[dict[str, Any]]) -> None:
+    def report(self, records: list[Record]) -> None:
         draw_rstdp(records, self.folder / "figures")
 
     def verdict(self, results: pd.DataFrame) -> list[str]:
