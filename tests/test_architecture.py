@@ -14,8 +14,10 @@ import saltation
 PACKAGE = Path(saltation.__file__).parent
 
 FLOORS = {
-    **dict.fromkeys(("errors", "interrupts", "random", "state", "plugins", "usercode"), 1),
-    "inline": 1,
+    **dict.fromkeys(
+        ("naming", "errors", "interrupts", "random", "state", "plugins", "usercode"), 1
+    ),
+    **dict.fromkeys(("inline", "naming"), 1),
     **dict.fromkeys(("operands", "derivatives", "affine", "phi", "schemes", "surrogate"), 1),
     "neurons": 2,
     **dict.fromkeys(("kernels", "reference"), 3),
