@@ -20,6 +20,7 @@ from saltation.studies import (
     RSTDPStudy,
     TransferStudy,
 )
+from saltation.studies.given import Builder, takes_nothing
 
 FILE = """
 import math
@@ -277,3 +278,29 @@ def test_a_report_needs_the_folder_alone(mine: Path, capsys: pytest.CaptureFixtu
         with pytest.raises(SystemExit):
             main(command)
         assert "is not there any more" in capsys.readouterr().err
+
+
+def test_a_file_is_run_once_to_see_it_and_once_for_every_network(tmp_path: Path) -> None:
+    """Whatever is asked of it; and anew where it says something else, also within a second."""
+    file, ran = tmp_path / "mine.py", tmp_path / "ran"
+    text = (
+        "import pathlib, torch\n"
+        f"pathlib.Path({str(ran)!r}).open('a').write('x')\n"
+        "made = []\n"
+        "def build(shape):\n"
+        "    made.append(1)\n"
+        "    return torch.nn.Linear(1, len(made))\n"
+    )
+    file.write_text(text)
+    source = f"{file}:build"
+    builders = [Builder.of(source) for _ in range(3)]
+    assert {b.names for b in builders} == {("shape",)}
+    assert not takes_nothing(source)
+    assert ran.read_text() == "x"
+    assert [b.build(shape=()).out_features for b in builders] == [1, 1, 1]
+    assert ran.read_text() == "xxxx"
+    file.write_text(text.replace("def build(shape)", "def build(steps)"))
+    other = Builder.of(source)
+    assert other.names == ("steps",)
+    assert other.fingerprint != builders[0].fingerprint
+    assert builders[0].names == ("shape",)
