@@ -21,6 +21,7 @@ from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
 from saltation.stability.cure_trials import CureTrials
 from saltation.stepping import Stepped
+from saltation.studies.cost import cost_of
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.files import write_whole
 from saltation.studies.engine.progress import BatchProgress
@@ -155,7 +156,9 @@ class RemediesStudy(Study[RemediesConfig, RemediesTrial]):
         network = trials.whole.network
         FAULTS[trial["fault"]](network, trials.sample)
         network, lr, applied, refused = treated(trials, network, trial, task.loss)
-        outcome = trials.of(network, lr)
+        outcome, network = trials.trained(network, lr)
+        seconds = time.perf_counter() - start
+        found = {"batch_loss": outcome.batch_loss, "applied": applied, "refused": refused}
         unknown = Score(math.nan, math.nan)
         yield EpochRecord(
             epoch=1,
@@ -164,8 +167,8 @@ class RemediesStudy(Study[RemediesConfig, RemediesTrial]):
             layers={},
             gradient_norm=math.nan,
             lr=lr,
-            seconds=time.perf_counter() - start,
-            found={"batch_loss": outcome.batch_loss, "applied": applied, "refused": refused},
+            seconds=seconds,
+            found={**found, **cost_of(network, trials.sample)},
         )
 
     def report(self, records: list[Record]) -> None:

@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from saltation.activity.costs import Energy, LayerCost
+from saltation.activity.counting import of_module
 from saltation.data import Batch, Dataset, batches
 from saltation.encoding import poisson
+from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import SpikeStatistics
 from saltation.learning import RSTDP, Activity, PairSTDP, Rule, TraceRSTDP, WinnerTakeAllNetwork
 from saltation.random import TEST, TRAIN
 from saltation.snapshot import Keeper, restore, take
+from saltation.studies.cost import COUNTED, in_columns
 from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.specification import TrialSettings
 from saltation.studies.engine.validation import held_out, validation_batches
@@ -191,6 +195,8 @@ def run_trial(
         found: dict[str, Any] = {"teach": teach} | test.rates("") | train.rates("train_")
         if epoch == trial["epochs"]:
             found["images"] = images(network, data)
+            shown = next(batches(data.test, min(COUNTED, len(data.test))))
+            found |= cost_of_competing(network, encoded(shown, epoch, TEST))
         seconds = time.perf_counter() - start
         chosen_on = validation if len(aside) else test
         keeper.save(epoch, take({"network": network}), chosen_on.score().accuracy)
@@ -205,6 +211,24 @@ def run_trial(
             validation=validation.score() if len(aside) else None,
             found=found,
         )
+
+
+def cost_of_competing(network: WinnerTakeAllNetwork, x: Tensor) -> dict[str, float]:
+    """As of `cost_of`: every layer's neurons are updated in every step, whoever may spike."""
+    activity = network(x)
+    steps, samples, _ = x.shape
+    layers = {}
+    for name, module, given, spikes in (
+        ("hidden", network.input, x, activity.hidden_counts),
+        ("output", network.output, activity.hidden, activity.output_counts),
+    ):
+        layers[name] = LayerCost(
+            of_module(module, dense_of(given) if isinstance(given, SpikeTensor) else given),
+            updates=steps * spikes.numel(),
+            spikes=int(spikes.sum()),
+            sites=steps * spikes.numel(),
+        )
+    return in_columns(Energy(layers, samples, steps))
 
 
 def images(network: WinnerTakeAllNetwork, data: Dataset) -> list[list[float]]:
