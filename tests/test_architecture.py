@@ -29,7 +29,7 @@ FLOORS = {
     "studies": 7,
     "selftest": 7.5,
     "cli": 8,
-    "__main__": 9,
+    **dict.fromkeys(("__main__", "stub"), 9),
 }
 # Neighbours on one floor that must not import each other.
 APART = {"kernels", "reference", "models", "stability", "learning", "numerics", "data", "training"}
