@@ -18,7 +18,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# The public names, by the module that each is of.
+# The public names, by the module that each is of: they stand here alone, and `stub` makes the file
+# beside this one of them.
 _HOMES = {
     "saltation.activity": (
         "energy",

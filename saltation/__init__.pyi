@@ -1,4 +1,4 @@
-"""The public names, for type checkers and editors; ``__init__.py`` imports them when asked."""
+"""The public names, for type checkers and editors; made by ``python -m saltation.stub``."""
 
 from saltation import reference as reference
 from saltation import surrogate as surrogate

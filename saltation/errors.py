@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import operator
@@ -14,6 +13,8 @@ from typing import Any, SupportsFloat, SupportsIndex
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from saltation.naming import unknown
 
 # What is taken where a number is: of Python, numpy, or a torch tensor of no dimension.
 Number = float | SupportsFloat
@@ -79,10 +80,7 @@ def choose(what: str, given: str, allowed: Iterable[str]) -> str:
         )
     if given in names:
         return given
-    by_lower = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(given.lower(), by_lower, n=1)
-    hint = f"; did you mean '{by_lower[near[0]]}'?" if near else ""
-    raise SaltationError(f"unknown {what} '{given}'{hint} (allowed: {', '.join(names)})")
+    raise SaltationError(unknown(what, given, names))
 
 
 def register(what: str, table: dict[str, Any], name: str, new: type[Any]) -> None:

@@ -37,8 +37,15 @@ def split(source: str, form: str) -> tuple[Path, str]:
     return path, name
 
 
-def execute(path: Path, module_name: str) -> ModuleType:
+def execute(path: Path, module_name: str, text: bytes | None = None) -> ModuleType:
     """Run a file, as a module of that name.
+
+    Parameters
+    ----------
+    path, module_name
+        Which, and under what name it is imported.
+    text
+        The file as somebody has read it, who tells what it is by that; it is not read again then.
 
     Raises
     ------
@@ -56,16 +63,18 @@ def execute(path: Path, module_name: str) -> ModuleType:
     sys.modules[module_name] = module  # where dataclasses and pickles look for it
     try:
         with in_one_line(f"{path}", path):
-            spec.loader.exec_module(module)
+            # Not by the loader: what it has compiled of a file it takes for the file as long as
+            # second and size of the last change are the same.
+            exec(compile(path.read_bytes() if text is None else text, path, "exec"), vars(module))
     except ConfigError:
         del sys.modules[module_name]
         raise
     return module
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(text: bytes) -> str:
     """What changes with the text of a file."""
-    return f"{zlib.crc32(path.read_bytes()):08x}"
+    return f"{zlib.crc32(text):08x}"
 
 
 @contextmanager

@@ -14,8 +14,10 @@ import saltation
 PACKAGE = Path(saltation.__file__).parent
 
 FLOORS = {
-    **dict.fromkeys(("errors", "interrupts", "random", "state", "plugins", "usercode"), 1),
-    "inline": 1,
+    **dict.fromkeys(
+        ("naming", "errors", "interrupts", "random", "state", "plugins", "usercode"), 1
+    ),
+    **dict.fromkeys(("inline", "naming"), 1),
     **dict.fromkeys(("operands", "derivatives", "affine", "phi", "schemes", "surrogate"), 1),
     "neurons": 2,
     **dict.fromkeys(("kernels", "reference"), 3),
@@ -27,7 +29,7 @@ FLOORS = {
     "studies": 7,
     "selftest": 7.5,
     "cli": 8,
-    "__main__": 9,
+    **dict.fromkeys(("__main__", "stub"), 9),
 }
 # Neighbours on one floor that must not import each other.
 APART = {"kernels", "reference", "models", "stability", "learning", "numerics", "data", "training"}

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 import saltation
+from saltation import stub
 from saltation.cli import completion, described, main, page, parsing
+from saltation.cli.mistyped import mistyped
 from saltation.cli.spelling import as_settings
 from saltation.cli.terminal import console
 from saltation.studies import STUDIES, Study
@@ -38,6 +40,57 @@ print([name for name in heavy if name in sys.modules])
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+MISTYPED = {
+    "stuy": "unknown command 'stuy'; did you mean 'study'? (allowed: study, stability,",
+    "study integrater --lr 1": "unknown study 'integrater'; did you mean 'integrators'?",
+    "data lst": "unknown data 'lst'; did you mean 'list'? (allowed: list, describe, fetch)",
+    "study integrators --lr 1 --epoch 3": "Unrecognized options: --epoch, 3; did you mean "
+    "--epochs? (see saltation study integrators --help)",
+    "study depth --lamda-reg=1": "Unrecognized options: --lamda-reg=1; did you mean --lambda-reg?",
+    "runs --foo results": "Unrecognized options: --foo, results (see saltation runs --help)",
+}
+
+
+def test_what_is_mistyped_is_told_without_torch() -> None:
+    """As the parser tells it, which is asked where torch is there already."""
+    code = f"""
+import contextlib, io, sys
+from saltation.cli import main
+for words in {list(MISTYPED)!r}:
+    with contextlib.suppress(SystemExit):
+        main(words.split())
+print("torch" in sys.modules, "numpy" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False False\n"
+    for line, told in zip(ran.stderr.splitlines(), MISTYPED.values(), strict=True):
+        assert line.startswith(f"saltation: {told}")
+
+
+@pytest.mark.parametrize("words", [w for w in MISTYPED if "=" not in w])
+def test_the_parser_tells_the_same(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert capsys.readouterr().err == f"saltation: {mistyped(words.split())}\n"
+
+
+@pytest.mark.parametrize("path", WRITTEN)
+def test_nothing_that_the_parser_takes_is_called_mistyped(path: str) -> None:
+    words = path.split()
+    for option in WRITTEN[path].options if words else ():
+        names = [n for n in (*option.name.split(", "), *option.also) if n.startswith("--")]
+        names += [f"{n}=1" for n in names] + [n[:2] + n[2:].replace("-", "_") for n in names]
+        if not option.takes and "--help" not in names:
+            names.append(f"--no-{names[0][2:]}")
+        for name in names:
+            assert mistyped([*words, name, "any"]) == ""
+            if option.several and not option.also:
+                other = name.partition("=")[0]
+                other = other.removesuffix("s") if other.endswith("s") else f"{other}s"
+                assert mistyped([*words, other, "any"]) == ""
+    assert mistyped([*words, "any", "-x", "--", "--any"]) == "" or WRITTEN[path].commands
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,11 +234,12 @@ def test_help_fits_narrow_terminals(
 
 
 def test_the_stub_has_the_public_names() -> None:
-    """Each by the module that it is of, and nothing else."""
-    stub = ast.parse(Path(saltation.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    """Each by the module that it is of, and nothing else. Else: python -m saltation.stub."""
+    written = stub.PLACE.read_text(encoding="utf-8")
+    assert written == stub.text()
     stubbed = {
         alias.asname: node.module
-        for node in ast.walk(stub)
+        for node in ast.walk(ast.parse(written))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }

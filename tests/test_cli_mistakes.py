@@ -136,6 +136,11 @@ MISTAKES = [
         "device 'gpu' cannot be used (allowed: auto, cpu…",
     ),
     ("stability --neuron LIF", "unknown neuron 'LIF'; did you mean 'lif'? (allowed: …"),
+    (
+        "stability --dt 0.5 --set beta=0.9",
+        "LIF beta is a decay per step, in place of the tau, dt and scheme that are compared: give "
+        "tau = -dt / ln(beta), which is 4.74561 at dt=0.5",
+    ),
     ("stability --set tau_w=3", "unknown number of LIF 'tau_w'; did you mean 'tau'? (allowed: …"),
     ("stability --set v_threshold", "--set takes NAME=VALUE with a number, got 'v_threshold'"),
     ("stability --dt 1e9", "dt must be from -1e+06 to 1e+06, got 1e+09"),

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
-from saltation.training import Diverged, EpochRecord, Optimisation, evaluate, fit
+from saltation.training import (
+    OPTIMIZERS,
+    Diverged,
+    EpochRecord,
+    Optimisation,
+    Task,
+    evaluate,
+    fit,
+)
 
 CPU = torch.device("cpu")
 
@@ -168,6 +176,34 @@ def drain(records: Iterator[EpochRecord], into: list[EpochRecord]) -> list[Epoch
     for record in records:
         into.append(record)
     return []
+
+
+def test_a_task_is_its_parts() -> None:
+    """The same bits of both; not both of them, and nothing else."""
+    data = two_blobs()
+    task = Task(lambda _: data, lambda _: data, spiking_logits)
+    how = Optimisation(epochs=2, lr=0.05)
+    parts = list(run(how)[1])
+    torch.manual_seed(0)
+    network = st.spiking_mlp((4, 16, 2), readout="mean", dt=0.5)
+    whole = list(fit(network, how, task, device=CPU))
+    for a, b in zip(parts, whole, strict=True):
+        assert (a.train, a.test, a.gradient_norm) == (b.train, b.test, b.gradient_norm)
+    with pytest.raises(st.SaltationError, match="either a task or its parts, got a task and loss"):
+        fit(network, how, task, device=CPU, loss=nn.functional.cross_entropy)
+    with pytest.raises(TypeError, match="tset"):
+        run(how, tset=lambda _: data)
+
+
+def test_options_say_of_every_setting_what_it_is() -> None:
+    """With the default that the training has, and the names that are allowed."""
+    settings = Optimisation.settings()
+    plain = Optimisation(epochs=1)
+    assert all(one["help"].endswith(".") for one in settings.values())
+    assert {n: s["default"] for n, s in settings.items() if n != "epochs"} == {
+        name: getattr(plain, name) for name in settings if name != "epochs"
+    }
+    assert settings["optimizer"]["names"] == tuple(OPTIMIZERS)
 
 
 @pytest.mark.parametrize(

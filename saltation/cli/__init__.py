@@ -1,7 +1,8 @@
 """The command line: every command is a thin call of the library.
 
-Help, version and completion are answered before torch is imported: `page` and `completion` read
-what `described` has written of the commands. Everything else is `parsing`'s.
+Help, version, completion and names that are none are answered before torch is imported: `page`,
+`completion` and `mistyped` read what `described` has written of the commands. Everything else is
+`parsing`'s.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from saltation.cli.mistyped import mistyped
 from saltation.cli.shortcuts import answered
 from saltation.cli.terminal import close_quietly, complain, take_any_text
 from saltation.interrupts import CODE, interruptible, is_command, leave_quietly
@@ -21,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if answered(words):
             raise SystemExit(0)
+        # Where torch is there already, so may be studies that only this process knows.
+        if "torch" not in sys.modules and (wrong := mistyped(words)):
+            complain(wrong)
+            raise SystemExit(2)
         # Takes seconds, in which a signal still ends the process at once.
         from saltation.cli import parsing
 

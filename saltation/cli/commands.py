@@ -25,7 +25,7 @@ from saltation.data.summary import in_words
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.kernels.dispatch import KERNELS, Kernel
 from saltation.models import ARCHITECTURES
-from saltation.neurons import NEURONS, Neuron, get_neuron
+from saltation.neurons import NEURONS, LIFNeuron, Neuron, get_neuron
 from saltation.schemes import SCHEMES
 from saltation.studies import STUDIES, draw_schemes, scheme_table
 from saltation.studies.engine.bounds import possible_path
@@ -239,7 +239,19 @@ def parameters_of(neuron: type[Neuron], texts: list[str], **given: float | None)
     """Parameters of a model from options and NAME=VALUE, without those that were not given."""
     named = [(name, value) for name, value in given.items() if value is not None]
     every = [*named, *map(_parameter, texts)]
+    if issubclass(neuron, LIFNeuron) and "beta" in dict(every):
+        raise ConfigError(_in_place_of_beta(dict(every)["beta"], given.get("dt")))
     return {name: _checked(neuron, name, value) for name, value in every}
+
+
+def _in_place_of_beta(beta: float, dt: float | None) -> str:
+    """What to give where schemes and steps are compared, which a decay per step has not."""
+    message = "LIF beta is a decay per step, in place of the tau, dt and scheme that are compared"
+    if not 0 < beta < 1:
+        return f"{message}: give tau"
+    per = 1.0 if dt is None else dt
+    tau = -per / math.log(beta)
+    return f"{message}: give tau = -dt / ln(beta), which is {tau:.6g} at dt={per:g}"
 
 
 def checked_input(value: float | None) -> float | None:

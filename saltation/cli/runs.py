@@ -30,6 +30,7 @@ from saltation.studies.networks import checkpoint_of, label_of, recorded_trial
 from saltation.studies.notebook import FOLDER, PAGE, Part, run_parts
 from saltation.studies.notebook.cells import grid_of, outside
 from saltation.studies.notebook.page import in_a_line, results_in
+from saltation.studies.recordings import draw_recordings
 from saltation.studies.report import REPORT, Grid, write_report
 from saltation.studies.report.compare import compare, write_comparison
 from saltation.studies.report.drawing import also_pdf
@@ -100,11 +101,20 @@ class Report:
     run: RunFolder
     pdf: bool = False
     """Draw the figures anew from the record first, as PDF too."""
+    recordings: bool = False
+    """Draw what the last networks of some trials, of the first seed, do on a test sample first:
+    spikes and potentials. It needs their checkpoints and the data set."""
 
     def __call__(self) -> None:
         study = study_of(self.run, device="cpu")
         check_folder("the folder of the report", self.run)
         found = contents(study)
+        if self.recordings:
+            drawn, left = draw_recordings(
+                study, study.data(torch.device("cpu")), self.run / "figures"
+            )
+            for line in (*(f"figure: {path}" for path in drawn), *left):
+                say(line)
         if self.pdf:
             with also_pdf():
                 study.report(found.asked)

@@ -59,8 +59,8 @@ class ImageNetwork(WithNumerics, ABC):
         Warns
         -----
         LayoutWarning
-            If a sequence has a batch as large as ``steps``, and another number of steps: time may
-            have come second.
+            If a sequence has a batch as large as ``steps``, and another number of steps, and what
+            would be steps are not more alike than what would be samples: time may have come second.
         """
         sequence = self.as_sequence(x)
         return self.outputs(sequence) if self.per_step else self.logits(sequence)
@@ -99,7 +99,7 @@ class ImageNetwork(WithNumerics, ABC):
                 + ("; divide pixels of 0 to 255 by 255" if x.dtype == torch.uint8 else "")
             )
         batch_first = x.ndim == 5 and x.shape[1] == self.steps and len(x) not in (1, self.steps)
-        if batch_first and not torch.compiler.is_compiling():
+        if batch_first and not torch.compiler.is_compiling() and not _first_is_time(x):
             warnings.warn(
                 f"a sequence {list(x.shape)} is read as {len(x)} steps of {self.steps} images, by "
                 f"a network that shows an image for {self.steps} steps: if the batch comes first, "
@@ -107,3 +107,12 @@ class ImageNetwork(WithNumerics, ABC):
                 LayoutWarning,
                 stacklevel=6,  # through torch to the call of the network
             )
+
+
+def _first_is_time(x: Tensor) -> bool:
+    """Whether neighbours along the first dimension are more alike than those along the second, as
+    steps of one sample are beside different samples; by four standard errors."""
+    with torch.no_grad():
+        steps, samples = (x.detach().diff(dim=dim).abs().double() for dim in (0, 1))
+        error = steps.var() / steps.numel() + samples.var() / samples.numel()
+        return bool(samples.mean() - steps.mean() > 4 * error.sqrt())

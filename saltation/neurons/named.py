@@ -6,11 +6,16 @@ import sys
 import zlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from saltation import usercode
 from saltation.errors import SaltationError, choose
 from saltation.neurons.base import NEURONS, Neuron
+from saltation.neurons.remembered import Remembered
+
+# Of files that were run, and of models of files that may be gone.
+_FINGERPRINTS: dict[Path, str] = {}
+_REMEMBERED: dict[tuple[Path, str], Remembered] = {}
 
 
 def get_neuron(neuron: str | type[Neuron]) -> type[Neuron]:
@@ -47,8 +52,24 @@ def model_of(neuron: str | type[Neuron], **parameters: Any) -> Neuron:
     return made
 
 
+def remember(model: Remembered) -> None:
+    """Let it stand for a model whose file is not there any more."""
+    path, name = model.source.rsplit(":", 1)
+    _REMEMBERED[Path(path).expanduser().resolve(), name] = model
+
+
+def fingerprint_of(neuron: str) -> str | None:
+    """What changes with the text of a model's file, as it was run; None of one of the registry."""
+    if ".py:" not in neuron:
+        return None
+    get_neuron(neuron)
+    return _FINGERPRINTS.get(Path(neuron.rsplit(":", 1)[0]).expanduser().resolve())
+
+
 def _of_file(path: str, name: str) -> type[Neuron]:
     place = Path(path).expanduser().resolve()
+    if not place.is_file() and (place, name) in _REMEMBERED:
+        return cast(type[Neuron], _REMEMBERED[place, name])
     if not place.is_file():
         raise SaltationError(f"neuron '{path}:{name}': there is no file {path}")
     module = _loaded(place)
@@ -71,4 +92,8 @@ def _loaded(place: Path) -> ModuleType:
     """The module of a file, run once in a process."""
     # By its path, so that models of the same name in two files are two; the same in every process.
     name = f"saltation_user_{zlib.crc32(str(place).encode()):x}_{place.stem}"
-    return sys.modules.get(name) or usercode.execute(place, name)
+    if name not in sys.modules:
+        text = place.read_bytes()
+        usercode.execute(place, name, text)
+        _FINGERPRINTS[place] = usercode.fingerprint(text)
+    return sys.modules[name]

@@ -118,6 +118,10 @@ class CureTrials:
 
     def of(self, network: nn.Module, lr: float | None = None) -> Outcome:
         """What a copy of the network comes to."""
+        return self.trained(network, lr)[0]
+
+    def trained(self, network: nn.Module, lr: float | None = None) -> tuple[Outcome, nn.Module]:
+        """What a copy of the network comes to, and the copy."""
         whole = twin_of(self.whole, network)
         twin = whole.network.train()
         parameters = [p for p in twin.parameters() if p.requires_grad]
@@ -129,7 +133,7 @@ class CureTrials:
             for part in self._batches():
                 value = self._loss(output(whole, self._samples(part)), self._y[part])
                 if not math.isfinite(float(value.detach())):
-                    return Outcome(math.inf, math.inf, math.nan)
+                    return Outcome(math.inf, math.inf, math.nan), twin
                 optimizer.zero_grad()
                 value.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -140,7 +144,7 @@ class CureTrials:
             self._settle(whole)
             twin.eval()
             loss, accuracy = self._judged(whole)
-        return Outcome(loss, batch_loss, accuracy)
+        return Outcome(loss, batch_loss, accuracy), twin
 
     def _settle(self, whole: Stepped) -> None:
         """Running statistics of the weights as they are: after so few steps those of training are

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from saltation.activity import energy
+from saltation.activity.costs import Energy
 from saltation.errors import SaltationError
 
 COUNTED = 16
@@ -21,4 +22,9 @@ def cost_of(network: nn.Module, x: Tensor) -> dict[str, float]:
         cost = energy(network, x)
     except SaltationError:
         return {}
+    return in_columns(cost)
+
+
+def in_columns(cost: Energy) -> dict[str, float]:
+    """The columns of a cost."""
     return {"synops": cost.synops / cost.samples, "energy_nj": cost.pj / 1e3}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,22 +137,14 @@ class Builder(NamedTuple):
         path, name = place_of(source)
         if not path.is_file():
             return cls(source, path, _gone, *_REMEMBERED[str(path), name])
-        function, text = _function(path, name), usercode.fingerprint(path)
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):
-            raise ConfigError(f"{source} has no signature that can be read") from None
-        if any(one.kind is one.VAR_KEYWORD for one in parameters):
-            return cls(source, path, function, tuple(ARGUMENTS), text)
-        needed = [one.name for one in parameters if one.default is one.empty]
-        unknown = [name for name in needed if name not in ARGUMENTS]
-        if unknown:
-            raise ConfigError(
-                f"{source} needs {', '.join(unknown)} (a function that builds a network is given "
-                f"{', '.join(ARGUMENTS)}; it may take fewer)"
-            )
-        given = tuple(one.name for one in parameters if one.name in ARGUMENTS)
-        return cls(source, path, function, given, text)
+        text = path.read_bytes()
+        return cls(
+            source,
+            path,
+            lambda **arguments: _function(path, name, text)(**arguments),
+            _names(source, _parameters(source, path, name, text)),
+            usercode.fingerprint(text),
+        )
 
     @property
     def is_gone(self) -> bool:
@@ -276,12 +269,12 @@ def takes_nothing(source: str) -> bool:
     Raises
     ------
     ConfigError
-        As of `Given.of`.
+        As of `Builder.of`.
     """
-    path, _ = place_of(source)
+    path, name = place_of(source)
     if not path.is_file():
         return not Builder.of(source).names
-    parameters = inspect.signature(Given.of(source).function).parameters.values()
+    parameters = _parameters(source, path, name, path.read_bytes())
     return not any(one.name in ARGUMENTS for one in parameters)
 
 
@@ -305,17 +298,41 @@ def place_of(source: str) -> tuple[Path, str]:
     return path, name
 
 
+@lru_cache(maxsize=32)
+def _parameters(source: str, path: Path, name: str, text: bytes) -> tuple[inspect.Parameter, ...]:
+    """Those of a function; the file is run to see them, once as long as it says the same."""
+    function = _function(path, name, text)
+    try:
+        return tuple(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        raise ConfigError(f"{source} has no signature that can be read") from None
+
+
+def _names(source: str, parameters: tuple[inspect.Parameter, ...]) -> tuple[str, ...]:
+    """Those of `ARGUMENTS` that a function takes."""
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return tuple(ARGUMENTS)
+    needed = [one.name for one in parameters if one.default is one.empty]
+    unknown = [name for name in needed if name not in ARGUMENTS]
+    if unknown:
+        raise ConfigError(
+            f"{source} needs {', '.join(unknown)} (a function that builds a network is given "
+            f"{', '.join(ARGUMENTS)}; it may take fewer)"
+        )
+    return tuple(one.name for one in parameters if one.name in ARGUMENTS)
+
+
 def _gone(**_: Any) -> nn.Module:
     raise ConfigError("the file of the network is not there any more")
 
 
-def _function(path: Path, name: str) -> Callable[[], Any]:
+def _function(path: Path, name: str, text: bytes | None = None) -> Callable[..., Any]:
     """The function of that name; the file is run anew, so that no network shares what it makes."""
-    module = usercode.execute(path, f"_diagnosed_{path.stem}")
+    module = usercode.execute(path, f"_diagnosed_{path.stem}", text)
     found = getattr(module, name, None)
     if not callable(found):
         raise ConfigError(f"{path} has no function '{name}'")
-    function: Callable[[], Any] = found
+    function: Callable[..., Any] = found
     return function
 
 

@@ -18,8 +18,8 @@ from saltation.errors import ConfigError, DataError, StabilityWarning, choose
 from saltation.studies.engine.checkpoints import BEST, Checkpoints, read
 from saltation.studies.engine.config import DataConfig
 from saltation.studies.engine.folder import study_of
-from saltation.studies.engine.records import Contents, Record, contents
-from saltation.studies.engine.specification import Settings
+from saltation.studies.engine.records import Contents, contents
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import FINISHED, RECORD
 from saltation.studies.engine.study import Study
 
@@ -43,7 +43,7 @@ class Trained(NamedTuple):
         In evaluation mode.
     """
 
-    settings: Settings
+    settings: dict[str, Any]
     record: Record
     epoch: int
     network: nn.Module
@@ -141,7 +141,8 @@ def recorded_trial(
             f"{len(chosen)} trials of {study.folder} are meant, and one must be: "
             f"{_listed(study, chosen)}"
         )
-    near = difflib.get_close_matches(trial, [r["id"] for r in records]) if trial else []
+    ids = [r["id"] for r in records]
+    near = difflib.get_close_matches(trial, ids) if isinstance(trial, str) else []
     shown = [r for r in records if r["id"] in near] or records
     raise ConfigError(
         f"{study.folder} has no trial {asked}; "

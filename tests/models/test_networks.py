@@ -206,6 +206,23 @@ def test_time_that_came_second_warns(make: Make, shape: tuple[int, int], warns: 
         assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize("encoder", [st.direct, st.poisson])
+def test_time_that_came_first_is_seen(encoder: Callable[..., Tensor]) -> None:
+    """Steps of an image are more alike than images: by chance the batch is as large as the steps
+    for which an image is shown, and nothing is said; of the same with time second it is."""
+    made = st.spiking_vgg(1, 5, 8, stages=2, base_channels=4, steps=4).eval()
+    stripes = torch.zeros(7, 1, 8, 8)
+    for place, image in enumerate(stripes):
+        image[0, :, place : place + 2] = 0.8
+    seed = {} if encoder is st.direct else {"seed": 0}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made(encoder(stripes[:4], 7, **seed))
+        assert caught == []
+        made(encoder(stripes, 4, **seed).transpose(0, 1))
+    assert [w.category for w in caught] == [st.LayoutWarning]
+
+
 def test_arrays_and_nan_are_refused(make: Make) -> None:
     """By the name of their type, and where the first neurons see them."""
     made, x = make().eval(), images(3, 2, 8, 8)

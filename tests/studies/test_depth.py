@@ -21,7 +21,7 @@ from saltation.studies.depth.trial import driving, measure, network_of
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.progress import StudyProgress
-from saltation.training import fit
+from saltation.training import Task, fit
 
 CPU, QUIET = torch.device("cpu"), StudyProgress([1.0], 1, show=False)
 # A study of seconds: everything small but real.
@@ -126,10 +126,10 @@ def test_both_modes_start_from_the_same_weights_and_see_the_same_samples(
     weights: list[list[Tensor]] = []
     orders: list[list[Tensor]] = []
 
-    def watched(network: Any, *args: Any, train: Any, **options: Any) -> Any:
+    def watched(network: Any, how: Any, task: Task, **options: Any) -> Any:
         weights.append([p.detach().clone() for p in network.parameters()])
-        orders.append([batch.index for epoch in (1, 2) for batch in train(epoch)])
-        return fit(network, *args, train=train, **options)
+        orders.append([batch.index for epoch in (1, 2) for batch in task.train(epoch)])
+        return fit(network, how, task, **options)
 
     monkeypatch.setattr(depth_trial, "fit", watched)
     results = study(tmp_path, depths=[2], lambda_reg=30.0, lambda_target=0.5).run()
@@ -217,11 +217,11 @@ def test_condition_numbers_leave_the_readout_out(tmp_path: Path) -> None:
 def test_a_diverged_trial_is_shown_and_the_study_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaking(network: Any, *args: Any, terms: Any, **options: Any) -> Any:
-        if not terms:
+    def breaking(network: Any, how: Any, task: Task, **options: Any) -> Any:
+        if not task.terms:
             with torch.no_grad():
                 network.readout.weight.fill_(torch.nan)
-        return fit(network, *args, terms=terms, **options)
+        return fit(network, how, task, **options)
 
     monkeypatch.setattr(depth_trial, "fit", breaking)
     results = study(tmp_path, depths=[2], seeds=[0]).run()
@@ -290,8 +290,8 @@ def test_photographs_are_augmented_and_grey_images_are_not(
 ) -> None:
     shown: list[Tensor] = []
 
-    def watched(*args: Any, train: Any, **options: Any) -> Any:
-        shown.extend(next(iter(train(1)))[0:3:2])
+    def watched(network: Any, how: Any, task: Task, **options: Any) -> Any:
+        shown.extend(next(iter(task.train(1)))[0:3:2])
         yield from ()
 
     monkeypatch.setattr(depth_trial, "fit", watched)

@@ -21,8 +21,10 @@ import saltation as st
 from saltation.kernels.dispatch import KERNELS
 from saltation.studies import IntegratorsStudy
 from saltation.studies.engine import progress
+from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.store import Store
 from saltation.studies.integrators import study as integrators
+from saltation.studies.recordings import draw_recordings
 from saltation.training import fit
 
 # A study of seconds: everything small but real.
@@ -107,6 +109,25 @@ def test_finished_trials_are_not_run_again(
 ) -> None:
     monkeypatch.setattr(integrators, "fit", lambda *a, **k: pytest.fail("a trial was run again"))
     pd.testing.assert_frame_equal(study(done[0]).run(), done[1])
+
+
+def test_recordings_are_drawn_of_some_trials_of_one_seed(
+    done: tuple[Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    """From their checkpoints, small enough for a report; those of other trials are taken away."""
+    folder, results = done
+    (tmp_path / "recording-0123.png").write_text("old")
+    (tmp_path / "accuracy.png").write_text("another")
+    again = study_of(folder, device="cpu")
+    paths, left = draw_recordings(again, again.data(torch.device("cpu")), tmp_path)
+    assert left == []
+    names = {f"recording-{key}.{kind}" for key in results["id"] for kind in ("png", "svg")}
+    assert {path.name for path in paths} == names
+    assert {path.name for path in tmp_path.iterdir()} == names | {"accuracy.png"}
+    assert max(p.stat().st_size for p in paths if p.suffix == ".svg") < 100_000
+    text = (tmp_path / f"recording-{results['id'][0]}.svg").read_text()
+    assert "lif euler dt=0.5 seed=0: first test sample, after epoch 2" in text
+    assert "spikes per neuron and step" in text
 
 
 def test_a_grown_study_adds_only_what_is_new(tmp_path: Path) -> None:

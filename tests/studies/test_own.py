@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from saltation.studies import (
     RSTDPStudy,
     TransferStudy,
 )
+from saltation.studies.engine.inputs import keep, recall
+from saltation.studies.given import Builder, takes_nothing
+from saltation.studies.report.tables import integrators_grid
 
 FILE = """
 import math
@@ -277,3 +281,75 @@ def test_a_report_needs_the_folder_alone(mine: Path, capsys: pytest.CaptureFixtu
         with pytest.raises(SystemExit):
             main(command)
         assert "is not there any more" in capsys.readouterr().err
+
+
+def test_a_file_is_run_once_to_see_it_and_once_for_every_network(tmp_path: Path) -> None:
+    """Whatever is asked of it; and anew where it says something else, also within a second."""
+    file, ran = tmp_path / "mine.py", tmp_path / "ran"
+    text = (
+        "import pathlib, torch\n"
+        f"pathlib.Path({str(ran)!r}).open('a').write('x')\n"
+        "made = []\n"
+        "def build(shape):\n"
+        "    made.append(1)\n"
+        "    return torch.nn.Linear(1, len(made))\n"
+    )
+    file.write_text(text)
+    source = f"{file}:build"
+    builders = [Builder.of(source) for _ in range(3)]
+    assert {b.names for b in builders} == {("shape",)}
+    assert not takes_nothing(source)
+    assert ran.read_text() == "x"
+    assert [b.build(shape=()).out_features for b in builders] == [1, 1, 1]
+    assert ran.read_text() == "xxxx"
+    file.write_text(text.replace("def build(shape)", "def build(steps)"))
+    other = Builder.of(source)
+    assert other.names == ("steps",)
+    assert other.fingerprint != builders[0].fingerprint
+    assert builders[0].names == ("shape",)
+
+
+NEURON = """
+import saltation as st
+
+class Mine(st.Neuron):
+    tau: float = 2.0
+
+    def velocity(self, x, v):
+        return ((x - v) / self.tau,)
+"""
+
+
+def test_a_report_needs_no_file_of_a_neuron(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says as much of stability as before; who trains is told that it is gone, or another."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text(NEURON)
+    asked = {"neurons": ["mine.py:Mine"], "schemes": ["euler"], "dt": [0.5, 5.0], "seeds": [0]}
+    few = {"dataset": "digits", "limit_train": 64, "limit_test": 32, "hidden": [8]}
+    study = IntegratorsStudy(out_dir=tmp_path / "out", **few, **asked, **SHORT | {"epochs": 1})
+    results = study.run()
+    assert (results["status"] == "finished").all()
+    grids = integrators_grid(results, results["neuron"][0]).to_numpy().tolist()
+    assert [cell.endswith(" !") for cell in grids[0]] == [False, True]
+    file.write_text(NEURON.replace("2.0", "3.0"))
+    for module in [name for name in sys.modules if name.startswith("saltation_user_")]:
+        monkeypatch.delitem(sys.modules, module)  # as in another process
+    with pytest.raises(ConfigError, match="has changed since; give another out_dir"):
+        keep(study.folder, study.config)
+    with pytest.warns(UserWarning, match="the file has changed since the study in"):
+        recall(study.folder)
+    file.unlink()
+    recall(study.folder)
+    assert integrators_grid(results, results["neuron"][0]).to_numpy().tolist() == grids
+    main(["runs", "out"])
+    main(["report", "out"])
+    assert "2 finished" in capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "no errors of rates and spike times" in page
+    assert "its file is not there any more" in page
+    with pytest.raises(SystemExit):
+        main(["resume", "out"])
+    assert "its file is not there any more" in capsys.readouterr().err

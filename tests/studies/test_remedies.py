@@ -38,6 +38,7 @@ def test_silent_networks_are_mended_by_what_wakes_them(tmp_path: Path) -> None:
     results = study.run()
     assert (results["status"] == "finished").all()
     assert len(results) == 2 * 2 * 2
+    assert (results["energy_nj"] > 0).all()  # of the treated network after its training
     ranked = ranking(results).set_index(["fault", "remedy"])
     assert ranked.loc[("none", "homeostasis"), "refused"] == 2
     assert ranked.loc[("none", "homeostasis"), "difference"] == Interval(0.0, 0.0, 2)
@@ -85,6 +86,10 @@ def test_a_users_network_is_given_by_a_file(tmp_path: Path) -> None:
     assert ranked["remedy"].tolist() == ["homeostasis", "none"]
     assert ranked["value"].is_monotonic_increasing
     assert "held-out loss" in remedies_text(results)
+    # Spikes, and their energy, where the network was woken: of the treated, trained one.
+    by_remedy = results.set_index("remedy")
+    assert by_remedy["synops"]["none"] < by_remedy["synops"]["homeostasis"]
+    assert by_remedy["energy_nj"]["none"] < by_remedy["energy_nj"]["homeostasis"]
 
 
 def test_faults_are_what_they_are_called() -> None:

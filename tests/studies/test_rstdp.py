@@ -14,12 +14,13 @@ import torch
 
 import saltation as st
 from saltation.data import batches, load
+from saltation.kernels.events import dense_of
 from saltation.learning import RSTDP, PairSTDP, TraceRSTDP, WinnerTakeAllNetwork
 from saltation.random import TEST, TRAIN
 from saltation.studies import RSTDPStudy
 from saltation.studies.rstdp import study as rstdp
 from saltation.studies.rstdp.report import draw_rstdp, rates_grid, rstdp_grid
-from saltation.studies.rstdp.trial import RULES, rule_of, run_trial
+from saltation.studies.rstdp.trial import RULES, cost_of_competing, rule_of, run_trial
 
 # A study of seconds: everything small but real.
 SMALL: dict[str, Any] = {
@@ -73,7 +74,22 @@ def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
     assert table["test_accuracy"].max() > 20
     for name in (*RATES, *(f"train_{name}" for name in RATES)):
         assert table[name].between(0, 1).all()
+    # 4.6 pJ for each update of a state and 0.9 for each synaptic operation.
+    updates = (table["energy_nj"] - 0.9e-3 * table["synops"]) / 4.6e-3
+    assert (updates - table["steps"] * (24 + 10)).abs().max() < 1e-6
     assert not any("[" in str(value) for value in table.to_numpy().flat)
+
+
+def test_operations_of_competing_outputs_are_spikes_times_weights() -> None:
+    """Whether the input is kept as events or is a dense tensor."""
+    torch.manual_seed(0)
+    network = WinnerTakeAllNetwork(6, 5, 3)
+    x = st.poisson(torch.rand(4, 6), 20, method="bernoulli", seed=0)
+    hidden = float(network(x).hidden_counts.sum())
+    assert hidden > 0
+    for given in (x, dense_of(x)):
+        found = cost_of_competing(network, given)
+        assert found["synops"] == (float(dense_of(x).sum()) * 5 + hidden * 3) / 4
 
 
 def test_records_every_epoch(done: tuple[Path, pd.DataFrame]) -> None:

@@ -85,3 +85,30 @@ def test_a_record_of_another_version_is_refused(tmp_path: Path) -> None:
     newer.close()
     with pytest.raises(DataError, match="schema version 99; this release reads version 1"):
         Store(path)
+
+
+def test_who_reads_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Nor takes away what a writer has in the files beside the record, nor changes any."""
+    path = tmp_path / "study.db"
+    with Store(path) as store:
+        store.start("a", {"seed": 0}, {"kernel": "cpu"})
+    assert [one.name for one in tmp_path.iterdir()] == ["study.db"]
+    before = path.stat().st_mtime_ns
+    with Store(path, reads=True) as reader:
+        assert [r["id"] for r in reader.trials()] == ["a"]
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader._db.execute("DELETE FROM trials")
+    assert [one.name for one in tmp_path.iterdir()] == ["study.db"]
+    assert path.stat().st_mtime_ns == before
+    with Store(path) as writer:
+        writer.start("b", {"seed": 1}, {"kernel": "cpu"})
+        with Store(path, reads=True) as reader:
+            assert len(reader.trials()) == 2
+        assert {one.name for one in tmp_path.iterdir()} == {
+            "study.db",
+            "study.db-wal",
+            "study.db-shm",
+        }
+        writer.start("c", {"seed": 2}, {"kernel": "cpu"})
+    with Store(path, reads=True) as reader:
+        assert len(reader.trials()) == 3

@@ -28,11 +28,10 @@ from saltation.studies.engine.bounds import (
     Several,
     Some,
 )
-from saltation.studies.engine.config import HOW, DataConfig, GradientConfig, names
+from saltation.studies.engine.config import HOW, DataConfig, GradientConfig, names, setting
 from saltation.studies.given import PLAIN, Builder, architecture_of, whole_source
 from saltation.studies.recipes import LOSSES, NONE, OWN, Recipe, recipes
 from saltation.surrogate import SURROGATES
-from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
 
 DEPTHS = [4, 8, 12, 16]
 Layers = Annotated[int, Field(ge=1, le=1000)]
@@ -59,16 +58,12 @@ class DepthConfig(GradientConfig, DataConfig):
     """Steps for which an image is shown."""
     side: Annotated[int, Field(ge=1, le=1024)] = 32
     """Height and width in pixels that images are resized to."""
-    epochs: Count = 100
-    """Passes over the training set."""
-    lr: Positive = 1e-3
-    """Learning rate."""
-    optimizer: str = Field("adamw", description=f"{names(OPTIMIZERS)} (with momentum 0.9).")
-    weight_decay: AtLeast0 = 1e-4
-    """Decay of the weights."""
-    schedule: str = Field("cosine", description=f"Of the learning rate: {names(SCHEDULES)}.")
-    clip: Positive | None = 10.0
-    """Largest norm of the gradient."""
+    epochs: Count = setting("epochs", 100)
+    lr: Positive = setting("lr")
+    optimizer: str = setting("optimizer", "adamw")
+    weight_decay: AtLeast0 = setting("weight_decay", 1e-4)
+    schedule: str = setting("schedule", "cosine")
+    clip: Positive | None = setting("clip", 10.0)
     surrogate: Annotated[
         list[str],
         Field(
@@ -249,17 +244,6 @@ class DepthConfig(GradientConfig, DataConfig):
             "seeds": self.all_seeds,
             "no_progress": not self.progress,
         }
-
-    @property
-    def optimisation(self) -> Optimisation:
-        return Optimisation(
-            epochs=self.epochs,
-            lr=self.lr,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            weight_decay=self.weight_decay,
-            clip=self.clip,
-        )
 
     def least_memory(self) -> float:
         data = spec_of(self.dataset)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saltation.studies.depth.verdict import Variant, health_of
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import DIVERGED, FINISHED
 from saltation.studies.recipes import Recipe
 from saltation.studies.report.drawing import STYLE, legend_below, note, save, style_of
@@ -21,7 +22,7 @@ from saltation.studies.report.intervals import Interval
 
 # Beyond this a condition number in float64 is rounding; infinite ones are drawn here.
 SINGULAR = 1e16
-Records = list[dict[str, Any]]
+Records = list[Record]
 
 
 def draw_depth(records: Records, folder: Path) -> None:
@@ -36,7 +37,7 @@ def draw_depth(records: Records, folder: Path) -> None:
         _against_layer(shown, folder)
 
 
-def _way(record: dict[str, Any]) -> str:
+def _way(record: Record) -> str:
     return str(Variant.of(record["settings"], str(Recipe.of(record["settings"]))))
 
 
@@ -49,12 +50,12 @@ def _depths(records: Records) -> list[int]:
     return sorted({r["settings"]["depth"] for r in records})
 
 
-def _accuracy(record: dict[str, Any]) -> float:
+def _accuracy(record: Record) -> float:
     value = record["epochs"][-1]["test_accuracy"]
     return math.nan if value is None else float(value)
 
 
-def _worst(record: dict[str, Any]) -> float:
+def _worst(record: Record) -> float:
     return min(float(health_of(record["epochs"][-1])["condition"]), SINGULAR)
 
 
@@ -63,7 +64,7 @@ def _against_depth(
     folder: Path,
     name: str,
     label: str,
-    of: Callable[[dict[str, Any]], float],
+    of: Callable[[Record], float],
 ) -> None:
     """A number of the last epoch against depth: lines of finished trials with bars or bands, and
     crosses of diverged ones."""
@@ -115,9 +116,7 @@ def _band(values: list[float], logarithmic: bool) -> tuple[float, float, float]:
     return float(low), float(middle), float(high)
 
 
-def _crosses(
-    axes: Axes, records: Records, of: Callable[[dict[str, Any]], float], colour: str
-) -> None:
+def _crosses(axes: Axes, records: Records, of: Callable[[Record], float], colour: str) -> None:
     """Diverged trials, at what the broken weights score; no line leads there."""
     for record in records:
         place = record["settings"]["depth"], of(record)

@@ -21,6 +21,7 @@ from saltation.studies.depth.verdict import (
     variants,
     verdict,
 )
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import DIVERGED, FINISHED
 from saltation.studies.recipes import NONE, Recipe
 
@@ -179,7 +180,7 @@ def depth_text(results: pd.DataFrame) -> str:
     return "\n".join([*lines, ""])
 
 
-def script_epochs(records: list[dict[str, Any]], config: DepthConfig) -> dict[str, Any]:
+def script_epochs(records: list[Record], config: DepthConfig) -> dict[str, Any]:
     """Epochs of the first seed, recipe and way to regularise, as the depth script wrote them.
 
     Returns

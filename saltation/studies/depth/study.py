@@ -9,7 +9,7 @@ where a recipe draws others.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 import torch
@@ -24,12 +24,13 @@ from saltation.stability import PENALTIES
 from saltation.studies.depth.config import DepthConfig
 from saltation.studies.depth.figures import draw_depth
 from saltation.studies.depth.report import depth_summary, depth_text, script_epochs
-from saltation.studies.depth.trial import GROWTH, network_of, run_trial
+from saltation.studies.depth.trial import GROWTH, DepthTrial, network_of, run_trial
 from saltation.studies.depth.verdict import health_of, verdict
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.files import write_whole
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Probe, Settings
+from saltation.studies.engine.rows import Record
+from saltation.studies.engine.specification import Probe
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import held_out, number_held_out
 from saltation.studies.given import check_architecture
@@ -37,7 +38,7 @@ from saltation.studies.recipes import NONE, Recipe, treated
 from saltation.training import EpochRecord
 
 
-class DepthStudy(Study[DepthConfig]):
+class DepthStudy(Study[DepthConfig, DepthTrial]):
     """Train networks of several depths with and without a penalty on λ.
 
     >>> from saltation.studies import DepthStudy
@@ -56,7 +57,7 @@ class DepthStudy(Study[DepthConfig]):
     config_type = DepthConfig
     data_parallel = True
 
-    def trials(self) -> list[Settings]:
+    def trials(self) -> list[DepthTrial]:
         c = self.config
         # A trial has only the settings it depends on, so that others may change around it.
         shared = c.model_dump(
@@ -67,7 +68,7 @@ class DepthStudy(Study[DepthConfig]):
         shared = c.of_network | shared
         growth = c.model_dump(include={"lambda_reg", "lyap_every", "lyap_samples", "warmup_epochs"})
         penalised = growth | c.model_dump(include={"lambda_target", "lyap_threshold"})
-        modes: list[Settings] = [
+        modes: list[dict[str, Any]] = [
             {"mode": "vanilla"},
             *(
                 {"mode": "regularised", "reg_type": penalty, "estimator": estimator} | penalised
@@ -79,33 +80,39 @@ class DepthStudy(Study[DepthConfig]):
         if GROWTH in c.reg_type:
             modes.append({"mode": "regularised", "reg_type": GROWTH} | growth)
         return [
-            {"depth": depth, "seed": seed}
-            | mode
-            | shared
-            | recipe.settings
-            | c.on_threads
-            | c.of_data
+            cast(
+                DepthTrial,
+                {
+                    "depth": depth,
+                    "seed": seed,
+                    **mode,
+                    **shared,
+                    **recipe.settings,
+                    **c.on_threads,
+                    **c.of_data,
+                },
+            )
             for depth in c.depths
             for recipe in c.recipes
             for mode in modes
             for seed in c.all_seeds
         ]
 
-    def label(self, trial: Settings) -> str:
+    def label(self, trial: DepthTrial) -> str:
         parts = [str(Recipe.of(trial))]
         if trial["mode"] == "regularised":
             parts.append(" ".join(filter(None, (trial["reg_type"], trial.get("estimator")))))
         how = ", ".join(filter(None, parts)) or "vanilla"
         return f"{trial['arch']} depth={trial['depth']} {how} seed={trial['seed']}"
 
-    def work(self, trial: Settings) -> float:
+    def work(self, trial: DepthTrial) -> float:
         if trial["mode"] == "vanilla":
             return float(trial["depth"])
         # An estimate with its gradient costs some three training steps on the samples it looks at.
         samples = min(trial["lyap_samples"], trial["batch_size"])
         return float(trial["depth"] * (1 + 3 * samples / trial["batch_size"] / trial["lyap_every"]))
 
-    def kernels(self, trial: Settings, device: torch.device) -> str:
+    def kernels(self, trial: DepthTrial, device: torch.device) -> str:
         spec = spec_of(trial["dataset"])
         shape = (spec.shape[0], trial["side"], trial["side"]) if spec.is_image else spec.shape
         with torch.random.fork_rng(devices=[]):
@@ -125,7 +132,7 @@ class DepthStudy(Study[DepthConfig]):
             check_architecture(c.network, images, data.classes, c.depths[0], c.T)
         return data.to(device)
 
-    def network(self, trial: Settings, data: Dataset) -> nn.Module:
+    def network(self, trial: DepthTrial, data: Dataset) -> nn.Module:
         """As the trial had it when training began: remedies look at samples and initial weights, so
         that both are needed."""
         remedies = Recipe.of(trial).remedies
@@ -138,13 +145,13 @@ class DepthStudy(Study[DepthConfig]):
             network = network_of(trial, data.shape, data.classes).to(seen.train.images.device)
             return treated(network, remedies, seen, trial["lr"], trial["seed"]).network
 
-    def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
+    def probe(self, trial: DepthTrial, data: Dataset, samples: int, device: torch.device) -> Probe:
         batch = next(batches(data.test, min(samples, len(data.test))))
         return Probe(direct(batch.images, trial["T"]), batch.labels)
 
     def train(
         self,
-        trial: Settings,
+        trial: DepthTrial,
         data: Dataset,
         device: torch.device,
         progress: BatchProgress,
@@ -162,10 +169,10 @@ class DepthStudy(Study[DepthConfig]):
             self.config.tensorboard,
         )
 
-    def results(self, records: list[dict[str, Any]]) -> Any:
+    def results(self, records: list[Record]) -> Any:
         return script_epochs(records, self.config) | {"trials": records}
 
-    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+    def findings(self, record: Record) -> dict[str, Any]:
         """The best test accuracy beside the last, and what the report says of gradients."""
         scores = [e["test_accuracy"] for e in record["epochs"] if e["test_accuracy"] is not None]
         last = record["epochs"][-1] if record["epochs"] else None
@@ -174,7 +181,7 @@ class DepthStudy(Study[DepthConfig]):
         recipe = {"recipe": str(Recipe.of(record["settings"]))}
         return recipe | best | health_of(last)
 
-    def report(self, records: list[dict[str, Any]]) -> None:
+    def report(self, records: list[Record]) -> None:
         write_whole(self.folder / "summary.md", depth_text(self.table(records)))
         draw_depth(records, self.folder / "figures")
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,13 @@ from saltation.stepping import undisturbed
 from saltation.studies.cost import COUNTED, cost_of
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.memory import forget_peak, peak
+from saltation.studies.engine.passes import passes
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Settings
-from saltation.studies.engine.validation import held_out, validation_batches
+from saltation.studies.engine.specification import TrialSettings
+from saltation.studies.engine.validation import held_out
 from saltation.studies.given import architecture_of
 from saltation.studies.recipes import Recipe, treated
-from saltation.training import EpochRecord, Optimisation, Score, fit
+from saltation.training import EpochRecord, Optimisation, Score, Task, fit
 
 # Training samples, the first in stored order, that gradients and exponents are measured on. The
 # gradient of a matrix [out, in] is a sum of one product per step, sample and place: with fewer of
@@ -40,7 +41,59 @@ _GRADED, _PERTURBED = 64, 16
 GROWTH = "depth_growth"
 
 
-def network_of(trial: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
+class DepthTrial(TrialSettings):
+    """The settings of a trial."""
+
+    depth: int
+    mode: str
+    arch: str
+    code: NotRequired[str]
+    base_channels: int
+    T: int
+    side: int
+    epochs: int
+    dataset: str
+    limit_train: int | None
+    limit_test: int | None
+    batch_size: int
+    lr: float
+    optimizer: str
+    weight_decay: float
+    schedule: str
+    clip: float | None
+    stable_init: bool
+    gain: float
+    # Of a penalty.
+    reg_type: NotRequired[str]
+    estimator: NotRequired[str]
+    lambda_reg: NotRequired[float]
+    lambda_target: NotRequired[float]
+    lyap_threshold: NotRequired[float]
+    lyap_every: NotRequired[int]
+    lyap_samples: NotRequired[int]
+    warmup_epochs: NotRequired[int]
+    # Of a recipe.
+    surrogate: NotRequired[str]
+    batch_norm: NotRequired[str]
+    init: NotRequired[str]
+    loss: NotRequired[str]
+    remedies: NotRequired[str]
+
+
+class Measured(TypedDict):
+    """What `measure` finds."""
+
+    exponent: float
+    exponent_error: float
+    exponent_finite: float
+    growth_by_layer: list[float]
+    gradient_by_layer: list[float]
+    largest_by_layer: list[float]
+    smallest_by_layer: list[float]
+    condition_by_layer: list[float]
+
+
+def network_of(trial: DepthTrial, shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network of a trial without its remedies, with the weights that torch's generator gives
     now."""
     recipe = Recipe.of(trial)
@@ -72,7 +125,7 @@ def driving(network: nn.Module) -> dict[str, nn.Parameter]:
 class Regularisation:
     """The term that a regularised trial adds to its loss."""
 
-    def __init__(self, trial: Settings) -> None:
+    def __init__(self, trial: DepthTrial) -> None:
         self._steps = trial["T"]
         shared: dict[str, Any] = {
             "weight": trial["lambda_reg"],
@@ -122,7 +175,7 @@ class EveryStep:
 
 
 def run_trial(
-    trial: Settings,
+    trial: DepthTrial,
     optimisation: Optimisation,
     data: Dataset,
     device: torch.device,
@@ -135,20 +188,17 @@ def run_trial(
 
     Photographs in colour are cropped and mirrored at random, grey images come as they are.
     """
-    seed, size = trial["seed"], trial["batch_size"]
+    seed = trial["seed"]
     torch.manual_seed(seed)
     network = network_of(trial, data.shape, data.classes).to(device)
     augment = Augment() if data.channels == 3 else None
     data, aside = held_out(data, trial.get("validation", 0.0), seed)
+    over = passes(data, aside, trial["batch_size"], seed, ranks, augment)
     recipe = Recipe.of(trial)
     made = treated(network, recipe.remedies, data, optimisation.lr, seed)
     network, optimisation = made.network, replace(optimisation, lr=made.lr)
     every_step = EveryStep(network) if recipe.loss == "tet" else None
     terms = [Regularisation(trial)] if trial["mode"] == "regularised" else []
-    whole = len(data.train) >= size
-    tests = -(-len(data.test) // size) + -(-len(aside) // size)
-    per_epoch = (len(data.train) // size if whole else 1) + tests
-    part = ranks.part if ranks else (0, 1)
     fixed = next(batches(data.train, _GRADED))
     counts = (
         {"remedies_applied": made.applied, "remedies_refused": made.refused}
@@ -157,33 +207,27 @@ def run_trial(
     )
     if not checkpoints.epoch:
         before = _untrained(network, fixed, trial)
-        yield replace(before, found=before.found | counts)
+        yield replace(before, found={**before.found, **counts})
+    task = Task(
+        over.train,
+        over.test,
+        every_step.logits if every_step else _logits,
+        validation=over.validation,
+        terms=[*terms, *([every_step] if every_step else [])],
+    )
     forget_peak(device)
     for record in fit(
         network,
         optimisation,
-        train=lambda epoch: batches(
-            data.train,
-            size,
-            seed=seed,
-            epoch=epoch,
-            shuffle=True,
-            drop_last=whole,
-            augment=augment,
-            part=part,
-        ),
-        test=lambda epoch: batches(data.test, size, part=part),
-        validation=(lambda epoch: validation_batches(aside, size, part)) if len(aside) else None,
-        logits=every_step.logits if every_step else _logits,
-        terms=[*terms, *([every_step] if every_step else [])],
+        task,
         device=device,
-        on_batch=lambda done: progress.batch(done, per_epoch),
+        on_batch=lambda done: progress.batch(done, over.batches),
         keeper=checkpoints,
         ranks=ranks,
         potentials=potentials,
     ):
         memory = {"peak_memory": peak(device)}
-        found = measure(network, fixed, trial) | by_layer(record) | memory | counts
+        found = {**measure(network, fixed, trial), **by_layer(record), **memory, **counts}
         if record.epoch == trial["epochs"]:
             shown = next(batches(data.test, min(COUNTED, len(data.test)))).images
             found |= cost_of(network, direct(shown, trial["T"]))
@@ -191,7 +235,7 @@ def run_trial(
         forget_peak(device)
 
 
-def _untrained(network: nn.Module, fixed: Batch, trial: Settings) -> EpochRecord:
+def _untrained(network: nn.Module, fixed: Batch, trial: DepthTrial) -> EpochRecord:
     start = time.perf_counter()
     before = measure(network, fixed, trial)
     return EpochRecord(
@@ -220,7 +264,7 @@ def by_layer(record: EpochRecord) -> dict[str, list[float]]:
     }
 
 
-def measure(network: nn.Module, batch: Batch, trial: Settings) -> dict[str, Any]:
+def measure(network: nn.Module, batch: Batch, trial: DepthTrial) -> Measured:
     """What perturbations and gradients do in the network as training sees it.
 
     That is with the statistics of the batch in batch normalisation, and without dropout. The

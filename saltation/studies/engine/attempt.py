@@ -11,7 +11,7 @@ import math
 import platform
 import subprocess
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -104,7 +104,7 @@ def attempt(
 
 def _attempt(
     study: Specification[Any],
-    trial: dict[str, Any],
+    trial: Mapping[str, Any],
     data: Any,
     device: torch.device,
     recorded: int,
@@ -143,7 +143,7 @@ def _attempt(
 
 def _epochs(
     study: Specification[Any],
-    trial: dict[str, Any],
+    trial: Mapping[str, Any],
     data: Any,
     device: torch.device,
     progress: BatchProgress,
@@ -184,7 +184,8 @@ def metrics(record: EpochRecord) -> dict[str, Any]:
         "gradient_norm": record.gradient_norm,
         "lr": record.lr,
         "seconds": record.seconds,
-    } | record.found
+        **record.found,
+    }
     if record.validation is not None:
         values["validation_loss"] = record.validation.loss
         values["validation_accuracy"] = record.validation.accuracy

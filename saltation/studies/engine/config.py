@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import MISSING
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypedDict
 
 import torch
 from pydantic import (
@@ -34,7 +35,7 @@ from saltation.studies.engine.bounds import (
     Some,
     short,
 )
-from saltation.training import OPTIMIZERS, SCHEDULES, Optimisation
+from saltation.training import Optimisation
 
 CONFIG = "config.json"
 
@@ -65,17 +66,32 @@ def listed_in(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for said in longest for name in _LISTED[said]))
 
 
+class SharedSettings(TypedDict, total=False):
+    """What any trial may have: each only where it is not as it was before there was a choice, so
+    that the trials of older studies stay the same."""
+
+    threads: int
+    validation: float
+    data: str  # the fingerprint of a user's file
+
+
+def setting(name: str, default: Any = MISSING) -> Any:
+    """A field of a config that is a setting of `Optimisation`: with the text that it has, and its
+    default unless another is given."""
+    own = Optimisation.settings()[name]
+    text = own["help"].format(names=names(own["names"])) if own["names"] else own["help"]
+    return Field(own["default"] if default is MISSING else default, description=text)
+
+
 class StudyConfig(BaseModel):
     """Settings that every study has. Field descriptions are the command line's help."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    epochs: Count = 10
-    """Passes over the training set."""
+    epochs: Count = setting("epochs", 10)
     batch_size: Count = 128
     """Samples per batch; a last partial training batch is dropped."""
-    lr: Positive = 1e-3
-    """Learning rate."""
+    lr: Positive = setting("lr")
     seeds: Annotated[list[Seed], Some, Several] = [0]
     """One trial each; weights, order of samples and spikes follow from the seed."""
     device: str = "auto"
@@ -122,9 +138,8 @@ class StudyConfig(BaseModel):
         return self
 
     @property
-    def on_threads(self) -> dict[str, int]:
-        """What the threads add to a trial's settings: nothing where they are one, so that trials
-        are those of studies from before there was a choice."""
+    def on_threads(self) -> SharedSettings:
+        """What the threads add to a trial's settings: nothing where they are one."""
         return {} if self.threads == 1 else {"threads": self.threads}
 
     def least_memory(self) -> float:
@@ -170,27 +185,20 @@ class StudyConfig(BaseModel):
 class GradientConfig(StudyConfig):
     """Settings of a study that trains with gradients."""
 
-    optimizer: str = Field("adam", description=f"{names(OPTIMIZERS)} (with momentum 0.9).")
-    schedule: str = Field("none", description=f"Of the learning rate: {names(SCHEDULES)}.")
-    clip: Positive | None = None
-    """Largest norm of the gradient."""
+    optimizer: str = setting("optimizer")
+    schedule: str = setting("schedule")
+    clip: Positive | None = setting("clip")
 
     @model_validator(mode="after")
     def _check_optimisation(self) -> Self:
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("schedule", self.schedule, SCHEDULES)
+        _ = self.optimisation  # which checks itself
         return self
 
     @property
     def optimisation(self) -> Optimisation:
-        """The part that the training loop needs."""
-        return Optimisation(
-            epochs=self.epochs,
-            lr=self.lr,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            clip=self.clip,
-        )
+        """The part that the training loop needs: of its settings those that this config has."""
+        own = Optimisation.settings().keys() & type(self).model_fields.keys()
+        return Optimisation(**{name: getattr(self, name) for name in own})
 
 
 class DataConfig(StudyConfig):
@@ -214,12 +222,16 @@ class DataConfig(StudyConfig):
         return whole_name(name)
 
     @property
-    def of_data(self) -> dict[str, Any]:
+    def of_data(self) -> SharedSettings:
         """Settings of trials that say more of their data than its name: the fraction put aside, and
         the fingerprint of a user's file, so that other content makes other trials. Each only where
         there is one."""
-        found = {"validation": self.validation, "data": spec_of(self.dataset).fingerprint}
-        return {name: value for name, value in found.items() if value}
+        found: SharedSettings = {}
+        if self.validation:
+            found["validation"] = self.validation
+        if fingerprint := spec_of(self.dataset).fingerprint:
+            found["data"] = fingerprint
+        return found
 
     def load(self) -> Dataset:
         """The data set.

@@ -33,13 +33,17 @@ def connect(path: Path, *, reads: bool) -> sqlite3.Connection:
         hint = f"; {kept.name} is what is left of one" if kept.is_file() else ""
         raise StoreError(f"there is no {path.name} in {path.parent}: nothing is recorded{hint}")
     journal = path.with_name(f"{path.name}-wal")
-    # SQLite wants to put a file beside one that it reads, where nobody else has.
-    alone = not os.access(path.parent, os.W_OK) and not (
-        journal.exists() and journal.stat().st_size
-    )
-    options = "mode=ro&immutable=1" if alone else "mode=ro"
+    unwritten = journal.exists() and journal.stat().st_size
+    # SQLite puts files beside one that it reads, where nobody else has, and only who may write
+    # takes them away again; that is left to who wrote, where there is something in them.
+    if not os.access(path.parent, os.W_OK):
+        options = "mode=ro" if unwritten else "mode=ro&immutable=1"
+    else:
+        options = "mode=ro" if unwritten else "mode=rw"
     uri = f"{path.absolute().as_uri()}?{options}"
-    return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+    db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+    db.execute("PRAGMA query_only = ON")
+    return db
 
 
 def execute(db: sqlite3.Connection, statements: Iterable[Statement]) -> None:

@@ -7,11 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from saltation.studies.engine.rows import FINISHED, Damaged
+from saltation.studies.engine.rows import FINISHED, Damaged, Record
 from saltation.studies.engine.specification import Specification
 from saltation.studies.engine.store import RECORD, Store, trial_id
-
-Record = dict[str, Any]
 
 # Numbers that every recorded epoch has; None stands for one that is not finite.
 _NUMBERS = ("epoch", "seconds", "test_accuracy")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from saltation.studies.engine.rows import Record
+
 # What every study measures, in its table whatever became of the trials.
 NUMBERS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
-def row(record: dict[str, Any]) -> dict[str, Any]:
+def row(record: Record) -> dict[str, Any]:
     """A trial's id and settings, the numbers of its last epoch, seconds of all, its status."""
     last = record["epochs"][-1] if record["epochs"] else {}
     settings: dict[str, Any] = record["settings"]

@@ -5,11 +5,36 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
 DIVERGED, FAILED = "diverged", "failed"
 STATUSES = (FINISHED, RUNNING, INTERRUPTED, DIVERGED, FAILED)
+
+
+class Record(TypedDict):
+    """A recorded trial.
+
+    Attributes
+    ----------
+    id
+        12 hexadecimal digits of its settings.
+    settings
+        As they were written: of an older study some that are there now may be missing.
+    status, reason
+        One of `STATUSES`, and why.
+    environment
+        What the result may depend on beside the settings.
+    epochs
+        Metrics of each, in order.
+    """
+
+    id: str
+    settings: dict[str, Any]
+    status: str
+    reason: str
+    environment: dict[str, Any]
+    epochs: list[dict[str, Any]]
 
 
 class Damaged(NamedTuple):
@@ -24,8 +49,8 @@ class Damaged(NamedTuple):
 
 def decoded(
     row: tuple[Any, Any, Any, Any, Any], epochs: Iterable[tuple[Any, Any]]
-) -> dict[str, Any] | Damaged:
-    """A trial as a dict of id, settings, status, reason, environment and epochs.
+) -> Record | Damaged:
+    """A trial's rows as its record.
 
     Parameters
     ----------

@@ -8,22 +8,32 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple
 
 import pandas as pd
 import torch
 from rich.console import RenderableType
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from saltation.ranks import Ranks
 from saltation.studies.engine.checkpoints import Checkpoints
-from saltation.studies.engine.config import StudyConfig
+from saltation.studies.engine.config import SharedSettings, StudyConfig
 from saltation.studies.engine.progress import BatchProgress
 from saltation.studies.engine.results import NUMBERS, row
+from saltation.studies.engine.rows import Record
 from saltation.training import EpochRecord
 
 Config = TypeVar("Config", bound=StudyConfig)
-Settings = dict[str, Any]
+
+
+class TrialSettings(SharedSettings):
+    """What trials of all studies have; a study's own say the rest."""
+
+    seed: int
+
+
+Trial = TypeVar("Trial", bound=Mapping[str, Any], default=Any)
 
 
 class Probe(NamedTuple):
@@ -44,7 +54,7 @@ class Probe(NamedTuple):
     loss: Callable[[Any, Tensor], Tensor] | None = None
 
 
-class Specification(ABC, Generic[Config]):
+class Specification(ABC, Generic[Config, Trial]):
     """What a study says: its config, its trials, and what is made of their results.
 
     Parameters
@@ -76,21 +86,21 @@ class Specification(ABC, Generic[Config]):
         self.ranks: Ranks | None = None
 
     @abstractmethod
-    def trials(self) -> list[Settings]:
+    def trials(self) -> list[Trial]:
         """Settings of every trial, in order: plain values that together fix its result."""
 
     @abstractmethod
-    def network(self, trial: Settings, data: Any) -> nn.Module:
+    def network(self, trial: Trial, data: Any) -> nn.Module:
         """The network of a trial, with the weights that torch's generator gives now."""
 
     @abstractmethod
-    def probe(self, trial: Settings, data: Any, samples: int, device: torch.device) -> Probe:
+    def probe(self, trial: Trial, data: Any, samples: int, device: torch.device) -> Probe:
         """The first test samples as the network takes them."""
 
     @abstractmethod
     def train(
         self,
-        trial: Settings,
+        trial: Trial,
         data: Any,
         device: torch.device,
         progress: BatchProgress,
@@ -102,15 +112,15 @@ class Specification(ABC, Generic[Config]):
         """
 
     @abstractmethod
-    def label(self, trial: Settings) -> str:
+    def label(self, trial: Trial) -> str:
         """A trial in a few words."""
 
     @abstractmethod
-    def kernels(self, trial: Settings, device: torch.device) -> str:
+    def kernels(self, trial: Trial, device: torch.device) -> str:
         """Which time loop runs a trial's neurons, and why where it is not the first choice."""
 
     @abstractmethod
-    def report(self, records: list[dict[str, Any]]) -> None:
+    def report(self, records: list[Record]) -> None:
         """Draw the recorded trials into the folder."""
 
     @abstractmethod
@@ -120,7 +130,7 @@ class Specification(ABC, Generic[Config]):
     def data(self, device: torch.device) -> Any:
         """What all trials share, loaded before the first; nothing unless a study says otherwise."""
 
-    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+    def findings(self, record: Record) -> dict[str, Any]:
         """Columns of a recorded trial's row beside those that all studies have."""
         return {}
 
@@ -132,13 +142,13 @@ class Specification(ABC, Generic[Config]):
         """One line to read before the study starts; empty if there is nothing to say."""
         return ""
 
-    def resources(self, trial: Settings) -> dict[str, float]:
+    def resources(self, trial: Trial) -> dict[str, float]:
         """What a trial takes of a cluster's node, by the names of Ray's options."""
         on_gpu = self.config.device == "auto" or self.config.device.startswith("cuda")
         gpus = float(on_gpu and torch.cuda.is_available())
         return {"num_cpus": self.config.threads, "num_gpus": gpus}
 
-    def work(self, trial: Settings) -> float:
+    def work(self, trial: Trial) -> float:
         """Expected cost of a trial relative to others, for the estimate of the time left."""
         return 1.0
 
@@ -146,11 +156,11 @@ class Specification(ABC, Generic[Config]):
         """Folder of the checkpoints of the trial with this id."""
         return self.folder / "checkpoints" / trial
 
-    def results(self, records: list[dict[str, Any]]) -> Any:
+    def results(self, records: list[Record]) -> Any:
         """What ``results.json`` holds: the recorded trials, unless a study says otherwise."""
         return records
 
-    def table(self, records: list[dict[str, Any]]) -> pd.DataFrame:
+    def table(self, records: list[Record]) -> pd.DataFrame:
         """A row per recorded trial, as ``results.csv`` has them."""
         table = pd.DataFrame([row(record) | self.findings(record) for record in records])
         # Trials that all failed at once have no number, and tables and figures ask for some.

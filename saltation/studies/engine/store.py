@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +27,7 @@ from saltation.studies.engine.rows import (
     INTERRUPTED,
     RUNNING,
     Damaged,
+    Record,
     decoded,
 )
 
@@ -69,7 +70,7 @@ _SCHEMA = (
 )
 
 
-def trial_id(settings: dict[str, Any]) -> str:
+def trial_id(settings: Mapping[str, Any]) -> str:
     """12 hexadecimal digits that depend on the settings alone, not on their order."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -173,7 +174,7 @@ class Store:
         return found[0]["epochs"][-1]["epoch"] if found and found[0]["epochs"] else 0
 
     def start(
-        self, trial: str, settings: dict[str, Any], environment: dict[str, Any], after: int = 0
+        self, trial: str, settings: Mapping[str, Any], environment: dict[str, Any], after: int = 0
     ) -> None:
         """Begin a trial, or go on with it after an epoch, forgetting what was recorded beyond."""
         if after:
@@ -212,10 +213,9 @@ class Store:
             ("UPDATE trials SET status = ?, reason = ? WHERE id = ?", (status, reason, trial))
         )
 
-    def trials(self, wanted: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    def trials(self, wanted: Iterable[str] | None = None) -> list[Record]:
         """The wanted trials that are there, in the order asked for; all, in the order begun.
 
-        Each is a dict of id, settings, status, reason, environment and epochs, a list of metrics.
         Those whose rows cannot be understood are left out: `damaged` names them.
         """
         return [row for row in self._rows(wanted) if not isinstance(row, Damaged)]
@@ -234,7 +234,7 @@ class Store:
             if isinstance(key, str) and isinstance(when, str) and _DATE.fullmatch(when)
         }
 
-    def _rows(self, wanted: Iterable[str] | None) -> list[dict[str, Any] | Damaged]:
+    def _rows(self, wanted: Iterable[str] | None) -> list[Record | Damaged]:
         with self._guarded():
             columns = "id, settings, status, reason, environment"
             query = f"SELECT {columns} FROM trials"

@@ -29,7 +29,7 @@ from saltation.studies.engine.inputs import keep
 from saltation.studies.engine.progress import StudyProgress
 from saltation.studies.engine.recording import Alone, follow, record
 from saltation.studies.engine.records import Contents, contents
-from saltation.studies.engine.specification import Config, Specification
+from saltation.studies.engine.specification import Config, Specification, Trial
 from saltation.studies.engine.stopping import stoppable
 from saltation.studies.engine.store import DIVERGED, FINISHED, RECORD, Store, trial_id
 from saltation.studies.engine.workers import Workers
@@ -39,7 +39,7 @@ from saltation.studies.report.cell import cell
 STUDIES: dict[str, type[Study[Any]]] = {}
 
 
-class Study(Specification[Config]):
+class Study(Specification[Config, Trial]):
     """A study that can be run, on from where its folder is. The base of all studies.
 
     Parameters

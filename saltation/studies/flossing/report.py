@@ -15,6 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import FINISHED
 from saltation.studies.report.drawing import STYLE, legend_below, note, save, style_of
 
@@ -95,7 +96,7 @@ def flossing_verdict(results: pd.DataFrame) -> list[str]:
     return said
 
 
-def draw_flossing(records: list[dict[str, Any]], folder: Path, success_at: float) -> None:
+def draw_flossing(records: list[Record], folder: Path, success_at: float) -> None:
     """Accuracy against delay; spectra, and gradients over time, before and after training."""
     done = [record for record in records if record["status"] == FINISHED]
     if not done:
@@ -111,7 +112,7 @@ def draw_flossing(records: list[dict[str, Any]], folder: Path, success_at: float
         save(gradient[0], folder, "gradient_by_distance")
 
 
-def _accuracy(records: list[dict[str, Any]], folder: Path, success_at: float) -> None:
+def _accuracy(records: list[Record], folder: Path, success_at: float) -> None:
     """Test accuracy against delay: a panel per task, a line and a band per mode."""
     frame = pd.DataFrame(
         [r["settings"] | {"accuracy": r["epochs"][-1]["test_accuracy"]} for r in records]
@@ -139,7 +140,7 @@ def _accuracy(records: list[dict[str, Any]], folder: Path, success_at: float) ->
 
 
 def _panels(
-    records: list[dict[str, Any]],
+    records: list[Record],
     what: str,
     across: str,
     up: str,
@@ -164,7 +165,7 @@ def _panels(
 
 
 def _by_mode(
-    records: list[dict[str, Any]], task: str, delay: int, moment: str, what: str
+    records: list[Record], task: str, delay: int, moment: str, what: str
 ) -> Iterator[tuple[str, Any]]:
     """For every mode an array [seeds, ...] of what was recorded of its trials at that moment."""
     place = 0 if moment == _MOMENTS[0] else -1
@@ -213,7 +214,7 @@ def _style(mode: str) -> dict[str, Any]:
     return style_of(list(_MODES).index(mode))
 
 
-def _note(records: list[dict[str, Any]], shown: str) -> str:
+def _note(records: list[Record], shown: str) -> str:
     seeds = len({r["settings"]["seed"] for r in records})
     return f"{shown} of {seeds} seeds" if seeds > 1 else "one seed"
 

@@ -11,32 +11,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar, cast
 
 import pandas as pd
 import torch
-from pydantic import Field, model_validator
 from rich.console import RenderableType
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from saltation.errors import ConfigError, choose
 from saltation.kernels.dispatch import in_words, resolve
-from saltation.layers import LAYERS
 from saltation.random import TEST, TRAIN
 from saltation.studies.cost import COUNTED, cost_of
-from saltation.studies.engine import room
-from saltation.studies.engine.bounds import Count, Fraction, Positive, Seed, Several, Some
 from saltation.studies.engine.checkpoints import Checkpoints
-from saltation.studies.engine.config import HOW, VALIDATION_HELP, GradientConfig, names
+from saltation.studies.engine.config import HOW
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Probe, Settings
+from saltation.studies.engine.rows import Record
+from saltation.studies.engine.specification import Probe
 from saltation.studies.engine.study import Study
 from saltation.studies.engine.validation import number_held_out
-from saltation.studies.flossing.delayed import TASKS, Trials
+from saltation.studies.flossing.config import FlossingConfig
+from saltation.studies.flossing.delayed import Trials
 from saltation.studies.flossing.report import draw_flossing, flossing_table, flossing_verdict
 from saltation.studies.flossing.trial import (
     Flossing,
+    FlossingTrial,
     answer,
     measure,
     network_of,
@@ -44,105 +42,10 @@ from saltation.studies.flossing.trial import (
     task_of,
     untrained,
 )
-from saltation.surrogate import SURROGATES
-from saltation.training import EpochRecord, evaluate, fit
-
-MODES = ("none", "before", "both")
-Probability = Annotated[float, Field(ge=0, le=1)]
+from saltation.training import EpochRecord, Task, evaluate, fit
 
 
-class FlossingConfig(GradientConfig):
-    """Whether flossing helps recurrent spiking networks to learn over long delays."""
-
-    tasks: Annotated[
-        list[str], Field(min_length=1, description=f"Tasks: {names(TASKS)}."), Several
-    ] = ["xor", "copy"]
-    delays: Annotated[list[Count], Some, Several] = [10, 20, 40, 80]
-    """Steps between the cue and what follows it."""
-    modes: Annotated[
-        list[str],
-        Field(
-            min_length=1,
-            description=f"Flossing: {names(MODES)} training and during it.",
-        ),
-        Several,
-    ] = ["none", "before", "both"]
-    seeds: Annotated[list[Seed], Some, Several] = [0, 1, 2]
-    """One trial each; weights, samples and their spikes follow from the seed."""
-    neuron: str = Field("lif", description=f"Neuron model: {names(LAYERS)}.")
-    surrogate: str = Field("atan", description=f"Surrogate derivative: {names(SURROGATES)}.")
-    hidden: Count = 64
-    """Neurons of the recurrent layer."""
-    tau: Positive = 4.0
-    """Membrane time constant, in steps."""
-    input_gain: Positive = 4.0
-    """Factor on the input weights as torch draws them."""
-    gain: Positive = 3.0
-    """Factor on the recurrent weights as torch draws them."""
-    cue_steps: Count = 4
-    """Steps that a cue is shown."""
-    answer_steps: Count = 4
-    """Steps of the go cue, over which the answer is read."""
-    noise: Probability = 0.02
-    """Probability of a spike in input channels that show nothing."""
-    epochs: Count = 5
-    """Passes over the training set, each with new spikes."""
-    train_samples: Count = 2560
-    """Samples of an epoch."""
-    test_samples: Count = 512
-    """Samples of the test."""
-    validation: Fraction = Field(0.0, description=VALIDATION_HELP)
-    batch_size: Count = 32
-    """Samples per batch."""
-    lr: Positive = 5e-3
-    """Learning rate."""
-    clip: Positive | None = 1.0
-    """Largest norm of the gradient."""
-    success_at: Annotated[float, Field(gt=0, le=100)] = 95.0
-    """Test accuracy in percent from which a trial counts as solved."""
-    k: Count = 8
-    """Exponents that are flossed and measured, from the largest."""
-    floss_steps: Count = 30
-    """Gradient steps of flossing before training."""
-    floss_lr: Positive = 3e-2
-    """Learning rate of these steps (Adam)."""
-    floss_window: Count = 12
-    """Steps of a trial, from its beginning, over which exponents are flossed."""
-    floss_samples: Count = 4
-    """Samples of every such estimate."""
-    floss_every: Count = 20
-    """Training steps from one flossing to the next during training."""
-    floss_weight: Positive = 1.0
-    """Weight of the penalty in the loss during training."""
-    qr_every: Count = 6
-    """Steps between decompositions while flossing; exponents are measured with 1."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for what, given, allowed in (("task", self.tasks, TASKS), ("mode", self.modes, MODES)):
-            for name in given:
-                choose(what, name, allowed)
-        choose("neuron", self.neuron, LAYERS)
-        choose("surrogate", self.surrogate, SURROGATES)
-        number_held_out(self.train_samples, self.validation)
-        if self.k > self.hidden:
-            raise ConfigError(
-                f"k must be at most the {self.hidden} neurons of the layer, got {self.k}"
-            )
-        return self
-
-    def least_memory(self) -> float:
-        batch = min(self.batch_size, self.train_samples)
-        steps = max(self.delays) + self.cue_steps + self.answer_steps
-        tangents = min(self.floss_window, steps) * self.floss_samples * self.k * self.hidden
-        if set(self.modes) == {"none"}:
-            tangents = 0
-        # Backpropagation needs every potential of every step.
-        values = self.hidden * steps * batch + tangents
-        return room.LEARNED * self.hidden**2 + room.FLOAT * values
-
-
-class FlossingStudy(Study[FlossingConfig]):
+class FlossingStudy(Study[FlossingConfig, FlossingTrial]):
     """Train a network on every task and delay of a grid without flossing, after it, and with it.
 
     >>> from saltation.studies import FlossingStudy
@@ -154,7 +57,7 @@ class FlossingStudy(Study[FlossingConfig]):
     needs: ClassVar = {"exponent": float, "spectrum": list, "gradient_by_distance": list}
     config_type = FlossingConfig
 
-    def trials(self) -> list[Settings]:
+    def trials(self) -> list[FlossingTrial]:
         c = self.config
         grid = {"tasks", "delays", "modes", "seeds", "success_at", "validation"}
         shared = c.model_dump(exclude=grid | {"device", "out_dir", "threads", *HOW})
@@ -163,20 +66,28 @@ class FlossingStudy(Study[FlossingConfig]):
         # A trial has only the settings it depends on, so that others may change around it.
         left_out = {"none": unused, "before": during, "both": set()}
         return [
-            {"task": task, "delay": delay, "mode": mode, "seed": seed}
-            | {name: value for name, value in shared.items() if name not in left_out[mode]}
-            | c.on_threads
-            | ({"validation": c.validation} if c.validation else {})
+            cast(
+                FlossingTrial,
+                {
+                    "task": task,
+                    "delay": delay,
+                    "mode": mode,
+                    "seed": seed,
+                    **{name: value for name, value in shared.items() if name not in left_out[mode]},
+                    **c.on_threads,
+                    **({"validation": c.validation} if c.validation else {}),
+                },
+            )
             for task in c.tasks
             for delay in c.delays
             for mode in c.modes
             for seed in c.seeds
         ]
 
-    def label(self, trial: Settings) -> str:
+    def label(self, trial: FlossingTrial) -> str:
         return f"{trial['task']} delay={trial['delay']} {trial['mode']} seed={trial['seed']}"
 
-    def work(self, trial: Settings) -> float:
+    def work(self, trial: FlossingTrial) -> float:
         # In ms, roughly, on one thread: a step of training takes 2 and a bit for every step of a
         # trial, an estimate of exponents 2 for every step, and one with its gradient 3.
         steps = task_of(trial).steps
@@ -188,22 +99,22 @@ class FlossingStudy(Study[FlossingConfig]):
         flossing = 3 * flossings * min(steps, trial.get("floss_window", 0))
         return float(training * (2 + 0.03 * steps) + measuring + flossing)
 
-    def kernels(self, trial: Settings, device: torch.device) -> str:
+    def kernels(self, trial: FlossingTrial, device: torch.device) -> str:
         layer = neurons_of(trial)
         probe = torch.zeros(task_of(trial).steps, 1, trial["hidden"], device=device)
         return in_words(resolve("auto", layer.neuron, layer.surrogate, probe))
 
-    def network(self, trial: Settings, data: Any) -> nn.Sequential:
+    def network(self, trial: FlossingTrial, data: Any) -> nn.Sequential:
         return network_of(trial)
 
-    def probe(self, trial: Settings, data: Any, samples: int, device: torch.device) -> Probe:
+    def probe(self, trial: FlossingTrial, data: Any, samples: int, device: torch.device) -> Probe:
         index = torch.arange(samples, device=device)
         x, y = task_of(trial).draw(index, seed=trial["seed"], epoch=0, stream=TEST)
         return Probe(x, y, lambda outputs, labels: cross_entropy(answer(outputs, trial), labels))
 
     def train(
         self,
-        trial: Settings,
+        trial: FlossingTrial,
         data: Any,
         device: torch.device,
         progress: BatchProgress,
@@ -252,32 +163,37 @@ class FlossingStudy(Study[FlossingConfig]):
                 device=device,
             )
 
-        for record in fit(
-            network,
-            self.config.optimisation,
-            train=lambda epoch: task.batches(
+        def train(epoch: int) -> Iterator[Trials]:
+            return task.batches(
                 trained,
                 trial["batch_size"],
                 seed=seed,
                 epoch=epoch,
                 stream=TRAIN,
                 device=device,
+            )
+
+        for record in fit(
+            network,
+            self.config.optimisation,
+            Task(
+                train,
+                test,
+                lambda model, batch, epoch, training: logits(model, batch),
+                validation=validation if aside else None,
+                terms=[Flossing(trial)] if trial["mode"] == "both" else [],
             ),
-            test=test,
-            validation=validation if aside else None,
-            logits=lambda model, batch, epoch, training: logits(model, batch),
-            terms=[Flossing(trial)] if trial["mode"] == "both" else [],
             device=device,
             on_batch=lambda done: progress.batch(done, sum(batches)),
             keeper=checkpoints,
             potentials=self.config.tensorboard,
         ):
-            found = measure(network, trial, device)
+            found: dict[str, Any] = {**measure(network, trial, device)}
             if record.epoch == trial["epochs"]:
                 found |= cost_of(network, self.probe(trial, None, COUNTED, device).x)
             yield replace(record, found=found)
 
-    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+    def findings(self, record: Record) -> dict[str, Any]:
         """Whether the trial was solved, and λ1 as drawn, before and after training."""
         epochs = record["epochs"]
         first, last = (epochs[0], epochs[-1]) if epochs else ({}, {})
@@ -290,7 +206,7 @@ class FlossingStudy(Study[FlossingConfig]):
             "exponent_after": last.get("exponent") if finished else None,
         }
 
-    def report(self, records: list[dict[str, Any]]) -> None:
+    def report(self, records: list[Record]) -> None:
         draw_flossing(records, self.folder / "figures", self.config.success_at)
 
     def verdict(self, results: pd.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from saltation.layers import Recurrent, SpikeLinear, SpikeStatistics, SpikingLay
 from saltation.neurons import get_neuron, known_parameters
 from saltation.random import TEST, TRAIN
 from saltation.stability import LyapunovPenalty, lyapunov
-from saltation.studies.engine.specification import Settings
+from saltation.studies.engine.specification import TrialSettings
 from saltation.studies.flossing.delayed import SYMBOLS, Delayed, Trials
 from saltation.training import Diverged, EpochRecord, Score
 
@@ -24,41 +24,86 @@ from saltation.training import Diverged, EpochRecord, Score
 _MEASURED, _PLACE = 16, 1 << 30
 
 
-def task_of(trial: Settings) -> Delayed:
+class FlossingTrial(TrialSettings):
+    """The settings of a trial."""
+
+    task: str
+    delay: int
+    mode: str
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str
+    schedule: str
+    clip: float | None
+    neuron: str
+    surrogate: str
+    hidden: int
+    tau: float
+    input_gain: float
+    gain: float
+    cue_steps: int
+    answer_steps: int
+    noise: float
+    train_samples: int
+    test_samples: int
+    k: int
+    # Of a mode with flossing.
+    floss_steps: NotRequired[int]
+    floss_lr: NotRequired[float]
+    floss_window: NotRequired[int]
+    floss_samples: NotRequired[int]
+    floss_every: NotRequired[int]
+    floss_weight: NotRequired[float]
+    qr_every: NotRequired[int]
+
+
+class Measured(TypedDict):
+    """What `measure` finds."""
+
+    exponent: float
+    spectrum: list[float]
+    gradient_by_distance: list[float]
+
+
+def task_of(trial: FlossingTrial) -> Delayed:
     """The task of a trial."""
-    names = ("task", "delay", "cue_steps", "answer_steps", "noise")
-    return Delayed(**{name: trial[name] for name in names})
+    return Delayed(
+        task=trial["task"],
+        delay=trial["delay"],
+        cue_steps=trial["cue_steps"],
+        answer_steps=trial["answer_steps"],
+        noise=trial["noise"],
+    )
 
 
-def neurons_of(trial: Settings) -> SpikingLayer:
+def neurons_of(trial: FlossingTrial) -> SpikingLayer:
     """The neurons of a trial."""
     own = known_parameters(trial["neuron"], tau=trial["tau"])
     layer: SpikingLayer = get_neuron(trial["neuron"]).layer(surrogate=trial["surrogate"], **own)
     return layer
 
 
-def network_of(trial: Settings) -> nn.Sequential:
+def network_of(trial: FlossingTrial) -> nn.Sequential:
     """The network of a trial, with the weights that torch's generator gives now."""
     hidden = trial["hidden"]
-    network = nn.Sequential(
-        SpikeLinear(task_of(trial).channels, hidden),
-        Recurrent(neurons_of(trial), hidden),
-        SpikeLinear(hidden, SYMBOLS),
-    )
+    currents = SpikeLinear(task_of(trial).channels, hidden)
+    recurrent = Recurrent(neurons_of(trial), hidden)
+    network = nn.Sequential(currents, recurrent, SpikeLinear(hidden, SYMBOLS))
     with torch.no_grad():
-        network[0].weight *= trial["input_gain"]
-        network[1].weight *= trial["gain"]
+        currents.weight.mul_(trial["input_gain"])
+        recurrent.weight.mul_(trial["gain"])
     return network
 
 
-def answer(outputs: Tensor, trial: Settings) -> Tensor:
+def answer(outputs: Tensor, trial: FlossingTrial) -> Tensor:
     """Logits ``[B, 2]``: the mean of the outputs ``[T, B, 2]`` over the steps of the answer."""
     return outputs[-trial["answer_steps"] :].mean(0)
 
 
 def untrained(
     network: nn.Sequential,
-    trial: Settings,
+    trial: FlossingTrial,
     device: torch.device,
     score: Callable[[], tuple[Score, dict[str, SpikeStatistics]]],
 ) -> EpochRecord:
@@ -77,11 +122,11 @@ def untrained(
         gradient_norm=math.nan,
         lr=math.nan,
         seconds=time.perf_counter() - start,
-        found=before | {f"{name}_drawn": value for name, value in drawn.items()},
+        found={**before, **{f"{name}_drawn": value for name, value in drawn.items()}},
     )
 
 
-def floss(network: nn.Module, trial: Settings, device: torch.device) -> None:
+def floss(network: nn.Module, trial: FlossingTrial, device: torch.device) -> None:
     """Drive the leading exponents of the network towards zero, whatever the task asks.
 
     The readout, on which exponents do not depend, stays as it is.
@@ -104,7 +149,7 @@ def floss(network: nn.Module, trial: Settings, device: torch.device) -> None:
 class Flossing:
     """What the loss has beside the task's: flossing over the beginning of a trial."""
 
-    def __init__(self, trial: Settings) -> None:
+    def __init__(self, trial: FlossingTrial) -> None:
         self._window = trial["floss_window"]
         self._penalty = _penalty(trial, every=trial["floss_every"], weight=trial["floss_weight"])
         self.state_dict = self._penalty.state_dict
@@ -114,7 +159,7 @@ class Flossing:
         return self._penalty(network, batch.spikes[: self._window])
 
 
-def _penalty(trial: Settings, every: int, weight: float = 1.0) -> LyapunovPenalty:
+def _penalty(trial: FlossingTrial, every: int, weight: float = 1.0) -> LyapunovPenalty:
     return LyapunovPenalty(
         weight=weight,
         penalty="floss",
@@ -127,7 +172,7 @@ def _penalty(trial: Settings, every: int, weight: float = 1.0) -> LyapunovPenalt
     )
 
 
-def measure(network: nn.Sequential, trial: Settings, device: torch.device) -> dict[str, Any]:
+def measure(network: nn.Sequential, trial: FlossingTrial, device: torch.device) -> Measured:
     """Exponents over whole trials, and how a loss's gradient depends on the distance in time.
 
     Returns

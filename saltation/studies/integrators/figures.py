@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saltation.neurons import get_neuron, model_of
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import DIVERGED, FINISHED
 from saltation.studies.figures import lines
 from saltation.studies.report.drawing import (
@@ -33,7 +33,7 @@ _MOST_DTS = 6
 KINDS = {"impulse": "spikes as impulses", "held": "spikes held over a step"}
 
 
-def draw_integrators(records: list[dict[str, Any]], folder: Path) -> None:
+def draw_integrators(records: list[Record], folder: Path) -> None:
     """Accuracy and spike rate against dt, and learning curves."""
     frame = epochs_frame(records)
     if frame.empty:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.records import contents
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import DIVERGED, FINISHED, trial_id
 from saltation.studies.notebook.parts import Part, Printed
 from saltation.studies.notebook.verdict import INSIDE, OUTSIDE, interval, verdict
@@ -86,7 +87,7 @@ def result_of(part: Part, folder: Path) -> Result:
     ]
     records = contents(study).asked
     ended = [r for r in records if r["status"] in (FINISHED, DIVERGED) and r["epochs"]]
-    grouped: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    grouped: dict[tuple[Any, ...], list[Record]] = {}
     for record in ended:
         where = tuple(record["settings"][name] for name in part.cells)
         grouped.setdefault(where, []).append(record)
@@ -105,7 +106,7 @@ def result_of(part: Part, folder: Path) -> Result:
 
 
 def _cell(
-    part: Part, where: tuple[Any, ...], metric: str, some: list[dict[str, Any]], is_other: bool
+    part: Part, where: tuple[Any, ...], metric: str, some: list[Record], is_other: bool
 ) -> Cell:
     finished = [record for record in some if record["status"] == FINISHED]
     values = [record["epochs"][-1].get(metric) for record in finished or some]

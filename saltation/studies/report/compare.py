@@ -12,6 +12,7 @@ from saltation.errors import ConfigError, StoreError
 from saltation.studies.engine.config import CONFIG
 from saltation.studies.engine.folder import study_of, summary
 from saltation.studies.engine.records import contents
+from saltation.studies.engine.rows import Record
 from saltation.studies.report import Column, Grid, in_words, write_page
 from saltation.studies.report.figures import InlineFigure
 from saltation.studies.report.intervals import Interval
@@ -106,7 +107,7 @@ def _paired(
     return Grid(columns, rows), left, draw_pairs(found)
 
 
-def _records(folder: Path) -> list[dict[str, Any]]:
+def _records(folder: Path) -> list[Record]:
     try:
         return contents(study_of(folder, device="cpu")).asked
     except StoreError:  # not begun

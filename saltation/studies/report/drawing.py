@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from saltation.schemes import SCHEMES
+from saltation.studies.engine.rows import Record
 
 # Colours of Okabe & Ito (2008), told apart with every kind of colour vision; with dashes and
 # markers of their own, and dark enough, they are also told apart in grey.
@@ -121,7 +122,7 @@ def dt_axis(axes: Axes, values: Iterable[float]) -> None:
     axes.minorticks_off()
 
 
-def epochs_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
+def epochs_frame(records: list[Record]) -> pd.DataFrame:
     """One row per recorded epoch, with its trial's settings."""
     return pd.DataFrame(
         [

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from saltation.studies.engine.records import Contents
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.specification import Specification
 from saltation.studies.engine.store import FINISHED
 from saltation.studies.report.blocks import Column, Grid, in_words
 
-Records = list[dict[str, Any]]
+Records = list[Record]
 Fact = tuple[str, str, str]
 
 

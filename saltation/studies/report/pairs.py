@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import FINISHED
 from saltation.studies.report.blocks import in_words
 from saltation.studies.report.drawing import STYLE, note, style_of
 from saltation.studies.report.figures import InlineFigure, inline_svg
 from saltation.studies.report.intervals import Interval
 
-Records = list[dict[str, Any]]
+Records = list[Record]
 
 _SEED = "seed"
 _MOST = 60  # settings that are drawn
@@ -135,7 +136,7 @@ def _finished(records: Records) -> Records:
     ]
 
 
-def _score(record: dict[str, Any]) -> float:
+def _score(record: Record) -> float:
     return float(record["epochs"][-1]["test_accuracy"])
 
 

@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from saltation.errors import StoreError
 from saltation.studies.engine.config import CONFIG
 from saltation.studies.engine.records import Contents, contents
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.specification import Specification
 from saltation.studies.engine.store import FINISHED, trial_id
 from saltation.studies.report.blocks import Block, Column, Grid, blocks, in_words
@@ -108,11 +109,11 @@ def _blocks(tables: RenderableType, said: list[str]) -> list[Block]:
     return [block for block in blocks(tables) if not isinstance(block, str) or block not in known]
 
 
-def _trouble(record: dict[str, Any], label: str) -> Trouble:
+def _trouble(record: Record, label: str) -> Trouble:
     return Trouble(label, record["status"], record["reason"], len(record["epochs"]))
 
 
-def _others(records: list[dict[str, Any]]) -> Grid:
+def _others(records: list[Record]) -> Grid:
     """Trials in the record that the config does not ask for (any more), in a few words."""
     columns = [Column("status"), Column("test accuracy", number=True), Column("settings")]
     return Grid(

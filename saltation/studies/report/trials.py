@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
+from saltation.studies.engine.rows import Record
 from saltation.studies.report.blocks import Column, Grid, in_words
 
-Records = list[dict[str, Any]]
+Records = list[Record]
 
 ACCURACY = "test_accuracy"
 # Of what is recorded epoch by epoch a page has about so many numbers, whatever the study.

@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import FINISHED
 from saltation.studies.report.drawing import (
     DT,
@@ -110,7 +111,7 @@ def rstdp_verdict(results: pd.DataFrame) -> list[str]:
     return said
 
 
-def draw_rstdp(records: list[dict[str, Any]], folder: Path) -> None:
+def draw_rstdp(records: list[Record], folder: Path) -> None:
     """Accuracy against dt and against steps, rates against dt, and what each output sees."""
     done = [record for record in records if record["status"] == FINISHED]
     if not done:
@@ -165,7 +166,7 @@ def _tuple(key: Any) -> tuple[Any, ...]:
     return key if isinstance(key, tuple) else (key,)
 
 
-def _images(records: list[dict[str, Any]], folder: Path) -> None:
+def _images(records: list[Record], folder: Path) -> None:
     """What each output sees, ``W_out W_in``: a row per trial of the first seed."""
     seed = records[0]["settings"]["seed"]
     chosen = [r for r in records if r["settings"]["seed"] == seed][:_MOST_IMAGES]

@@ -6,27 +6,24 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from saltation.activity.costs import Energy, LayerCost
+from saltation.activity.counting import of_module
 from saltation.data import Batch, Dataset, batches
 from saltation.encoding import poisson
+from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import SpikeStatistics
-from saltation.learning import (
-    RSTDP,
-    Activity,
-    PairSTDP,
-    Rule,
-    TraceRSTDP,
-    WinnerTakeAllNetwork,
-)
+from saltation.learning import RSTDP, Activity, PairSTDP, Rule, TraceRSTDP, WinnerTakeAllNetwork
 from saltation.random import TEST, TRAIN
 from saltation.snapshot import Keeper, restore, take
+from saltation.studies.cost import COUNTED, in_columns
 from saltation.studies.engine.progress import BatchProgress
-from saltation.studies.engine.specification import Settings
+from saltation.studies.engine.specification import TrialSettings
 from saltation.studies.engine.validation import held_out, validation_batches
 from saltation.training import EpochRecord, Score
 
@@ -34,8 +31,46 @@ from saltation.training import EpochRecord, Score
 OF_PAIRS = ("tau_plus", "tau_minus", "a_minus", "total")
 
 
-def _of_pairs(trial: Settings) -> dict[str, Any]:
-    return {name: trial[name] for name in ("dt", *OF_PAIRS)}
+class RSTDPTrial(TrialSettings):
+    """The settings of a trial."""
+
+    scheme: str
+    dt: float
+    steps: int
+    reward: str
+    epochs: int
+    batch_size: int
+    lr: float
+    dataset: str
+    limit_train: int | None
+    limit_test: int | None
+    test_batch_size: int
+    train_batches: int
+    teach: float
+    teach_decay: float
+    hidden: int
+    tau: float
+    v_threshold: float
+    input_gain: float
+    output_gain: float
+    clip: float
+    decay: float
+    # Of a rule of spike pairs.
+    tau_plus: NotRequired[float]
+    tau_minus: NotRequired[float]
+    a_minus: NotRequired[float]
+    total: NotRequired[float]
+    tau_eligibility: NotRequired[float]
+
+
+def _of_pairs(trial: RSTDPTrial) -> dict[str, float]:
+    return {
+        "dt": trial["dt"],
+        "tau_plus": trial["tau_plus"],
+        "tau_minus": trial["tau_minus"],
+        "a_minus": trial["a_minus"],
+        "total": trial["total"],
+    }
 
 
 def _traces(reward: str) -> Callable[..., Rule]:
@@ -54,17 +89,24 @@ RULES: dict[str, Callable[..., Rule]] = {
 }
 
 
-def rule_of(trial: Settings) -> Rule:
+def rule_of(trial: RSTDPTrial) -> Rule:
     """The rule of a trial."""
-    shared = {name: trial[name] for name in ("lr", "clip", "decay")}
-    return RULES[trial["reward"]](trial, **shared)
+    rule = RULES[trial["reward"]]
+    return rule(trial, lr=trial["lr"], clip=trial["clip"], decay=trial["decay"])
 
 
-def network_of(trial: Settings, features: int, classes: int) -> WinnerTakeAllNetwork:
+def network_of(trial: RSTDPTrial, features: int, classes: int) -> WinnerTakeAllNetwork:
     """The network of a trial, with the weights that torch's generator gives now."""
-    names = ("tau", "dt", "scheme", "v_threshold", "input_gain", "output_gain")
     return WinnerTakeAllNetwork(
-        features, trial["hidden"], classes, **{name: trial[name] for name in names}
+        features,
+        trial["hidden"],
+        classes,
+        tau=trial["tau"],
+        dt=trial["dt"],
+        scheme=trial["scheme"],
+        v_threshold=trial["v_threshold"],
+        input_gain=trial["input_gain"],
+        output_gain=trial["output_gain"],
     )
 
 
@@ -104,7 +146,7 @@ class _Tally:
 
 
 def run_trial(
-    trial: Settings, data: Dataset, device: torch.device, progress: BatchProgress, keeper: Keeper
+    trial: RSTDPTrial, data: Dataset, device: torch.device, progress: BatchProgress, keeper: Keeper
 ) -> Iterator[EpochRecord]:
     """Train and test, yielding the record of every epoch.
 
@@ -153,6 +195,8 @@ def run_trial(
         found: dict[str, Any] = {"teach": teach} | test.rates("") | train.rates("train_")
         if epoch == trial["epochs"]:
             found["images"] = images(network, data)
+            shown = next(batches(data.test, min(COUNTED, len(data.test))))
+            found |= cost_of_competing(network, encoded(shown, epoch, TEST))
         seconds = time.perf_counter() - start
         chosen_on = validation if len(aside) else test
         keeper.save(epoch, take({"network": network}), chosen_on.score().accuracy)
@@ -167,6 +211,24 @@ def run_trial(
             validation=validation.score() if len(aside) else None,
             found=found,
         )
+
+
+def cost_of_competing(network: WinnerTakeAllNetwork, x: Tensor) -> dict[str, float]:
+    """As of `cost_of`: every layer's neurons are updated in every step, whoever may spike."""
+    activity = network(x)
+    steps, samples, _ = x.shape
+    layers = {}
+    for name, module, given, spikes in (
+        ("hidden", network.input, x, activity.hidden_counts),
+        ("output", network.output, activity.hidden, activity.output_counts),
+    ):
+        layers[name] = LayerCost(
+            of_module(module, dense_of(given) if isinstance(given, SpikeTensor) else given),
+            updates=steps * spikes.numel(),
+            spikes=int(spikes.sum()),
+            sites=steps * spikes.numel(),
+        )
+    return in_columns(Energy(layers, samples, steps))
 
 
 def images(network: WinnerTakeAllNetwork, data: Dataset) -> list[list[float]]:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from saltation.neurons import get_neuron
+from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import FINISHED
 from saltation.studies.report.drawing import STYLE, note, save
 from saltation.studies.report.tables import inputs_of
@@ -99,7 +100,7 @@ def transfer_tables(results: pd.DataFrame) -> Group:
     return Group(*parts) if parts else Group(Text("no trial is finished"))
 
 
-def draw_transfer(records: list[dict[str, Any]], folder: Path) -> None:
+def draw_transfer(records: list[Record], folder: Path) -> None:
     """A heat map for every mapping, a row of them for every neuron, scheme and input."""
     rows = []
     for record in records:

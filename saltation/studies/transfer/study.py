@@ -23,14 +23,10 @@ from saltation.numerics import at_dt
 from saltation.random import TEST
 from saltation.studies.engine.bounds import Positive, Several, Some
 from saltation.studies.engine.config import names
-from saltation.studies.engine.specification import Settings
-from saltation.studies.integrators.study import (
-    CURRENTS,
-    IntegratorsConfig,
-    IntegratorsStudy,
-    encoded,
-    network_of,
-)
+from saltation.studies.engine.rows import Record
+from saltation.studies.integrators.config import CURRENTS, IntegratorsConfig
+from saltation.studies.integrators.study import IntegratorsStudy
+from saltation.studies.integrators.trial import IntegratorsTrial, encoded, network_of
 from saltation.studies.transfer.report import draw_transfer, transfer_tables, transfer_verdict
 from saltation.training import EpochRecord
 
@@ -84,13 +80,13 @@ class TransferStudy(IntegratorsStudy):
     config_type = TransferConfig
     data_parallel = False
 
-    def trials(self) -> list[Settings]:
+    def trials(self) -> list[IntegratorsTrial]:
         c = self.config
-        run = {"run_dt": list(c.dt), "run_steps": [c.steps_at(dt) for dt in c.dt]}
-        return [trial | run for trial in super().trials()]
+        steps = [c.steps_at(dt) for dt in c.dt]
+        return [t | {"run_dt": list(c.dt), "run_steps": steps} for t in super().trials()]
 
     def measured(
-        self, record: EpochRecord, network: nn.Module, trial: Settings, data: Dataset
+        self, record: EpochRecord, network: nn.Module, trial: IntegratorsTrial, data: Dataset
     ) -> EpochRecord:
         """After the last epoch, what a sample costs, and accuracies at every dt, a list for each
         mapping."""
@@ -105,7 +101,7 @@ class TransferStudy(IntegratorsStudy):
         }
         return replace(record, found={**record.found, **found})
 
-    def report(self, records: list[dict[str, Any]]) -> None:
+    def report(self, records: list[Record]) -> None:
         super().report(records)
         draw_transfer(records, self.folder / "figures")
 
@@ -115,7 +111,7 @@ class TransferStudy(IntegratorsStudy):
     def tables(self, results: pd.DataFrame) -> RenderableType:
         return transfer_tables(results)
 
-    def findings(self, record: dict[str, Any]) -> dict[str, Any]:
+    def findings(self, record: Record) -> dict[str, Any]:
         """Columns ``<mapping> at <dt>``, test accuracy in percent, and those of the cost."""
         last = record["epochs"][-1] if record["epochs"] else {}
         dts = record["settings"].get("run_dt", [])
@@ -126,7 +122,9 @@ class TransferStudy(IntegratorsStudy):
         } | super().findings(record)
 
 
-def accuracy(network: nn.Module, trial: Settings, data: Dataset, dt: float, mapping: str) -> float:
+def accuracy(
+    network: nn.Module, trial: IntegratorsTrial, data: Dataset, dt: float, mapping: str
+) -> float:
     """Test accuracy in percent of a trained network that is run at ``dt``."""
     choose("mapping", mapping, (NAIVE, *MAPPINGS["held"][1:]))
     there = trial | {"dt": dt, "steps": trial["run_steps"][trial["run_dt"].index(dt)]}
