@@ -112,6 +112,7 @@ class SpringMass(Generated):
             bundled=True,
             dt=1.0,
             regression=True,
+            of_moments=True,
         )
 
 
