@@ -25,10 +25,10 @@ class Split:
     labels
         int64 ``[N]`` on the same device; or targets, float32: ``[N, k]``, what is to be made of a
         sample, or of sequences ``[N, T, F]`` what is to be made of them at every moment, ``[N, T,
-        k]``.
+        k]``, NaN behind the end of a shorter one.
     lengths
-        Of sequences that are padded at their ends, the moments that each has, int64 ``[N]``; None
-        where all have as many.
+        Of sequences that are padded at their ends, the moments that each has, int64 ``[N]``: what
+        stands behind them becomes 0. None where all have as many.
 
     Raises
     ------
@@ -59,6 +59,11 @@ class Split:
             raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
         if self.lengths is not None:
             self._check_lengths(self.lengths)
+            moments = torch.arange(self.images.shape[1], device=self.lengths.device)
+            behind = (moments >= self.lengths[:, None])[..., None]
+            object.__setattr__(self, "images", self.images.masked_fill(behind, 0))
+            if self.labels.ndim == 3:
+                object.__setattr__(self, "labels", self.labels.masked_fill(behind, torch.nan))
 
     def _check_lengths(self, lengths: Tensor) -> None:
         kind = lengths.dtype, lengths.shape

@@ -37,11 +37,12 @@ def in_words(data: Dataset) -> list[str]:
 def _wanted(data: Dataset) -> str:
     labels = data.train.labels
     if data.regression:
+        form, labels = "[T, k]" if data.of_moments else "[k]", labels.flatten(0, -2)
+        labels = labels[labels.isfinite().all(1)]
         low, high = (float(value) for value in labels.aminmax())
-        form = "[T, k]" if data.of_moments else "[k]"
         return (
-            f"targets {form} = {list(labels.shape[1:])} from {low:g} to {high:g}, standard "
-            f"deviation {float(labels.std()):.3g}"
+            f"targets {form} = {list(data.train.labels.shape[1:])} from {low:g} to {high:g}, "
+            f"standard deviation {float(labels.std()):.3g}"
         )
     counts = torch.bincount(labels, minlength=data.classes)
     return (

@@ -112,6 +112,9 @@ def exponents_of_network(
     data = load(dataset, data_dir, limit_train=1, limit_test=_count(samples))
     if data.dt is not None and steps is not None:
         raise ConfigError(f"{data.name} holds sequences, whose steps are their own: give no steps")
+    if data.duration is not None or data.test.lengths is not None:
+        what = "spikes" if data.duration is not None else "sequences of different lengths"
+        raise ConfigError(f"{data.name} holds {what}, which λ is not measured on here")
     images = data.test.images
     batch = next(batches(data.test, len(images)))
     x = direct(batch.images, steps or 10) if data.dt is None else batch.images.transpose(0, 1)
@@ -120,7 +123,7 @@ def exponents_of_network(
         **PLAIN, shape=data.sample_shape, classes=data.classes, steps=len(x), depth=4
     )
     x = x.reshape(*x.shape[:2], *data.sample_shape)
-    builder.check(network, x, data.classes)
+    builder.check(network, x, data.classes, of_steps=data.of_moments)
     return lyapunov(network, x, k=k, seed=seed)
 
 

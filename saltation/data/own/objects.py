@@ -104,7 +104,8 @@ def _arrays(given: Any, part: str) -> Arrays:
 
 
 def _of_split(split: Split) -> Arrays:
-    found: Arrays = {"y": split.labels.cpu().numpy()}
+    labels = split.labels.cpu()
+    found: Arrays = {"y": (labels if split.lengths is None else labels.nan_to_num()).numpy()}
     if isinstance(split.images, SpikeTrains):
         times, units, offsets = split.images.recording
         shape = np.array(split.images.shape[1:], np.int64)
