@@ -39,7 +39,7 @@ def exponents_of(
     Returns
     -------
     DataFrame with a row for every trial that has a checkpoint: its id, the trial in words, epoch,
-    test accuracy in percent, and λ with its standard error over samples: ``tangent`` and
+    test accuracy in percent, test loss, and λ with its standard error over samples: ``tangent`` and
     ``± tangent``, lists of k, with the surrogate's derivative; ``finite`` and ``± finite`` between
     two trajectories. Its ``attrs["left_out"]`` has a line for every trial whose row or checkpoint
     cannot be used.
@@ -59,13 +59,16 @@ def exponents_of(
             tangent = lyapunov(network, x, k=k, seed=seed)
             later = int(len(x) > 1)
             finite = lyapunov(network, x, estimator="finite", transient=later, seed=seed)
-        scores = {epoch["epoch"]: epoch["test_accuracy"] for epoch in one.record["epochs"]}
+        (epoch,) = [e for e in one.record["epochs"] if e["epoch"] == one.epoch] or [{}]
         rows.append(
             {
                 "id": one.record["id"],
                 "trial": label_of(study, one.record),
                 "epoch": one.epoch,
-                "test_accuracy": math.nan if (score := scores.get(one.epoch)) is None else score,
+                **{
+                    name: math.nan if epoch.get(name) is None else epoch[name]
+                    for name in ("test_accuracy", "test_loss")
+                },
                 "tangent": tangent.spectrum.tolist(),
                 "± tangent": tangent.standard_error.tolist(),
                 "finite": float(finite.exponent),
