@@ -20,7 +20,7 @@ import runpy
 import statistics
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -203,16 +203,17 @@ def seen(x: Tensor, index: Tensor) -> Tensor:
     return x[index].permute(2, 0, 1, 3).float().contiguous()
 
 
-def cell(name: str, scheme: str, q: float, seeds: int) -> list[dict[str, Any]]:
+def cell(name: str, scheme: str, q: float, seeds: int, factor: float) -> list[dict[str, Any]]:
     """Train a network for every seed; their scores half way and at the end."""
     task = TASKS[name]
+    lr = factor * task.lr
     x, wanted, x_test, wanted_test = data_of(name, seeds)
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StabilityWarning)  # that is what is looked at
         networks = SideBySide(seeds, task, scheme, q)
-    optimizer = torch.optim.Adam(networks.parameters(), task.lr)
-    schedule = OneCycleLR(optimizer, task.lr, total_steps=task.updates, pct_start=0.1)
+    optimizer = torch.optim.Adam(networks.parameters(), lr)
+    schedule = OneCycleLR(optimizer, lr, total_steps=task.updates, pct_start=0.1)
     start, half = time.process_time(), torch.zeros(seeds)
     for done, index in enumerate(itertools.islice(orders(len(x)), task.updates), start=1):
         loss = task.loss(networks(seen(x, index)), wanted[index])
@@ -259,56 +260,75 @@ def interval(values: list[float]) -> float:
     return STUDENT.get(n, 1.96) * statistics.stdev(values) / math.sqrt(n) if n > 1 else math.nan
 
 
+def apart(mine: dict[int, float], theirs: dict[int, float], is_error: bool) -> list[float]:
+    """Paired differences over seeds: points of accuracy, or logarithms of the ratio of errors."""
+    both = [(mine[seed], theirs[seed]) for seed in mine if seed in theirs]
+    return [math.log(a / b) if is_error else a - b for a, b in both]
+
+
+def in_percent(logarithm: float) -> float:
+    """The change of an error by a factor."""
+    return 100 * math.expm1(logarithm)
+
+
 def tell(rows: list[dict[str, Any]]) -> None:
     """Scores of every cell, and paired differences with their 95 % intervals."""
-    for name in TASKS:
-        print(f"\n{name}: {TASKS[name].measure}")
-        for scheme in SCHEMES:
-            for q in RANGES:
-                found = list(scores(rows, name, scheme, q).values())
-                if found:
-                    spread = statistics.stdev(found) if len(found) > 1 else math.nan
-                    print(
-                        f"  {scheme:<24}q {q:<5g}{statistics.fmean(found):9.4f} ± {spread:.4f}"
-                        f"  of {len(found)}"
-                    )
+    for name, task in TASKS.items():
+        is_error = isinstance(task, Masses)
+        print(f"\n{name}: {task.measure}")
+        for scheme, q in itertools.product(SCHEMES, RANGES):
+            found = list(scores(rows, name, scheme, q).values())
+            if found:
+                spread = statistics.stdev(found) if len(found) > 1 else math.nan
+                mean = statistics.fmean(found)
+                print(f"  {scheme:<24}q {q:<5g}{mean:9.4f} ± {spread:.4f}  of {len(found)}")
         for what, (one, other) in DIFFERENCES.items():
-            mine, theirs = scores(rows, name, *one), scores(rows, name, *other)
-            apart = [mine[seed] - theirs[seed] for seed in mine if seed in theirs]
-            if apart:
-                print(f"  {what:<48}{statistics.fmean(apart):+.4f} ± {interval(apart):.4f}")
+            found = apart(scores(rows, name, *one), scores(rows, name, *other), is_error)
+            if not found:
+                continue
+            mean, half = statistics.fmean(found), interval(found)
+            said = f"{mean:+.2f} ± {half:.2f} points"
+            if is_error:
+                low, high = in_percent(mean - half), in_percent(mean + half)
+                said = f"{in_percent(mean):+.1f} % ({low:+.1f} to {high:+.1f})"
+            print(f"  {what:<48}{said}")
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Every seed's score less that of the split scheme at q 60, with means and 95 % intervals."""
+    """What every seed gains on the split scheme at q 60, with means and 95 % intervals."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 3.4))
+        figure = Figure(figsize=(9.6, 3.6))
         for axes, (name, task) in zip(figure.subplots(1, len(TASKS)), TASKS.items(), strict=True):
+            is_error = isinstance(task, Masses)
             base = scores(rows, name, SPLIT, 60.0)
-            axes.axhline(0, color="0.6", linewidth=0.8)
+            axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+            shown: Callable[[float], float] = in_percent if is_error else float
             for place, scheme in enumerate(SCHEMES):
                 style = style_of(place)
-                at, means, spans = [], [], []
                 for column, q in enumerate(RANGES):
-                    found = scores(rows, name, scheme, q)
-                    apart = [found[seed] - base[seed] for seed in found if seed in base]
-                    x = column + 0.16 * (place - 1)
-                    axes.scatter(
-                        [x + 0.05] * len(apart), apart, s=8, color=style["color"], alpha=0.4
-                    )
-                    if apart:
-                        at.append(x)
-                        means.append(statistics.fmean(apart))
-                        spans.append(interval(apart))
-                axes.errorbar(at, means, yerr=spans, capsize=3, label=scheme, **style)
+                    found = apart(scores(rows, name, scheme, q), base, is_error)
+                    x = column + 0.24 * (place - 1)
+                    if not found or (scheme, q) == (SPLIT, 60.0):
+                        continue
+                    points = [shown(one) for one in found]
+                    beside = [x + 0.07] * len(points)
+                    axes.scatter(beside, points, s=9, color=style["color"], alpha=0.45, linewidth=0)
+                    mean, half = statistics.fmean(found), interval(found)
+                    ends = [shown(mean) - shown(mean - half), shown(mean + half) - shown(mean)]
+                    one = style | {"linestyle": "none"}
+                    axes.errorbar(x, shown(mean), yerr=[[e] for e in ends], capsize=3, **one)
             axes.set_xticks(range(len(RANGES)), [f"0 to {q:g}" for q in RANGES])
-            axes.set_xlim(-0.4, len(RANGES) - 0.6)
+            axes.set_xlim(-0.5, len(RANGES) - 0.5)
             axes.set_xlabel("range of a")
-            unit = "points" if name == "bursts" else "of the variance"
-            axes.set_ylabel(f"{task.measure.split(' (')[0].split(' /')[0]}, difference ({unit})")
+            axes.set_ylabel(
+                "test error, change (%)" if is_error else "test accuracy, change (points)"
+            )
             axes.set_title(name, loc="left", fontweight="bold", fontsize=9)
+        for place, scheme in enumerate(SCHEMES):
+            figure.axes[0].plot([], [], label=scheme, **style_of(place) | {"linestyle": "none"})
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.suptitle("beside the split scheme with a from 0 to 60", fontsize=9)
         figure.savefig(path)
 
 
@@ -316,18 +336,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/adlif"))
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--factor", type=float, default=1.0, help="Of the learning rates.")
     options = parser.parse_args()
-    if options.seeds < 1:
-        parser.error(f"seeds is at least 1, got {options.seeds}")
+    if options.seeds < 1 or not 0 < options.factor < math.inf:
+        parser.error(f"seeds is at least 1 and factor above 0, got {options}")
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "trials.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     known = {(r["task"], r["scheme"], r["q"]) for r in rows}
-    for name, (scheme, q) in itertools.product(TASKS, CELLS):
+    for name, (scheme, q) in itertools.product(options.tasks, CELLS):
         if (name, scheme, q) in known:
             continue
-        found = cell(name, scheme, q, options.seeds)
+        found = cell(name, scheme, q, options.seeds, options.factor)
         rows += found
         with path.open("a") as file:
             file.writelines(json.dumps(row) + "\n" for row in found)
