@@ -189,10 +189,11 @@ class Builder(NamedTuple):
         if mask is not None and "mask" not in inspect.signature(network.forward).parameters:
             raise ConfigError(
                 f"{self.source}: samples are of different lengths, so the network must take a mask "
-                "[T, B] too and look at these steps alone: forward(x, mask), as st.Sequential has"
+                "[T, B] too and look at these steps alone: forward(x, mask=None), as st.Sequential"
             )
         with torch.no_grad(), usercode.in_one_line(self.source, self.path):
-            output = network.eval()(x) if mask is None else network.eval()(x, mask)
+            output = network.eval()(x)  # as it is probed, over all steps
+            output = output if mask is None else network(x, mask)
         network.train(training)
         wanted = [*x.shape[:2], classes] if of_steps else [x.shape[1], classes]
         form = "outputs [T, B, k]" if of_steps else "logits [B, classes]"
