@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -333,7 +334,7 @@ class Exponents:
         say(str(found))
 
 
-def _score(row: dict[str, Any]) -> str:
+def _score(row: Mapping[Any, Any]) -> str:
     """The test accuracy of a network, or where it has none its error."""
     is_error = math.isnan(row["test_accuracy"])
     return in_digits(row["test_loss" if is_error else "test_accuracy"], is_error)
