@@ -42,6 +42,7 @@ def adaptive(
         dt=dt,
         scheme=scheme,
         surrogate=st.surrogate.Sigmoid(5.0),
+        detach_reset=True,
     )
 
 
@@ -51,6 +52,7 @@ def hidden(features: int, gain: float, q: float, *of_neuron: Any) -> st.Sequenti
     weights = st.SpikeLinear(features, HIDDEN)
     with torch.no_grad():
         weights.weight *= gain
+        weights.bias.zero_()
     return st.Sequential(weights, adaptive(HIDDEN, q, *of_neuron))
 
 
@@ -58,14 +60,14 @@ def bursts(features: int, classes: int, q: float, neuron: Any, scheme: str, dt: 
     """The largest potentials over time of leaky integrators of 15 ms."""
     answer = st.SpikeLinear(HIDDEN, classes)
     with torch.no_grad():
-        answer.weight *= 10
+        answer.weight *= 3
     first = hidden(features, 20.0, q, neuron, scheme, dt)
     return st.Sequential(*first, answer, st.LeakyIntegrator(15.0, dt), st.Readout("max"))
 
 
 def masses(features: int, outputs: int, q: float, neuron: Any, scheme: str, dt: float) -> nn.Module:
     """The potentials of leaky integrators of 5 ms at every step."""
-    first = hidden(features, 40.0, q, neuron, scheme, dt)
+    first = hidden(features, 20.0, q, neuron, scheme, dt)
     return st.Sequential(*first, st.SpikeLinear(HIDDEN, outputs), st.LeakyIntegrator(5.0, dt))
 
 

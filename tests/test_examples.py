@@ -116,3 +116,20 @@ def test_parameters_lie_in_the_published_ranges(q: int) -> None:
     assert 0 < neuron.a.min() < neuron.a.max() < q
     assert [one.category for one in told] == [StabilityWarning] * (q == 120)
     assert network(torch.randn(20, 3, 4)).shape == (20, 3, 4)
+
+
+def test_networks_side_by_side_share_nothing() -> None:
+    """What one seed is given changes neither outputs nor gradients of another."""
+    script = runpy.run_path(str(EXAMPLES / "adlif_schemes.py"))
+    torch.manual_seed(0)
+    networks = script["SideBySide"](2, script["TASKS"]["masses"], "exponential_split", 60.0)
+    x = torch.randn(20, 3, 2, 4)
+    other = x.clone()
+    other[:, :, 1] += 1
+    y = networks(x)
+    assert y.shape == (20, 3, 2, 4)
+    assert torch.equal(networks(other)[:, :, 0], y[:, :, 0])
+    assert not torch.equal(networks(other)[:, :, 1], y[:, :, 1])
+    y[:, :, 0].square().sum().backward()
+    assert networks.inputs.grad[0].abs().sum() > 0
+    assert networks.inputs.grad[1].abs().sum() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from saltation.studies.engine.bounds import within
 from saltation.studies.engine.config import StudyConfig, names
 from saltation.studies.engine.files import check_folder
 from saltation.studies.engine.folder import run_and_checkpoint, runs_in, study_of, summary
+from saltation.studies.engine.outcome import in_digits, name_of, outcome_of
 from saltation.studies.engine.records import contents
 from saltation.studies.engine.store import FINISHED, RECORD, RecordLostError
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of, exponents_of_network
@@ -139,7 +141,7 @@ class Compare:
             check_folder("the folder of --out", self.out if self.out.is_dir() else self.out.parent)
         found = compare(self.runs)
         console.print(_shown(found.outcomes))
-        say("best and mean ± sd: test accuracy in % of finished trials")
+        say("best and mean ± sd: test accuracy in % of finished trials; of targets, test error")
         if found.settings.rows:
             say("settings that differ:")
             console.print(_shown(found.settings))
@@ -207,14 +209,17 @@ class Runs:
                 what = "" if isinstance(error, SaltationError) else f"{type(error).__name__}: "
                 lines.append(f"{path} cannot be read: {what}{error}")
                 continue
-            best = "" if math.isnan(row["best"]) else f"{row['best']:.2f} %"
+            best = "" if math.isnan(row["best"]) else in_digits(row["best"], row["is_error"])
             table.add_row(
                 Text(row["folder"]), row["study"], str(row["trials"]), row["states"], best
             )
             lines += row["damaged"]
             readable = readable or (path == self.folder and bool(row["states"] != "not begun"))
         console.print(table)
-        say("best last: the best of the trials' last test accuracies, each of one network")
+        say(
+            "best last: the best of the trials' last test accuracies, each of one network; without "
+            "% the least of their last test errors"
+        )
         for line in lines:
             say(line)
         if readable:
@@ -225,12 +230,11 @@ def _trials(folder: Path) -> Table:
     """The recorded trials of a study."""
     study = study_of(folder, device="cpu")
     found = contents(study)
-    table = Table("id", "trial", "state", "epochs", "last test accuracy")
+    table = Table("id", "trial", "state", "epochs", f"last {name_of(found.asked)}")
     for record in (*found.asked, *found.others):
-        score = record["epochs"][-1]["test_accuracy"] if record["epochs"] else None
         table.add_row(
             *(record["id"], Text(label_of(study, record)), record["status"]),
-            *(str(len(record["epochs"])), "" if score is None else f"{score:.2f} %"),
+            *(str(len(record["epochs"])), str(outcome_of(record) or "")),
         )
     return table
 
@@ -301,7 +305,7 @@ class Exponents:
                     row["id"],
                     row["trial"],
                     str(row["epoch"]),
-                    f"{row['test_accuracy']:.2f} %",
+                    _score(row),
                     *map(_with_error, row["tangent"], row["± tangent"]),
                     _with_error(row["finite"], row["± finite"]),
                 )
@@ -338,6 +342,12 @@ class Exponents:
             seed=self.seed,
         )
         say(str(found))
+
+
+def _score(row: Mapping[Any, Any]) -> str:
+    """The test accuracy of a network, or where it has none its error."""
+    is_error = math.isnan(row["test_accuracy"])
+    return in_digits(row["test_loss" if is_error else "test_accuracy"], is_error)
 
 
 def _with_error(value: float, error: float) -> str:

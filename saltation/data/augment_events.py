@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saltation import random
 from saltation.data.trains import Recording, SpikeTrains
-from saltation.errors import SaltationError, fraction, not_negative
+from saltation.errors import Number, SaltationError, fraction, not_negative, number
 
 # Sites of the generator: of events their number, and of a sample's own draw.
 _SAMPLE = 1 << 31
@@ -90,9 +90,33 @@ def speed(
     )
 
 
+def flip(
+    trains: SpikeTrains, index: Tensor, *, p: float = 0.5, seed: int = 0, epoch: int = 0
+) -> SpikeTrains:
+    """Mirror a sample left to right with probability ``p``, from 0 to 1: every event of it.
+
+    Units are of a camera, ``[..., H, W]``: x becomes ``W - 1 - x``. Other parameters, result and
+    errors are those of `jitter`.
+    """
+    p = _probability("p", p)
+    _check(trains, index)
+    if trains.ndim < 3:
+        raise SaltationError(
+            f"events are mirrored of units [..., H, W], got {list(trains.shape[1:])}"
+        )
+    found = trains.recording
+    word = random.uint32(seed, epoch, random.FLIP, index.cpu())
+    mirrored = np.repeat(_unit(word) < p, np.diff(found.offsets))
+    x = found.units % trains.shape[-1]
+    units = np.where(mirrored, found.units - x + (trains.shape[-1] - 1 - x), found.units)
+    return trains.replaced(found._replace(units=units))
+
+
 @dataclass(frozen=True)
 class AugmentEvents:
-    """Jitter, dropping and speed for training batches: ``augment`` of `batches`; 0 turns one off.
+    """Jitter, dropping, speed and mirroring for training batches: ``augment`` of `batches`.
+
+    0 turns one off.
 
     Parameters
     ----------
@@ -102,19 +126,24 @@ class AugmentEvents:
         Probability that an event is left out.
     speed : float
         Greatest change of a sample's speed, as a fraction.
+    flip : float
+        Probability that a sample of a camera is mirrored left to right.
     """
 
     jitter: float = 0.0
     drop: float = 0.0
     speed: float = 0.0
+    flip: float = 0.0
 
     def __post_init__(self) -> None:
         not_negative("jitter", self.jitter)
         fraction("drop", self.drop)
         fraction("speed", self.speed)
+        _probability("flip", self.flip)
 
     def __call__(self, images: Any, index: Tensor, *, seed: int, epoch: int) -> SpikeTrains:
-        """Augmented samples: first slower or faster, then shifted, then fewer."""
+        """Augmented samples: first slower or faster, then shifted, then fewer, then
+        mirrored."""
         found: SpikeTrains = images
         if self.speed:
             found = speed(found, index, by=self.speed, seed=seed, epoch=epoch)
@@ -122,7 +151,16 @@ class AugmentEvents:
             found = jitter(found, index, by=self.jitter, seed=seed, epoch=epoch)
         if self.drop:
             found = drop(found, index, p=self.drop, seed=seed, epoch=epoch)
+        if self.flip:
+            found = flip(found, index, p=self.flip, seed=seed, epoch=epoch)
         return found
+
+
+def _probability(what: str, given: Number) -> float:
+    value = number(what, given, "a number from 0 to 1")
+    if not 0 <= value <= 1:
+        raise SaltationError(f"{what} must be a number from 0 to 1, got {value:g}")
+    return value
 
 
 def _check(trains: Any, index: Tensor) -> None:

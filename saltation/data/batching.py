@@ -23,14 +23,17 @@ class Batch(NamedTuple):
     images
         float32 ``[B, C, H, W]`` in [0, 1], or sequences ``[B, T, F]``.
     labels
-        int64 ``[B]``; or targets, float32 ``[B, T, k]``.
+        int64 ``[B]``; or targets, float32 ``[B, k]`` or ``[B, T, k]``.
     index
         int64 ``[B]``: each sample's place in its split, which names it to the generator.
+    lengths
+        Of sequences, the moments that each has, int64 ``[B]``; None where all have as many.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    lengths: Tensor | None = None
 
 
 def batches(
@@ -87,6 +90,7 @@ def batches(
                 images = images.to(torch.float32).div_(255)
             if augment is not None:
                 images = augment(images, index, seed=seed, epoch=epoch)
-            yield Batch(images, split.labels[index], index)
+            lengths = None if split.lengths is None else split.lengths[index]
+            yield Batch(images, split.labels[index], index, lengths)
 
     return generate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ class Split:
         uint8 ``[N, C, H, W]``, 0 (black) to 255, or float32 from 0 to 1; vectors are ``[N, 1, 1,
         F]``. Or sequences, float32 ``[N, T, F]``; or recorded spikes.
     labels
-        int64 ``[N]`` on the same device; or of sequences ``[N, T, F]`` what is to be made of them
-        at every moment, float32 ``[N, T, k]``.
+        int64 ``[N]`` on the same device; or targets, float32: ``[N, k]``, what is to be made of a
+        sample, or of sequences ``[N, T, F]`` what is to be made of them at every moment, ``[N, T,
+        k]``, NaN behind the end of a shorter one.
+    lengths
+        Of sequences that are padded at their ends, the moments that each has, int64 ``[N]``: what
+        stands behind them becomes 0. None where all have as many.
 
     Raises
     ------
@@ -33,14 +38,15 @@ class Split:
 
     images: Any  # Tensor | SpikeTrains
     labels: Tensor
+    lengths: Tensor | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.images, Tensor):
             self._check_images(self.images)
         kind = self.labels.dtype, self.labels.ndim
-        if kind not in ((torch.int64, 1), (torch.float32, 3)):
+        if kind not in ((torch.int64, 1), (torch.float32, 2), (torch.float32, 3)):
             raise DataError(
-                "labels must be int64 [N], or targets float32 [N, T, k], got "
+                "labels must be int64 [N], or targets float32 [N, k] or [N, T, k], got "
                 f"{self.labels.dtype} {list(self.labels.shape)}"
             )
         of_moments = self.images.shape[:2] if self.images.ndim == 3 else None
@@ -51,6 +57,28 @@ class Split:
             )
         if len(self.images) != len(self.labels):
             raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
+        if self.lengths is not None:
+            self._check_lengths(self.lengths)
+            moments = torch.arange(self.images.shape[1], device=self.lengths.device)
+            behind = (moments >= self.lengths[:, None])[..., None]
+            object.__setattr__(self, "images", self.images.masked_fill(behind, 0))
+            if self.labels.ndim == 3:
+                object.__setattr__(self, "labels", self.labels.masked_fill(behind, torch.nan))
+
+    def _check_lengths(self, lengths: Tensor) -> None:
+        kind = lengths.dtype, lengths.shape
+        if not isinstance(self.images, Tensor) or self.images.ndim != 3:
+            raise DataError("lengths are of sequences [N, T, F]")
+        if kind != (torch.int64, self.labels.shape[:1]):
+            raise DataError(
+                f"lengths must be int64 [{len(self)}], got {lengths.dtype} {list(lengths.shape)}"
+            )
+        moments = self.images.shape[1]
+        if len(lengths) and not 1 <= int(lengths.min()) <= int(lengths.max()) <= moments:
+            raise DataError(
+                f"lengths must be from 1 to the {moments} moments of a sequence, got "
+                f"{int(lengths.min())} to {int(lengths.max())}"
+            )
 
     @staticmethod
     def _check_images(images: Tensor) -> None:
@@ -73,17 +101,27 @@ class Split:
         if limit is None or limit >= len(self):
             return self
         # A slice would keep the whole set alive.
-        return Split(self.images[:limit].clone(), self.labels[:limit].clone())
+        return self._with(lambda part: part[:limit].clone())
+
+    def chosen(self, index: Tensor) -> Split:
+        """The samples at these places, int64 ``[n]``."""
+        index = index.to(self.labels.device)
+        return self._with(lambda part: part[index])
 
     def to(self, device: torch.device | str) -> Split:
         """The same split on ``device``."""
-        return Split(self.images.to(device), self.labels.to(device))
+        return self._with(lambda part: part.to(device))
+
+    def _with(self, change: Callable[[Any], Any]) -> Split:
+        lengths = None if self.lengths is None else change(self.lengths)
+        return Split(change(self.images), change(self.labels), lengths)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set in memory; ``classes`` is the number of labels, not all of which need occur, and
-    in ``regression``, where targets are sequences ``[T, classes]``, that of a moment's numbers.
+    in ``regression``, where targets are sequences ``[T, classes]``, that of a moment's numbers, or
+    where they are ``[classes]``, that of a sample's.
 
     ``dt`` is the time between the samples of a sequence, ``duration`` that of the last of recorded
     spikes; both are None for images.
@@ -109,6 +147,11 @@ class Dataset:
     def sample_shape(self) -> tuple[int, ...]:
         """`shape`, of vectors without the channel and height that they do not have."""
         return self.shape[2:] if self.shape[:2] == (1, 1) else self.shape
+
+    @property
+    def of_moments(self) -> bool:
+        """Whether there are targets of every moment, in place of labels or targets of samples."""
+        return self.train.labels.ndim == 3
 
     @property
     def channels(self) -> int:

@@ -60,7 +60,12 @@ class Spec:
     duration
         The time of the last event of recorded spikes; None for images and sequences.
     regression
-        Whether targets are sequences ``[T, classes]`` of numbers in place of labels.
+        Whether targets are numbers in place of labels: ``[classes]`` of them at every moment, or a
+        sample.
+    of_moments
+        Whether these are targets of every moment, ``[T, classes]``.
+    lengths
+        Whether sequences are of different lengths, padded to that of the longest.
     """
 
     name: str
@@ -82,6 +87,8 @@ class Spec:
     dt: float | None = None
     duration: float | None = None
     regression: bool = False
+    of_moments: bool = False
+    lengths: bool = False
 
     @property
     def is_image(self) -> bool:

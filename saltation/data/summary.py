@@ -37,10 +37,12 @@ def in_words(data: Dataset) -> list[str]:
 def _wanted(data: Dataset) -> str:
     labels = data.train.labels
     if data.regression:
+        form, labels = "[T, k]" if data.of_moments else "[k]", labels.flatten(0, -2)
+        labels = labels[labels.isfinite().all(1)]
         low, high = (float(value) for value in labels.aminmax())
         return (
-            f"targets [T, k] = {list(labels.shape[1:])} from {low:g} to {high:g}, standard "
-            f"deviation {float(labels.std()):.3g}"
+            f"targets {form} = {list(data.train.labels.shape[1:])} from {low:g} to {high:g}, "
+            f"standard deviation {float(labels.std()):.3g}"
         )
     counts = torch.bincount(labels, minlength=data.classes)
     return (
@@ -54,6 +56,8 @@ def _values(split: Split) -> str:
         return f"{images.counts.min()} to {images.counts.max()} spikes each"
     low, high = float(images.min()), float(images.max())
     what = f"{str(images.dtype).removeprefix('torch.')} from {low:g} to {high:g}"
+    if split.lengths is not None:
+        return f"{what}, {int(split.lengths.min())} to {int(split.lengths.max())} moments long"
     if images.ndim == 3:
         return what
     mean = float(images.float().mean()) / (255 if images.dtype == torch.uint8 else 1)

@@ -39,7 +39,7 @@ def exponents_of(
     Returns
     -------
     DataFrame with a row for every trial that has a checkpoint: its id, the trial in words, epoch,
-    test accuracy in percent, and λ with its standard error over samples: ``tangent`` and
+    test accuracy in percent, test loss, and λ with its standard error over samples: ``tangent`` and
     ``± tangent``, lists of k, with the surrogate's derivative; ``finite`` and ``± finite`` between
     two trajectories. Its ``attrs["left_out"]`` has a line for every trial whose row or checkpoint
     cannot be used.
@@ -59,13 +59,16 @@ def exponents_of(
             tangent = lyapunov(network, x, k=k, seed=seed)
             later = int(len(x) > 1)
             finite = lyapunov(network, x, estimator="finite", transient=later, seed=seed)
-        scores = {epoch["epoch"]: epoch["test_accuracy"] for epoch in one.record["epochs"]}
+        (epoch,) = [e for e in one.record["epochs"] if e["epoch"] == one.epoch] or [{}]
         rows.append(
             {
                 "id": one.record["id"],
                 "trial": label_of(study, one.record),
                 "epoch": one.epoch,
-                "test_accuracy": math.nan if (score := scores.get(one.epoch)) is None else score,
+                **{
+                    name: math.nan if epoch.get(name) is None else epoch[name]
+                    for name in ("test_accuracy", "test_loss")
+                },
                 "tangent": tangent.spectrum.tolist(),
                 "± tangent": tangent.standard_error.tolist(),
                 "finite": float(finite.exponent),
@@ -112,6 +115,9 @@ def exponents_of_network(
     data = load(dataset, data_dir, limit_train=1, limit_test=_count(samples))
     if data.dt is not None and steps is not None:
         raise ConfigError(f"{data.name} holds sequences, whose steps are their own: give no steps")
+    if data.duration is not None or data.test.lengths is not None:
+        what = "spikes" if data.duration is not None else "sequences of different lengths"
+        raise ConfigError(f"{data.name} holds {what}, which λ is not measured on here")
     images = data.test.images
     batch = next(batches(data.test, len(images)))
     x = direct(batch.images, steps or 10) if data.dt is None else batch.images.transpose(0, 1)
@@ -120,7 +126,7 @@ def exponents_of_network(
         **PLAIN, shape=data.sample_shape, classes=data.classes, steps=len(x), depth=4
     )
     x = x.reshape(*x.shape[:2], *data.sample_shape)
-    builder.check(network, x, data.classes)
+    builder.check(network, x, data.classes, of_steps=data.of_moments)
     return lyapunov(network, x, k=k, seed=seed)
 
 

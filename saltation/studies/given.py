@@ -168,18 +168,32 @@ class Builder(NamedTuple):
             )
         return network
 
-    def check(self, network: nn.Module, x: Tensor, classes: int, *, of_steps: bool = False) -> None:
+    def check(
+        self,
+        network: nn.Module,
+        x: Tensor,
+        classes: int,
+        *,
+        of_steps: bool = False,
+        mask: Tensor | None = None,
+    ) -> None:
         """See that the network makes logits of a sequence, in evaluation mode; or, where targets
         are ``of_steps``, as many numbers at every step.
 
         Raises
         ------
         ConfigError
-            If it fails, or returns something else.
+            If it fails, returns something else, or takes no ``mask`` where there is one.
         """
         training = network.training
+        if mask is not None and "mask" not in inspect.signature(network.forward).parameters:
+            raise ConfigError(
+                f"{self.source}: samples are of different lengths, so the network must take a mask "
+                "[T, B] too and look at these steps alone: forward(x, mask=None), as st.Sequential"
+            )
         with torch.no_grad(), usercode.in_one_line(self.source, self.path):
-            output = network.eval()(x)
+            output = network.eval()(x)  # as it is probed, over all steps
+            output = output if mask is None else network(x, mask)
         network.train(training)
         wanted = [*x.shape[:2], classes] if of_steps else [x.shape[1], classes]
         form = "outputs [T, B, k]" if of_steps else "logits [B, classes]"

@@ -135,7 +135,78 @@ WRONG: dict[str, tuple[Arrays, str]] = {
     "other shape": ({"x_test": np.zeros((6, 1, 5, 6))}, "those to test on"),
     "other dtype": ({"x_test": np.zeros((6, 1, 5, 5), np.uint8)}, "those to test on"),
     "dt of images": ({"dt": 0.5}, "dt is of sequences"),
+    "targets of fewer": ({"y_train": np.zeros((11, 2))}, "targets are floating-point numbers"),
+    "targets of moments": ({"y_train": np.zeros((12, 1, 2))}, "targets are floating-point numbers"),
+    "no targets": ({"y_train": np.zeros((12, 0))}, "targets are floating-point numbers"),
+    "NaN targets": ({"y_train": np.full((12, 1), np.nan)}, "y_train has 12 numbers that are not"),
+    "labels beside": ({"y_train": np.zeros((12, 1))}, "y to train on are"),
+    "other targets": (
+        {"y_train": np.zeros((12, 1)), "y_test": np.zeros((6, 2))},
+        "y to train on are",
+    ),
+    "lengths of images": ({"lengths_train": np.ones(12, int)}, "lengths are of sequences"),
 }
+SEQUENCES = {"x_train": np.zeros((12, 9, 3)), "x_test": np.zeros((6, 9, 3))}
+LENGTHS = {"lengths_train": np.full(12, 9), "lengths_test": np.full(6, 4)}
+WRONG |= {
+    f"lengths {what}": (SEQUENCES | LENGTHS | {"lengths_train": given}, reason)
+    for what, given, reason in (
+        ("0", np.arange(12), "has the length 0: sequences have 1 to 9 moments"),
+        ("10", np.full(12, 10), "has the length 10"),
+        ("fewer", np.ones(11, int), r"lengths are integers \[12\]"),
+        ("floats", np.ones(12), r"lengths are integers \[12\]"),
+        ("alone", None, "both lengths_train and lengths_test, or neither"),
+    )
+}
+SPIKES = {
+    "x_train": None,
+    "x_test": None,
+    "times_train": np.arange(24.0) % 6,
+    "units_train": np.arange(24) % 8,
+    "offsets_train": np.arange(0, 25, 2),
+    "times_test": np.arange(6.0) % 2,
+    "units_test": np.arange(6),
+    "offsets_test": np.arange(7),
+    "units_shape": np.array([2, 4]),
+}
+WRONG |= {
+    f"spikes: {what}": (SPIKES | changes, reason)
+    for what, changes, reason in (
+        ("no units", {"units_train": None}, "has no units_train"),
+        ("no shape", {"units_shape": None}, "has no units_shape"),
+        ("both", {"x_train": np.zeros((12, 4))}, "has x_train beside spikes"),
+        ("dt", {"dt": 1.0}, "has dt beside spikes"),
+        ("unsorted", {"times_train": -np.arange(24.0) + 30}, "times_train are not sorted, at .* 1"),
+        ("negative", {"times_train": np.arange(24.0) - 3}, "train: a spike has the time -3"),
+        ("NaN", {"times_test": np.full(6, np.nan)}, "test: 6 times of spikes are not finite"),
+        ("far units", {"units_test": np.full(6, 8)}, "unit 8: units are from 0 to 7"),
+        ("float units", {"units_test": np.zeros(6)}, "units_test is float64"),
+        ("fewer units", {"units_test": np.zeros(5, int)}, "6 times for 5 units"),
+        ("offsets", {"offsets_test": np.arange(1, 8)}, "offsets_test must ascend from 0 to the 6"),
+        ("shape", {"units_shape": np.array([0, 4])}, "units_shape must be one to three"),
+        ("vast", {"units_shape": np.array([1 << 40])}, "units_shape must be one to three"),
+        ("labels", {"y_train": np.zeros(11, int)}, "11 labels for 12 samples"),
+        ("targets", {"y_train": np.zeros((12, 2, 4))}, r"of spikes targets are \[N, k\]"),
+        ("silent", {"times_train": np.zeros(24), "times_test": np.zeros(6)}, "has the time 0"),
+    )
+}
+
+
+def test_targets_lengths_and_spikes(tmp_path: Path) -> None:
+    """Numbers of samples, sequences that end early, and events, as they were written."""
+    y = {"y_train": np.arange(24.0).reshape(12, 2), "y_test": np.ones((6, 2))}
+    data = load(str(npz(tmp_path, **y)))
+    assert (data.regression, data.of_moments, data.classes) == (True, False, 2)
+    assert data.train.labels.tolist() == y["y_train"].tolist()
+    data = load(str(npz(tmp_path, **SEQUENCES, **LENGTHS)))
+    batch = next(batches(data.test, 2))
+    assert batch.lengths is not None
+    assert batch.lengths.tolist() == [4, 4]
+    assert data.train.first(3).lengths.tolist() == [9, 9, 9]  # type: ignore[union-attr]
+    data = load(str(npz(tmp_path, **SPIKES)))
+    assert (data.shape, data.duration, data.dt, data.classes) == ((2, 4), 5.0, None, 2)
+    found = torch.as_tensor(data.train.images[torch.tensor([4])].at(6, 1.0))[:, 0]
+    assert found.nonzero().tolist() == [[2, 0], [3, 1]]
 
 
 @pytest.mark.parametrize("what", WRONG)
@@ -231,6 +302,24 @@ def test_series_of_a_table(tmp_path: Path) -> None:
     assert data.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
 
 
+def test_targets_of_a_table(tmp_path: Path) -> None:
+    """At every row by columns target..., of a series by outcome...; shorter series are padded."""
+    table = frame().drop(columns="label").assign(target=lambda t: 2.0 * t["a"], target_b=0.5)
+    data = load(csv(tmp_path, table))
+    assert (data.regression, data.of_moments, data.classes) == (True, True, 2)
+    assert data.train.labels[3].tolist() == [[6, 0.5], [8, 0.5], [10, 0.5], [12, 0.5]]
+    table = frame().drop(columns="label").assign(outcome=lambda t: t["series"] / 2).iloc[:-1]
+    data = load(csv(tmp_path, table))
+    assert (data.regression, data.of_moments, data.classes, data.shape) == (True, False, 1, (2,))
+    assert data.train.labels.tolist() == [[n / 2] for n in range(6)]
+    assert data.test.lengths is not None
+    assert data.test.lengths.tolist() == [4, 3]
+    assert data.test.images[1, 3].tolist() == [0, 0]
+    assert spec_of(str(tmp_path / "mine.csv")).lengths
+    assert "targets [k] = [1] from 0 to 2.5" in in_words(data)[3]
+    assert "3 to 4 moments long" in in_words(data)[2]
+
+
 TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "no label": (lambda t: t.drop(columns="label"), "has no column label"),
     "no channel": (lambda t: t.drop(columns=["a", "b"]), "no column beside"),
@@ -238,7 +327,20 @@ TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "gaps": (lambda t: t.assign(a=t["a"].where(t["a"] > 0)), "not finite"),
     "split": (lambda t: t.assign(split="dev"), "must be train or test, got 'dev'"),
     "no test": (lambda t: t.assign(split="train"), "no series with split test"),
-    "lengths": (lambda t: t.iloc[:-1], "from 3 to 4 rows"),
+    "no series": (lambda t: t.assign(series=None), "a row with split train has no series"),
+    "two kinds": (lambda t: t.assign(target=1.0), "columns label, target; give a label, or"),
+    "target texts": (
+        lambda t: t.drop(columns="label").assign(target_x="x"),
+        "column target_x does not hold numbers",
+    ),
+    "target gaps": (
+        lambda t: t.drop(columns="label").assign(target=t["a"].where(t["a"] > 0)),
+        "targets of train has 1 numbers that are not finite",
+    ),
+    "outcomes": (
+        lambda t: t.drop(columns="label").assign(outcome=t["a"]),
+        "outcome of train: series 0 has more than one outcome",
+    ),
     "two labels": (lambda t: t.assign(label=range(len(t))), "more than one label"),
     "float labels": (lambda t: t.assign(label=t["label"] + 0.5), "labels are integers"),
 }

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 import saltation as st
-from saltation.data import AugmentEvents, Split, batches, drop, jitter, load, spec_of, speed
+from saltation.data import AugmentEvents, Split, batches, drop, flip, jitter, load, spec_of, speed
 from saltation.data.recorded.cochlea import CHANNELS, spikes_of
 from saltation.data.recorded.fsdd import of_fsdd
 from saltation.data.summary import in_words
@@ -403,3 +403,25 @@ def test_augmentation_does_what_it_says() -> None:
     split = Split(trains, torch.zeros(40).long())
     (batch,) = batches(split, 40, epoch=1, augment=AugmentEvents(jitter=0.2, drop=0.25, speed=0.1))
     assert 0.5 < batch.images.at(100, 1.0).to_dense().mean() / trains.at(100, 1.0).mean() < 1
+
+
+def test_samples_of_a_camera_are_mirrored() -> None:
+    """x becomes W - 1 - x in half of the samples, by sample and epoch, and twice is not at all."""
+    made = recording(0, 40, 24, 30, 90.0)
+    trains, index = SpikeTrains(made, (2, 3, 4)), torch.arange(40)
+    every = flip(trains, index, p=1.0).at(90, 1.0).view(90, 40, 2, 3, 4)
+    dense = torch.as_tensor(trains.at(90, 1.0)).view(90, 40, 2, 3, 4)
+    assert torch.equal(torch.as_tensor(every), dense.flip(-1))
+    half = torch.as_tensor(flip(trains, index, epoch=3).at(90, 1.0)).view_as(dense)
+    kept = (half == dense).flatten(2).all(2).all(0)
+    assert 10 < int(kept.sum()) < 30
+    assert torch.equal(half[:, ~kept], dense.flip(-1)[:, ~kept])
+    alone = flip(trains[index[7:8]], index[7:8], epoch=3)
+    assert torch.equal(torch.as_tensor(alone.at(90, 1.0)).view(90, 2, 3, 4), half[:, 7])
+    split = Split(trains, torch.zeros(40).long())
+    (batch,) = batches(split, 40, epoch=3, augment=AugmentEvents(flip=0.5))
+    assert torch.equal(torch.as_tensor(batch.images.at(90, 1.0)).view_as(dense), half)
+    with pytest.raises(SaltationError, match=r"mirrored of units \[\.\.\., H, W\], got \[5\]"):
+        flip(SpikeTrains(recording(0, 2, 5, 4, 9.0), (5,)), torch.arange(2))
+    with pytest.raises(SaltationError, match="p must be a number from 0 to 1, got 2"):
+        flip(trains, index, p=2.0)

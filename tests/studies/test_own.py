@@ -21,8 +21,10 @@ from saltation.studies import (
     RSTDPStudy,
     TransferStudy,
 )
+from saltation.studies.engine.folder import summary
 from saltation.studies.engine.inputs import keep, recall
 from saltation.studies.given import Builder, takes_nothing
+from saltation.studies.report.compare import compare
 from saltation.studies.report.tables import integrators_grid
 
 FILE = """
@@ -154,6 +156,24 @@ def test_targets_of_every_step(mine: Path, capsys: pytest.CaptureFixture[str]) -
     assert network(torch.zeros(20, 5, 4)).shape == (20, 5, 2)
     Console().print(study.tables(results))
     assert "test error / variance" in capsys.readouterr().out
+    # Nothing calls an error an accuracy, or says that nothing finished.
+    least = results["test_loss"].min()
+    said = study.verdict(results)[0]
+    assert said.startswith("LIF: best is exponential at dt")
+    assert f"with an error of {least:.3g}" in said
+    page = (mine / "out" / "report.html").read_text()
+    assert "Test loss at best" in page
+    assert "best last test error" in page
+    assert "best last test accuracy" not in page
+    found = summary(mine / "out")
+    assert (found["best"], found["is_error"]) == (least, True)
+    main(["runs", str(mine / "out")])
+    shown = capsys.readouterr().out
+    assert f"{least:.4g}" in shown
+    assert "%" not in shown.split("best last:")[0]
+    both = compare([mine / "out", mine / "out"])
+    assert both.outcomes.rows[0][4] == f"{least:.4f} (error)"
+    assert both.differences.rows[0][-1].startswith("+0.0000")
     own = IntegratorsStudy(hidden=[8], out_dir=mine / "own", **settings | {"dt": [1.0]})
     assert own.run()["status"].tolist() == ["finished"]
     assert st.load(mine / "own")(torch.zeros(20, 5, 4)).shape == (20, 5, 2)

@@ -10,31 +10,45 @@ from typing import Any
 
 from saltation.data.own.folders import of_folders
 from saltation.data.own.npz import of_npz
+from saltation.data.own.objects import as_file
 from saltation.data.own.series import of_csv
-from saltation.data.recorded import fsdd, hdf5, nmnist
+from saltation.data.recorded import dvs128, fsdd, hdf5, nmnist
 from saltation.data.registry import DATASETS, Spec, known
 from saltation.errors import MissingDataError, SaltationError
+
+
+def _of_archive(path: Path) -> Spec:
+    """The set in an archive, which its name tells."""
+    return (dvs128.of_dvs128 if dvs128.is_here(path) else fsdd.of_fsdd)(path)
+
+
+__all__ = ["as_file", "facts_of", "is_path", "remember", "spec_of", "whole_name"]
 
 FORMS: dict[str, Callable[[Path], Spec]] = {
     ".npz": of_npz,
     ".csv": of_csv,
     ".h5": hdf5.of_hdf5,
-    ".gz": fsdd.of_fsdd,
+    ".gz": _of_archive,
 }
 # Sets of recorded spikes in the layouts of their publishers: how a path is known, and its reader.
 RECORDED: tuple[tuple[Callable[[Path], bool], Callable[[Path], Spec]], ...] = (
     (nmnist.is_here, nmnist.of_nmnist),
+    (dvs128.is_here, dvs128.of_dvs128),
     (fsdd.is_here, fsdd.of_fsdd),
     (hdf5.is_here, hdf5.of_hdf5),
 )
 # Of a `Spec`: all that can be written down.
-FACTS = ("title", "classes", "shape", "samples", "fingerprint", "dt", "duration", "regression")
+FACTS = (
+    *("title", "classes", "shape", "samples", "fingerprint", "dt", "duration"),
+    *("regression", "of_moments", "lengths"),
+)
 # Between a path and the speaker that is held out.
 _PART = "#"
 HELP = (
     "or a path: an .npz file with x_train, y_train, x_test and y_test, a .csv file of time series, "
-    "a folder with train and test, in each a folder of images for every class; or N-MNIST, FSDD, "
-    "SHD and SSC (*_train.h5) as published; FSDD#SPEAKER holds a speaker out for the test"
+    "a folder with train and test, in each a folder of images for every class; or N-MNIST, "
+    "DVS128 Gesture, FSDD, SHD and SSC (*_train.h5) as published; FSDD#SPEAKER holds a speaker out "
+    "for the test"
 )
 
 
@@ -65,7 +79,9 @@ def remember(facts: Mapping[str, Any]) -> None:
     def read(*_: Any) -> Any:
         raise MissingDataError(f"data set '{place}' is not there any more")
 
-    known_facts = dict(facts) | {"shape": tuple(facts["shape"])}
+    # Before there was a choice targets were of every moment.
+    before = {"of_moments": facts.get("regression", False)}
+    known_facts = before | dict(facts) | {"shape": tuple(facts["shape"])}
     _REMEMBERED[place] = Spec(**known_facts, read=read, bundled=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,8 +94,10 @@ def labels_of(y: NDArray[np.generic], samples: int, what: str) -> Tensor:
         If they are no integers, below 0, or not as many as there are samples.
     """
     if y.dtype.kind not in "iu" or y.ndim != 1:
+        hint = "; targets are [N, k], as of y[:, None]" if y.dtype.kind == "f" else ""
         raise DataError(
             f"{what} is {y.dtype} {list(y.shape)}: labels are integers [N], from 0 to classes - 1"
+            f"{hint}"
         )
     if len(y) != samples:
         raise DataError(f"{what} has {len(y)} labels for {samples} samples")
@@ -105,19 +108,22 @@ def labels_of(y: NDArray[np.generic], samples: int, what: str) -> Tensor:
     return torch.from_numpy(y.astype(np.int64))
 
 
-def targets_of(y: NDArray[np.generic], samples: Tensor, what: str) -> Tensor:
-    """Targets of every moment of sequences, as float32 ``[N, T, k]``.
+def targets_of(y: NDArray[np.generic], samples: Any, what: str) -> Tensor:
+    """Targets as float32: ``[N, k]`` of samples, or ``[N, T, k]`` of every moment of sequences.
 
     Raises
     ------
     DataError
-        If samples are no sequences, there are not as many moments, or numbers are not finite.
+        If there are not as many as samples or moments, these are no sequences, or numbers are not
+        finite.
     """
-    if samples.ndim != 3 or y.ndim != 3 or y.shape[:2] != samples.shape[:2] or not y.shape[2]:
+    shape = tuple(samples.shape)
+    fits = y.shape[:2] == shape[:2] if y.ndim == len(shape) == 3 else y.shape[:1] == shape[:1]
+    if not fits or y.ndim not in (2, 3) or (y.ndim, len(shape)) == (3, 4) or 0 in y.shape:
         raise DataError(
             f"{what} is {y.dtype} {list(y.shape)}: labels are integers [N]; targets are "
-            "floating-point numbers [N, T, k], one row for every moment of sequences [N, T, F], "
-            f"and the samples are {list(samples.shape)}"
+            "floating-point numbers [N, k], or [N, T, k], one row for every moment of sequences "
+            f"[N, T, F], and the samples are {list(shape)}"
         )
     _check_finite(y, what)
     with np.errstate(over="ignore"):
@@ -126,8 +132,30 @@ def targets_of(y: NDArray[np.generic], samples: Tensor, what: str) -> Tensor:
     return torch.from_numpy(single)
 
 
+def lengths_of(lengths: NDArray[np.generic], samples: Tensor, what: str) -> Tensor:
+    """The moments of sequences that are padded, as int64 ``[N]``.
+
+    Raises
+    ------
+    DataError
+        If samples are no sequences, or there is not one integer from 1 to T for each.
+    """
+    if samples.ndim != 3:
+        raise DataError(f"{what}: lengths are of sequences [N, T, F], and the samples are none")
+    if lengths.dtype.kind not in "iu" or lengths.shape != (len(samples),):
+        raise DataError(
+            f"{what} is {lengths.dtype} {list(lengths.shape)}: lengths are integers "
+            f"[{len(samples)}], one for every sequence"
+        )
+    low, high, most = int(lengths.min()), int(lengths.max()), samples.shape[1]
+    if not 1 <= low <= high <= most:
+        wrong = low if low < 1 else high
+        raise DataError(f"{what} has the length {wrong}: sequences have 1 to {most} moments")
+    return torch.from_numpy(lengths.astype(np.int64))
+
+
 def outputs_of(train: Split, test: Split, where: Path) -> int:
-    """The number of targets at a moment, which is the same in both.
+    """The number of targets at a moment, or of a sample, which is the same in both.
 
     Raises
     ------
@@ -140,7 +168,7 @@ def outputs_of(train: Split, test: Split, where: Path) -> int:
                 f"{where}: {what} to train on are {a.dtype} {list(a.shape)}, those to test on "
                 f"{b.dtype} {list(b.shape)}"
             )
-    return train.labels.shape[2]
+    return train.labels.shape[-1]
 
 
 def classes_of(train: Split, test: Split, where: Path) -> int:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from saltation.data.dataset import Split
 from saltation.data.own.checks import (
@@ -14,38 +17,48 @@ from saltation.data.own.checks import (
     fingerprint,
     labels_of,
     limited,
+    outputs_of,
     samples_of,
+    targets_of,
 )
 from saltation.data.registry import Spec
 from saltation.errors import DataError
 
 _LABEL, _PART, _SERIES = "label", "split", "series"
-_NEEDED = (_SERIES, _LABEL, _PART)
+# How names of columns begin whose numbers are to be found: at every row, or of the series.
+_TARGET, _OUTCOME = "target", "outcome"
 
 
 def of_csv(path: Path) -> Spec:
     """What is in a ``.csv`` file of time series, a row for every moment of every series.
 
-    Columns: ``series``, which series the row is of, its rows in order; ``label``, the class of the
-    series, an integer from 0; ``split``, ``train`` or ``test``; every other column is a channel.
-    All series have the same length.
+    Columns: ``series``, which series the row is of, its rows in order; ``split``, ``train`` or
+    ``test``; and ``label``, the class of the series, an integer from 0. In place of the label there
+    may be columns whose names begin with ``target``, numbers that are to be found at every row, or
+    with ``outcome``, numbers that are to be found of the series, the same in all its rows. Every
+    other column is a channel. Shorter series are padded with zeros at their ends, and their lengths
+    kept.
 
     Raises
     ------
     DataError
-        If columns are missing, values are no numbers, or series are of different lengths.
+        If columns are missing, values are no numbers, or a series has several labels or outcomes.
     """
     train, test = _read(path)
+    regression = train.labels.is_floating_point()
     return Spec(
         name=str(path),
         title=f"{path.name}, a file of yours",
-        classes=classes_of(train, test, path),
+        classes=(outputs_of if regression else classes_of)(train, test, path),
         shape=tuple(train.images.shape[1:]),
         samples=len(train),
         read=lambda _, *limits: limited(*_read(path), limits),
         bundled=True,
         fingerprint=fingerprint([path]),
         dt=1.0,
+        regression=regression,
+        of_moments=train.labels.ndim == 3,
+        lengths=train.lengths is not None,
     )
 
 
@@ -59,37 +72,100 @@ def _read(path: Path) -> tuple[Split, Split]:
     except (ValueError, OverflowError) as error:  # what is no table, or no text
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: is no table of comma-separated values ({reason})") from error
-    missing = [name for name in _NEEDED if name not in frame]
-    if missing:
-        there = ", ".join(map(str, frame.columns[:8]))
-        raise DataError(f"{path}: has no column {', '.join(missing)} (it has {there})")
-    channels = [name for name in frame.columns if name not in _NEEDED]
+    wanted = _wanted(frame, path)
+    channels = [name for name in frame.columns if name not in (_SERIES, _PART, *wanted)]
     if not channels:
-        raise DataError(f"{path}: has no column beside {', '.join(_NEEDED)}")
-    for name in channels:
+        there = ", ".join((_SERIES, _PART, *wanted))
+        raise DataError(f"{path}: has no column beside {there}")
+    for name in (*channels, *(wanted if wanted != [_LABEL] else ())):
         if frame[name].dtype.kind not in "fiu":
             raise DataError(f"{path}: column {name} does not hold numbers throughout")
     wrong = set(frame[_PART].astype(str)) - {"train", "test"}
     if wrong:
         raise DataError(f"{path}: {_PART} must be train or test, got '{sorted(wrong)[0]}'")
-    return _split(frame, "train", channels, path), _split(frame, "test", channels, path)
+    parts = {part: _series(frame, part, path) for part in ("train", "test")}
+    longest = max(len(rows) for groups in parts.values() for rows in groups)
+    even = all(len(rows) == longest for groups in parts.values() for rows in groups)
+    size = 4 * longest * sum(map(len, parts.values())) * len(channels)
+    if size > MOST_BYTES:
+        raise DataError(f"{path}: takes more than {MOST_BYTES / 2**30:g} GiB, padded to {longest}")
+    longer = None if even else longest
+    train, test = (
+        _split(parts[part], channels, wanted, longer, (path, part)) for part in ("train", "test")
+    )
+    return train, test
 
 
-def _split(frame: pd.DataFrame, part: str, channels: list[str], path: Path) -> Split:
+def _wanted(frame: pd.DataFrame, path: Path) -> list[str]:
+    """The columns of what is to be found."""
+    of_rows, of_series = (
+        [name for name in map(str, frame.columns) if name.startswith(beginning)]
+        for beginning in (_TARGET, _OUTCOME)
+    )
+    there = ", ".join(map(str, frame.columns[:8]))
+    given = [one for one in ([_LABEL] if _LABEL in frame else [], of_rows, of_series) if one]
+    if len(given) > 1:
+        both = ", ".join(one[0] for one in given)
+        raise DataError(
+            f"{path}: has columns {both}; give a label, or targets of rows, or outcomes of series"
+        )
+    missing = [name for name in (_SERIES, _PART) if name not in frame]
+    missing += [] if given else [f"{_LABEL} (or {_TARGET}..., {_OUTCOME}...)"]
+    if missing:
+        raise DataError(f"{path}: has no column {', '.join(missing)} (it has {there})")
+    return given[0]
+
+
+def _series(frame: pd.DataFrame, part: str, path: Path) -> list[pd.DataFrame]:
     here = frame[frame[_PART] == part]
     if here.empty:
         raise DataError(f"{path}: has no series with {_PART} {part}")
-    groups = [rows for _, rows in here.groupby(_SERIES, sort=False)]
-    lengths = {len(rows) for rows in groups}
-    if len(lengths) > 1:
-        raise DataError(
-            f"{path}: series have from {min(lengths)} to {max(lengths)} rows; all must have one "
-            "length"
-        )
+    if here[_SERIES].isna().any():
+        raise DataError(f"{path}: a row with {_PART} {part} has no {_SERIES}")
+    return [rows for _, rows in here.groupby(_SERIES, sort=False)]
+
+
+def _split(
+    groups: list[pd.DataFrame],
+    channels: list[str],
+    wanted: list[str],
+    longest: int | None,
+    place: tuple[Path, str],
+) -> Split:
+    """Series as sequences, padded where they are not of one length."""
+
+    def said(what: str) -> str:
+        return f"{place[0]}: {what} of {place[1]}"
+
+    samples = samples_of(_stacked(groups, channels, longest), said("samples"))
+    lengths = None if longest is None else torch.tensor([len(rows) for rows in groups])
+    if wanted[0].startswith(_TARGET):
+        targets = targets_of(_stacked(groups, wanted, longest), samples, said("targets"))
+        return Split(samples, targets, lengths)
     for rows in groups:
-        if rows[_LABEL].nunique() != 1:
-            raise DataError(f"{path}: series {rows[_SERIES].iloc[0]} has more than one label")
-    values = np.stack([rows[channels].to_numpy(np.float64) for rows in groups])
-    labels = np.array([rows[_LABEL].iloc[0] for rows in groups])
-    samples = samples_of(values, f"{path}: {part}")
-    return Split(samples, labels_of(labels, len(samples), f"{path}: {_LABEL} of {part}"))
+        for name in wanted:
+            if rows[name].nunique(dropna=False) != 1:
+                raise DataError(
+                    f"{said(name)}: series {rows[_SERIES].iloc[0]} has more than one {name}"
+                )
+    found: Tensor
+    if wanted == [_LABEL]:
+        labels = np.array([rows[_LABEL].iloc[0] for rows in groups])
+        found = labels_of(labels, len(samples), said(_LABEL))
+    else:
+        outcomes = np.stack([rows[wanted].iloc[0].to_numpy(np.float64) for rows in groups])
+        found = targets_of(outcomes, samples, said("outcomes"))
+    return Split(samples, found, lengths)
+
+
+def _stacked(
+    groups: list[pd.DataFrame], columns: list[str], longest: int | None
+) -> NDArray[np.float64]:
+    """``[N, T, columns]``, with zeros behind the ends."""
+    values = [rows[columns].to_numpy(np.float64) for rows in groups]
+    if longest is None:
+        return np.stack(values)
+    found = np.zeros((len(values), longest, len(columns)))
+    for place, one in zip(found, values, strict=True):
+        place[: len(one)] = one
+    return found

@@ -91,6 +91,7 @@ class MackeyGlass(Generated):
             bundled=True,
             dt=1.0,
             regression=True,
+            of_moments=True,
         )
 
 

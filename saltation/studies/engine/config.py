@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Annotated, Any, Self, TypedDict
+from typing import Annotated, Any, ClassVar, Self, TypedDict
 
 import torch
 from pydantic import (
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from saltation.data import DATASETS, Dataset, load, spec_of, whole_name
+from saltation.data import DATASETS, Dataset, as_file, load, spec_of, whole_name
 from saltation.data.own import HELP
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.ranks import STRATEGIES
@@ -201,6 +201,29 @@ class GradientConfig(StudyConfig):
         return Optimisation(**{name: getattr(self, name) for name in own})
 
 
+def data_named(given: Any) -> Any:
+    """The name of a data set as it is; data that a program has in memory as the path of a file."""
+    if given is None or isinstance(given, str | Path | bool | int | float):
+        return given
+    whole = isinstance(given, tuple | list) and len(given) == 2
+    return as_file(*given) if whole else as_file(given)
+
+
+def with_labels(name: str) -> str:
+    """The whole name of a data set with labels.
+
+    Raises
+    ------
+    ConfigError
+        If it has targets in their place.
+    """
+    if spec_of(name).regression:
+        raise ConfigError(
+            f"{name} has targets in place of labels, and this study compares accuracies"
+        )
+    return whole_name(name)
+
+
 class DataConfig(StudyConfig):
     """Settings of a study that trains on a data set."""
 
@@ -216,10 +239,18 @@ class DataConfig(StudyConfig):
     """Test on the first n samples only."""
     validation: Fraction = Field(0.0, description=VALIDATION_HELP)
 
+    targets: ClassVar[bool] = False
+    """Whether the study trains on targets too, and not on labels alone."""
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _from_memory(cls, given: Any) -> Any:
+        return data_named(given)
+
     @field_validator("dataset")
     @classmethod
     def _check_dataset(cls, name: str) -> str:
-        return whole_name(name)
+        return whole_name(name) if cls.targets else with_labels(name)
 
     @property
     def of_data(self) -> SharedSettings:

@@ -15,6 +15,7 @@ from saltation.errors import ConfigError, SaltationError, choose
 from saltation.studies.engine.config import CONFIG
 from saltation.studies.engine.database import KEPT
 from saltation.studies.engine.inputs import recall
+from saltation.studies.engine.outcome import outcome_of
 from saltation.studies.engine.records import Contents, contents
 from saltation.studies.engine.store import FINISHED, RECORD
 from saltation.studies.engine.study import STUDIES, Study
@@ -78,10 +79,10 @@ def summary(folder: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``folder``, ``study``, ``trials``, ``states``; ``best``, ``mean`` and ``spread``: the largest,
-    the mean and the standard deviation of the last test accuracies of finished trials, as in
-    reports (nan for want of trials); ``seconds`` of all trials; ``damaged``, a line for each row
-    of the record that is left out.
+    ``folder``, ``study``, ``trials``, ``states``; ``best``, ``mean`` and ``spread``: the best, the
+    mean and the standard deviation of the last test accuracies of finished trials, or where targets
+    are numbers of their errors (``is_error``), as in reports (nan for want of trials); ``seconds``
+    of all trials; ``damaged``, a line for each row of the record that is left out.
 
     Raises
     ------
@@ -95,15 +96,17 @@ def summary(folder: Path) -> dict[str, Any]:
     records = [*found.asked, *found.others]
     states = Counter(record["status"] for record in records)
     states["damaged"] = len(found.damaged)
-    ended = [r["epochs"][-1]["test_accuracy"] for r in records if r["status"] == FINISHED]
-    finished = [score for score in ended if score is not None]
+    ended = [outcome_of(r) for r in records if r["status"] == FINISHED]
+    scores = [score for score in ended if score is not None]
+    finished = [score.value for score in scores]
     said = ", ".join(f"{count} {state}" for state, count in states.items() if count)
     return {
         "folder": str(folder),
         "study": study.name,
         "trials": len(study.trials()),
         "states": said or "not begun",
-        "best": max(finished, default=math.nan),
+        "best": max(scores, key=lambda one: one.merit).value if scores else math.nan,
+        "is_error": any(score.is_error for score in scores),
         "mean": statistics.fmean(finished) if finished else math.nan,
         "spread": statistics.stdev(finished) if len(finished) > 1 else math.nan,
         "seconds": sum(epoch["seconds"] for r in records for epoch in r["epochs"]),

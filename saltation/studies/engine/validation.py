@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
-
 from saltation import random
 from saltation.data import Batch, Dataset, batches
 from saltation.data.dataset import Split
@@ -37,8 +35,8 @@ def held_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Split]
     order = random.permutation(len(data.train), seed, 0)  # orders of epochs begin with 1
     aside, kept = (part.sort().values for part in (order[:count], order[count:]))
     return (
-        replace(data, train=_chosen(data.train, kept)) if count else data,
-        _chosen(data.train, aside),
+        replace(data, train=data.train.chosen(kept)) if count else data,
+        data.train.chosen(aside),
     )
 
 
@@ -66,8 +64,3 @@ def validation_batches(
     """One pass over samples that were put aside, under numbers of their own."""
     for batch in batches(split, batch_size, part=part):
         yield batch._replace(index=batch.index + FIRST)
-
-
-def _chosen(split: Split, index: torch.Tensor) -> Split:
-    index = index.to(split.labels.device)
-    return Split(split.images[index], split.labels[index])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Annotated, Self, TypedDict
+from typing import Annotated, ClassVar, Self, TypedDict
 
 from pydantic import Field, field_validator, model_validator
 
@@ -36,6 +36,7 @@ class OwnSettings(TypedDict, total=False):
 
     accumulate: int
     task: str
+    own_lengths: bool
     network: str
     code: str  # the fingerprint of the network's file
     # Of the transfer study: where a network is run after it was trained.
@@ -95,6 +96,11 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     module from sequences [T, B, *shape] to logits [B, classes]."""
 
     accumulate: Count = setting("accumulate")
+    own_lengths: bool = False
+    """Of recorded spikes: whether readouts look at a sample only until its last event, and not
+    until that of the longest. Sequences of different lengths are always looked at so."""
+
+    targets: ClassVar = True
 
     @field_validator("neurons")
     @classmethod
@@ -130,11 +136,13 @@ class IntegratorsConfig(GradientConfig, DataConfig):
                 f"{self.network} builds the whole network: give neither hidden nor readout"
             )
         data = spec_of(self.dataset)
-        if data.regression and self.readout != own:
+        if data.of_moments and self.readout != own:
             raise ConfigError(
                 f"{data.name} has a target at every step, which leaky integrators answer: give no "
                 "readout"
             )
+        if self.own_lengths and data.duration is None:
+            raise ConfigError(f"own_lengths is of recorded spikes, and {data.name} holds none")
         if data.duration is not None and self.encoder is not None:
             raise ConfigError(f"{data.name} holds spikes, which are not encoded: give no encoder")
         for name in ("steps", "bio_time", "encoder") if data.dt is not None else ():
@@ -204,9 +212,10 @@ class IntegratorsConfig(GradientConfig, DataConfig):
 
     @property
     def of_task(self) -> OwnSettings:
-        """What a set of targets adds to trials: nothing is added by one of labels, whose trials are
-        those of studies from before there was a choice."""
-        return {"task": "regression"} if spec_of(self.dataset).regression else {}
+        """What targets, and samples that end by themselves, add to trials: labels and samples of
+        one length add nothing, whose trials are those of studies from before there was a choice."""
+        found: OwnSettings = {"task": "regression"} if spec_of(self.dataset).regression else {}
+        return {**found, "own_lengths": True} if self.own_lengths else found
 
     @property
     def of_network(self) -> OwnSettings:

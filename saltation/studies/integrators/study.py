@@ -15,7 +15,7 @@ import torch
 from rich.console import Group, RenderableType
 from torch import Tensor, nn
 
-from saltation.data import Batch, Dataset, batches
+from saltation.data import Batch, Dataset, batches, spec_of
 from saltation.errors import ConfigError
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.kernels.events import SpikeTensor, dense_of
@@ -35,8 +35,10 @@ from saltation.studies.integrators.config import INTEGRATOR, IntegratorsConfig
 from saltation.studies.integrators.figures import draw_integrators
 from saltation.studies.integrators.trial import (
     IntegratorsTrial,
+    answered,
     encoded,
     loss_of,
+    mask_of,
     network_of,
     neuron_of,
 )
@@ -68,7 +70,7 @@ class IntegratorsStudy(Study[IntegratorsConfig, IntegratorsTrial]):
                 "scheme": scheme,
                 "dt": dt,
                 "steps": c.steps_at(dt),
-                "readout": INTEGRATOR if c.of_task else c.readout,
+                "readout": INTEGRATOR if spec_of(c.dataset).of_moments else c.readout,
                 "seed": seed,
                 "epochs": c.epochs,
                 "dataset": c.dataset,
@@ -120,6 +122,7 @@ class IntegratorsStudy(Study[IntegratorsConfig, IntegratorsTrial]):
     def data(self, device: torch.device) -> Dataset:
         data = self.config.load()
         number_held_out(len(data.train), self.config.validation)
+        loss_of(self.trials()[0], data)  # refuses targets that are all the same
         if self.config.network is not None:
             self._check_network(data)
         return data.to(device)
@@ -136,7 +139,9 @@ class IntegratorsStudy(Study[IntegratorsConfig, IntegratorsTrial]):
             )
         batch = next(batches(data.train, 2))
         x_seq = encoded(trial, batch, epoch=1, stream=TRAIN)
-        Builder.of(trial["network"]).check(network, x_seq, data.classes, of_steps=data.regression)
+        Builder.of(trial["network"]).check(
+            network, x_seq, data.classes, of_steps=data.of_moments, mask=mask_of(trial, batch)
+        )
 
     def network(self, trial: IntegratorsTrial, data: Dataset) -> nn.Module:
         return network_of(trial, data)
@@ -164,8 +169,7 @@ class IntegratorsStudy(Study[IntegratorsConfig, IntegratorsTrial]):
         over = passes(data, aside, trial["batch_size"], seed, self.ranks)
 
         def logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
-            outputs: Tensor = model(encoded(trial, batch, epoch, TRAIN if training else TEST))
-            return outputs
+            return answered(model, trial, batch, epoch, TRAIN if training else TEST)
 
         records = fit(
             network,

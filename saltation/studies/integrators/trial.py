@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from saltation.data import Batch, Dataset, at_steps, spec_of
 from saltation.encoding import ENCODERS
 from saltation.errors import ConfigError
-from saltation.layers import LeakyIntegrator
+from saltation.layers import LeakyIntegrator, lengths_mask
 from saltation.losses import mse_loss
 from saltation.models import spiking_mlp
 from saltation.models.mlp import SpikingMLP
@@ -82,12 +82,37 @@ def encoded(trial: IntegratorsTrial, batch: Batch, epoch: int, stream: int) -> T
     )
 
 
-def loss_of(trial: IntegratorsTrial, data: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
-    """Cross-entropy; of targets the mean squared error of every step over the variance of those of
-    the training set, which is 1 for who always answers with their mean.
+def mask_of(trial: IntegratorsTrial, batch: Batch) -> Tensor | None:
+    """The steps that belong to each sample, ``[T, B]``, where readouts are to look at these alone.
 
-    Targets are brought to the steps of the network as inputs are; a last step that reaches beyond
-    the sequence counts for the part that is in it.
+    The last step of a sequence counts if any part of it is in the sequence.
+    """
+    if batch.lengths is not None and batch.labels.ndim != 3:
+        dt = spec_of(trial["dataset"]).dt or 1.0
+        steps = torch.ceil(torch.round(batch.lengths.double() * dt / trial["dt"], decimals=9))
+        return lengths_mask(steps.long().clamp(min=1), trial["steps"])
+    if trial.get("own_lengths"):
+        trains: Any = batch.images
+        return lengths_mask(trains.lengths(trial["steps"], trial["dt"]), trial["steps"])
+    return None
+
+
+def answered(
+    network: nn.Module, trial: IntegratorsTrial, batch: Batch, epoch: int, stream: int
+) -> Tensor:
+    """What the network makes of a batch, at the steps that each sample has."""
+    x_seq, mask = encoded(trial, batch, epoch, stream), mask_of(trial, batch)
+    outputs: Tensor = network(x_seq) if mask is None else network(x_seq, mask.to(x_seq.device))
+    return outputs
+
+
+def loss_of(trial: IntegratorsTrial, data: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cross-entropy; of targets the mean squared error over the variance of those of the training
+    set, which is 1 for who always answers with their mean.
+
+    Targets of moments are brought to the steps of the network as inputs are; a last step that
+    reaches beyond the sequence counts for the part that is in it. Behind the end of a shorter
+    sequence they are NaN, and nothing counts.
 
     Raises
     ------
@@ -96,20 +121,25 @@ def loss_of(trial: IntegratorsTrial, data: Dataset) -> Callable[[Tensor, Tensor]
     """
     if not data.regression:
         return cross_entropy
-    targets = data.train.labels.double()
-    variance = float((targets - targets.mean((0, 1))).square().mean())
+    targets = data.train.labels.double().flatten(0, -2)
+    variance = float((targets - targets.nanmean(0)).square().nanmean())
     if not variance > 0:
         raise ConfigError(f"{data.name}: all targets are the same, so there is nothing to learn")
 
     def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        there = labels.isfinite()
         found, here = (
             at_steps(x, data.dt or 1.0, trial["dt"])
-            for x in (labels, torch.ones_like(labels[:, :, :1]))
+            for x in (labels.nan_to_num(), there[:, :, :1].to(labels.dtype))
         )
         # What a step that is cut short lacks is not the target's fault.
-        return mse_loss(outputs, found / here, mask=here[..., 0], scale=variance)
+        wanted = torch.where(here > 0, found / here, 0)
+        return mse_loss(outputs, wanted, mask=here[..., 0], scale=variance)
 
-    return loss
+    def loss_of_samples(outputs: Tensor, labels: Tensor) -> Tensor:
+        return mse_loss(outputs[None], labels[None], scale=variance)
+
+    return loss if data.of_moments else loss_of_samples
 
 
 def network_of(trial: IntegratorsTrial, data: Dataset) -> nn.Module:

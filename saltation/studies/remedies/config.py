@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from saltation.data import DATASETS, spec_of, whole_name
+from saltation.data import DATASETS, spec_of
 from saltation.data.own import HELP
 from saltation.errors import ConfigError, choose
 from saltation.models import ARCHITECTURES
 from saltation.stability import REMEDIES
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import Count, Folder, Positive, Seed, Several, Some
-from saltation.studies.engine.config import StudyConfig, names
+from saltation.studies.engine.config import StudyConfig, data_named, names, with_labels
 from saltation.studies.given import architecture_of, takes_nothing, whole_source
 from saltation.studies.recipes import CURE, NONE, remedies_of
 from saltation.studies.remedies.faults import FAULTS
@@ -99,10 +99,15 @@ class RemediesConfig(StudyConfig):
     def _network_from_any_folder(cls, source: str | None) -> str | None:
         return whole_source(source)
 
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _dataset_from_memory(cls, given: Any) -> Any:
+        return data_named(given)
+
     @field_validator("dataset")
     @classmethod
     def _dataset_from_any_folder(cls, name: str) -> str:
-        return whole_name(name)
+        return with_labels(name)
 
     @property
     def has_samples(self) -> bool:

@@ -100,7 +100,11 @@ def _paired(
         *(Column(name, number=True) for name in ("pairs", "first", "other", "difference")),
     ]
     rows = [
-        [name, d.setting, str(d.points.n), f"{d.first:.2f}", f"{d.other:.2f}", _points(d.points)]
+        [
+            *(name, d.setting, str(d.points.n)),
+            *(f"{value:.{_digits(d.is_error)}f}" for value in (d.first, d.other)),
+            _points(d.points, _digits(d.is_error)),
+        ]
         for name, pairs in found
         for d in pairs.differences
     ]
@@ -114,8 +118,14 @@ def _records(folder: Path) -> list[Record]:
         return []
 
 
-def _points(found: Interval) -> str:
-    return f"{found.mean:+.2f}" + ("" if math.isnan(found.half) else f" ± {found.half:.2f}")
+def _digits(is_error: bool) -> int:
+    """Behind the point: of accuracies in percent two, of errors four."""
+    return 4 if is_error else 2
+
+
+def _points(found: Interval, digits: int) -> str:
+    half = "" if math.isnan(found.half) else f" ± {found.half:.{digits}f}"
+    return f"{found.mean:+.{digits}f}{half}"
 
 
 def write_comparison(path: Path, comparison: Comparison) -> Path:
@@ -135,9 +145,11 @@ def write_comparison(path: Path, comparison: Comparison) -> Path:
 
 
 def _outcome(row: dict[str, Any]) -> list[str]:
-    mean = "–" if math.isnan(row["mean"]) else f"{row['mean']:.2f}"
-    spread = "" if math.isnan(row["spread"]) else f" ± {row['spread']:.2f}"
-    best = "–" if math.isnan(row["best"]) else f"{row['best']:.2f}"
+    digits = _digits(row["is_error"])
+    mean = "–" if math.isnan(row["mean"]) else f"{row['mean']:.{digits}f}"
+    spread = "" if math.isnan(row["spread"]) else f" ± {row['spread']:.{digits}f}"
+    best = "–" if math.isnan(row["best"]) else f"{row['best']:.{digits}f}"
+    best += " (error)" if row["is_error"] else ""
     return [
         *(row["folder"], row["study"], str(row["trials"]), row["states"]),
         *(best, mean + spread, f"{row['seconds']:.0f}"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from saltation.studies.engine.outcome import Outcome, outcome_of
 from saltation.studies.engine.records import Contents
 from saltation.studies.engine.rows import Record
 from saltation.studies.engine.specification import Specification
@@ -38,7 +39,7 @@ def verdict_of(
         own = study.verdict(results)
         best = _best(records)
         if not own and best is not None:
-            own = [f"The best last test accuracy is {best[0]:.2f} % ({labels[best[1]]})."]
+            own = [f"The best last {best[0].name} is {best[0]} ({labels[best[1]]})."]
         said += own
     return said
 
@@ -54,7 +55,7 @@ def facts_of(found: Contents, labels: dict[str, str]) -> list[Fact]:
     ]
     best = _best(records)
     if best is not None:
-        facts.append(("best last test accuracy", f"{best[0]:.2f} %", labels[best[1]]))
+        facts.append((f"best last {best[0].name}", str(best[0]), labels[best[1]]))
     seconds = sum(epoch["seconds"] for record in records for epoch in record["epochs"])
     facts.append(("training and tests", _duration(seconds), "sum over all trials"))
     begun = sorted(found.begun[r["id"]] for r in records if r["id"] in found.begun)
@@ -80,11 +81,11 @@ def environments_of(records: Records) -> Grid:
     )
 
 
-def _best(records: Records) -> tuple[float, str] | None:
-    """The largest last test accuracy of finished trials, and whose it is."""
-    ended = (r for r in records if r["status"] == FINISHED and r["epochs"])
-    scores = [(r["epochs"][-1]["test_accuracy"], r["id"]) for r in ended]
-    return max((one for one in scores if one[0] is not None), default=None)
+def _best(records: Records) -> tuple[Outcome, str] | None:
+    """The best last score of finished trials, and whose it is."""
+    ended = ((outcome_of(r), r["id"]) for r in records if r["status"] == FINISHED)
+    scores = [(found, name) for found, name in ended if found is not None]
+    return max(scores, key=lambda one: (one[0].merit, one[1]), default=None)
 
 
 def _machine(made: list[dict[str, Any]]) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from saltation.studies.engine.outcome import Outcome, outcome_of
 from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import FINISHED
 from saltation.studies.report.blocks import in_words
@@ -32,15 +33,18 @@ class Difference(NamedTuple):
     setting
         What tells it from others, in words.
     first, other
-        Mean test accuracies of the paired trials in percent.
+        Mean test accuracies of the paired trials in percent, or errors.
     points
         Other minus first, seed by seed.
+    is_error
+        Whether they are errors, of which less is better.
     """
 
     setting: str
     first: float
     other: float
     points: Interval
+    is_error: bool = False
 
 
 class Pairs(NamedTuple):
@@ -69,7 +73,7 @@ def pair(first: Records, other: Records) -> Pairs:
     # Two trials of one study that are equal so far have no partner of their own.
     keys = [k for k, found in ours.items() if len(found) == len(theirs.get(k, [])) == 1]
     told = _telling([ours[key][0]["settings"] for key in keys], apart)
-    groups: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    groups: defaultdict[str, list[tuple[Outcome, Outcome]]] = defaultdict(list)
     for key in keys:
         settings = ours[key][0]["settings"]
         words = ", ".join(f"{name} {in_words(settings[name])}" for name in told)
@@ -77,9 +81,10 @@ def pair(first: Records, other: Records) -> Pairs:
     differences = [
         Difference(
             setting,
-            math.fsum(a for a, _ in found) / len(found),
-            math.fsum(b for _, b in found) / len(found),
-            Interval.of(b - a for a, b in found),
+            math.fsum(a.value for a, _ in found) / len(found),
+            math.fsum(b.value for _, b in found) / len(found),
+            Interval.of(b.value - a.value for a, b in found),
+            found[0][0].is_error,
         )
         for setting, found in groups.items()
     ]
@@ -109,14 +114,17 @@ def draw_pairs(found: list[tuple[str, Pairs]]) -> InlineFigure | None:
             for place, one in enumerate(differences):
                 half = 0.0 if math.isnan(one.points.half) else one.points.half
                 # Sure ones are full, others hollow: that is seen in grey too.
-                style = {"color": style_of(0 if one.points.sign >= 0 else 1)["color"]}
+                better = -one.points.sign if one.is_error else one.points.sign
+                style = {"color": style_of(0 if better >= 0 else 1)["color"]}
                 style |= {"markerfacecolor": style["color"] if one.points.sign else "#ffffff"}
                 axes.errorbar(one.points.mean, place, xerr=half, fmt="o", ms=5, capsize=3, **style)
             axes.axvline(0, color="#777777", linewidth=1, zorder=0)
             axes.set_yticks(range(len(differences)), [_short(d.setting) for d in differences])
             axes.set_ylim(len(differences) - 0.4, -0.6)
             axes.set_title(_short(name), fontsize=8, loc="left")
-        panels[-1].set_xlabel("difference of test accuracy (points)")
+        kinds = {one.is_error for _, differences in shown for one in differences}
+        names = {False: "test accuracy (points)", True: "test error (over the variance)"}
+        panels[-1].set_xlabel(f"difference of {' or '.join(names[kind] for kind in sorted(kinds))}")
         cut = max(len(pairs.differences) for _, pairs in found)
         most = f"; the first {_MOST} of {cut} settings" if cut > _MOST else ""
         note(
@@ -129,15 +137,14 @@ def draw_pairs(found: list[tuple[str, Pairs]]) -> InlineFigure | None:
 
 
 def _finished(records: Records) -> Records:
-    return [
-        r
-        for r in records
-        if r["status"] == FINISHED and r["epochs"] and r["epochs"][-1]["test_accuracy"] is not None
-    ]
+    return [r for r in records if r["status"] == FINISHED and outcome_of(r)]
 
 
-def _score(record: Record) -> float:
-    return float(record["epochs"][-1]["test_accuracy"])
+def _score(record: Record) -> Outcome:
+    found = outcome_of(record)
+    if found is None:
+        raise ValueError(f"trial {record['id']} has no score")
+    return found
 
 
 def _values(records: Records) -> dict[str, set[str]]:

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from saltation.errors import StoreError
 from saltation.studies.engine.config import CONFIG
+from saltation.studies.engine.outcome import name_of, outcome_of
 from saltation.studies.engine.records import Contents, contents
 from saltation.studies.engine.rows import Record
 from saltation.studies.engine.specification import Specification
@@ -77,7 +78,7 @@ def write_report(study: Specification[Any], found: Contents | None = None) -> Pa
             damaged=[str(row) for row in found.damaged],
             trials=trials_of(records, results) if records else NO_TRIALS,
             each=[(record["id"], labels[record["id"]], record) for record in records],
-            best=_best(config.get("validation")),
+            best=_best(config.get("validation"), name_of(records)),
             others=_others(found.others),
             environments=environments_of(records),
             scripts=SCRIPTS,
@@ -88,19 +89,24 @@ def write_report(study: Specification[Any], found: Contents | None = None) -> Pa
         ) from error
 
 
-def _best(validation: float | None) -> str:
-    """What the best checkpoint of a trial is."""
+def _best(validation: float | None, what: str) -> str:
+    """What the best checkpoint of a trial is, whose score is ``what``."""
     if validation:
         return (
             f"The best checkpoint of a trial (best.pt) was chosen on {100 * validation:g} % of the "
-            "training samples, put aside for it. “Test accuracy at best” is that of its epoch: the "
-            "test set had no part in the choice."
+            f"training samples, put aside for it. “{_column(what)} at best” is that of its "
+            "epoch: the test set had no part in the choice."
         )
     return (
-        "The best checkpoint of a trial (best.pt) is the best on the test set: its test accuracy "
+        f"The best checkpoint of a trial (best.pt) is the best on the test set: its {what} "
         "is too good to be reported. With --validation 0.1 it is chosen on a tenth of the training "
         "samples."
     )
+
+
+def _column(what: str) -> str:
+    """The column of a score, as the table of trials calls it."""
+    return "Test loss" if what == "test error" else what.capitalize()
 
 
 def _blocks(tables: RenderableType, said: list[str]) -> list[Block]:
@@ -115,13 +121,13 @@ def _trouble(record: Record, label: str) -> Trouble:
 
 def _others(records: list[Record]) -> Grid:
     """Trials in the record that the config does not ask for (any more), in a few words."""
-    columns = [Column("status"), Column("test accuracy", number=True), Column("settings")]
+    columns = [Column("status"), Column(name_of(records), number=True), Column("settings")]
     return Grid(
         columns,
         [
             [
                 record["status"],
-                in_words(record["epochs"][-1]["test_accuracy"] if record["epochs"] else None),
+                str(outcome_of(record) or in_words(None)),
                 ", ".join(f"{name} {in_words(v)}" for name, v in record["settings"].items()),
             ]
             for record in records

@@ -14,7 +14,7 @@ from saltation.studies.report.blocks import Column, Grid, in_words
 
 Records = list[Record]
 
-ACCURACY = "test_accuracy"
+ACCURACY, ERROR = "test_accuracy", "test_loss"
 # Of what is recorded epoch by epoch a page has about so many numbers, whatever the study.
 _ROOM = 60_000
 _MOST_LAYERS = 200
@@ -27,7 +27,7 @@ class Trials(NamedTuple):
     Attributes
     ----------
     grid
-        A row per trial: settings in which trials differ, status, test accuracy, other results.
+        A row per trial: settings in which trials differ, status, test accuracy or error, others.
     same
         Columns that are the same in every trial that has them, with their value, and columns that
         repeat another, with its name.
@@ -62,16 +62,18 @@ def trials_of(records: Records, results: pd.DataFrame) -> Trials:
             shown.append(name)
         else:
             same[name] = f"as {_words(seen[tuple(texts[name])])}"
+    # Where there is no accuracy, the error is what the table begins with.
+    score = ACCURACY if results[ACCURACY].notna().any() or ERROR not in results else ERROR
     differing = [name for name in shown if name in settings]
     shown = [
         *differing,
         "status",
-        ACCURACY,
-        *(c for c in shown if c not in {*differing, *_ALWAYS, "reason", "kernel"}),
+        score,
+        *(c for c in shown if c not in {*differing, *_ALWAYS, score, "reason", "kernel"}),
         "id",
     ]
     numbers = {c for c in shown if pd.api.types.is_numeric_dtype(results[c])}
-    columns = [Column(_words(c), c in numbers, kept=c == ACCURACY) for c in shown]
+    columns = [Column(_words(c), c in numbers, kept=c == score) for c in shown]
     rows = results[shown].to_dict("records")
     grid = Grid(columns, [[_cell(str(name), value) for name, value in r.items()] for r in rows])
     data = {

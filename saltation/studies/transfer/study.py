@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from rich.console import RenderableType
 from torch import nn
 
-from saltation.data import Dataset, batches, spec_of
+from saltation.data import Dataset, batches
 from saltation.errors import ConfigError, choose
 from saltation.layers import allow_other_numerics
 from saltation.layers.readout import READOUTS
@@ -26,7 +26,7 @@ from saltation.studies.engine.config import names
 from saltation.studies.engine.rows import Record
 from saltation.studies.integrators.config import CURRENTS, IntegratorsConfig
 from saltation.studies.integrators.study import IntegratorsStudy
-from saltation.studies.integrators.trial import IntegratorsTrial, encoded, network_of
+from saltation.studies.integrators.trial import IntegratorsTrial, answered, network_of
 from saltation.studies.transfer.report import draw_transfer, transfer_tables, transfer_verdict
 from saltation.training import EpochRecord
 
@@ -54,15 +54,13 @@ class TransferConfig(IntegratorsConfig):
     ] = ["held", "impulse"]
     readout: str = Field("mean", description=f"Of the output layer over time: {names(READOUTS)}.")
 
+    targets: ClassVar = False
+
     @model_validator(mode="after")
     def _check_time(self) -> Self:
         if self.steps is not None:
             raise ConfigError(
                 "networks are run at other dt for the same time: give bio_time in place of steps"
-            )
-        if spec_of(self.dataset).regression:
-            raise ConfigError(
-                f"{self.dataset} has targets in place of labels, and this study compares accuracies"
             )
         return self
 
@@ -139,6 +137,6 @@ def accuracy(
     right = 0
     with torch.no_grad():
         for batch in batches(data.test, trial["batch_size"]):
-            outputs = at(encoded(there, batch, trial["epochs"], TEST))
+            outputs = answered(at, there, batch, trial["epochs"], TEST)
             right += int((outputs.argmax(1) == batch.labels).sum())
     return 100 * right / len(data.test)

@@ -42,7 +42,9 @@
   const apart = settings
     .filter((name) => ![across, "seed"].includes(name) && distinct(name).length <= GROUPS)
     .sort((a, b) => distinct(b).length - distinct(a).length)[0];
-  const up = filled.includes("test_accuracy") ? "test_accuracy" : filled[0];
+  // Where targets are numbers there is no accuracy: the error then.
+  const score = ["test_accuracy", "test_loss"].find((name) => filled.includes(name));
+  const up = score || filled[0];
   const named = (names) => names.map((name) => [name, words(name)]);
   const xs = choice("across", named([...new Set([across, ...settings, ...filled])]), show, across);
   const ys = choice("up", named(filled), show, up);
@@ -117,7 +119,7 @@
       const mine = order.filter((row) => group(Number(row.dataset.i)) === g);
       const scores = mine
         .filter((row) => !row.hidden && value(Number(row.dataset.i), "status") === "finished")
-        .map((row) => value(Number(row.dataset.i), "test_accuracy"))
+        .map((row) => value(Number(row.dataset.i), score))
         .filter((score) => typeof score === "number");
       if (mine.some((row) => !row.hidden)) {
         const span = { colspan: table.tHead.rows[0].cells.length, scope: "rowgroup" };
@@ -129,12 +131,15 @@
   }
 
   function average(scores) {
-    if (!scores.length) return "no finished trial with a test accuracy";
+    const isError = score === "test_loss";
+    if (!scores.length) return `no finished trial with a test ${isError ? "error" : "accuracy"}`;
     const mean = scores.reduce((a, b) => a + b) / scores.length;
     const squares = scores.reduce((sum, one) => sum + (one - mean) ** 2, 0);
-    const spread = scores.length > 1 ? ` ± ${Math.sqrt(squares / (scores.length - 1)).toFixed(2)}` : "";
+    const said = (number) => (isError ? number.toPrecision(3) : number.toFixed(2));
+    const spread = scores.length > 1 ? ` ± ${said(Math.sqrt(squares / (scores.length - 1)))}` : "";
     const what = scores.length > 1 ? "mean ± standard deviation of" : "of";
-    return `test accuracy ${mean.toFixed(2)}${spread} %, ${what} ${scores.length} finished`;
+    const name = isError ? "test error" : "test accuracy";
+    return `${name} ${said(mean)}${spread}${isError ? "" : " %"}, ${what} ${scores.length} finished`;
   }
 
   // Row and point of one trial are marked together, whichever of them is pointed at.
