@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.base
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint docs package bench bench-gpu clean
+.PHONY: demo test test-all lint docs package lowest newest bench bench-gpu clean
 
 # In a minute: a study stopped and resumed, its Lyapunov exponents, a deep network cured.
 demo: $(BASE)
@@ -26,6 +26,11 @@ lint: $(INSTALLED)
 # TESTS=tests runs all of the sdist's tests on the wheel.
 package: $(INSTALLED)
 	.ci/package $(BIN)/python $(TESTS)
+
+# With the lowest versions of what the package needs, and with the newest, each in an environment of
+# its own in build/; TESTS as above.
+lowest newest:
+	.ci/versions $@ $(PYTHON) $(TESTS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks

@@ -52,5 +52,15 @@ def test_the_recipe_and_the_citation_say_what_the_project_says() -> None:
     assert {names.get(name, name): version for name, version in theirs.items()} == ours
 
 
+def test_the_lowest_versions_that_are_tested_are_those_that_are_allowed() -> None:
+    text = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8")
+    tested = dict(re.findall(r"^([\w-]+)==(\S+)$", text, re.MULTILINE))
+    allowed = dict(one.split(">=") for one in PROJECT["project"]["dependencies"])
+    assert tested.keys() == allowed.keys()
+    for name, lowest in allowed.items():
+        # The first release of it that is there.
+        assert f"{tested[name]}.".startswith(f"{lowest}."), name
+
+
 def test_the_changelog_has_this_version() -> None:
     assert f"## {saltation.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

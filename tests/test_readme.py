@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,15 +72,9 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", commands())
-def test_commands_are_accepted(
-    command: str, monkeypatch: pytest.MonkeyPatch, own_files: Path
-) -> None:
-    """Every command parses to something that can be run; nothing is."""
-    recorded = re.search(r"--dataset (\.\./\S+)", command)
-    if recorded and not (ROOT / recorded[1]).exists():
-        pytest.skip(f"{recorded[1]} is not there")
-    monkeypatch.chdir(own_files if "mine." in command else ROOT)
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What commands would have run: nothing is."""
     ran: list[object] = []
     monkeypatch.setattr(parsing, "run_study", ran.append)
     monkeypatch.setattr(parsing, "run_preset", ran.append)
@@ -90,8 +86,44 @@ def test_commands_are_accepted(
     )
     for one in callables:
         monkeypatch.setattr(one, "__call__", lambda self: ran.append(self))
+    return ran
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_are_accepted(
+    command: str, monkeypatch: pytest.MonkeyPatch, own_files: Path, ran: list[object]
+) -> None:
+    """Every command parses to something that can be run."""
+    recorded = re.search(r"--dataset (\.\./\S+)", command)
+    if recorded and not (ROOT / recorded[1]).exists():
+        pytest.skip(f"{recorded[1]} is not there")
+    monkeypatch.chdir(own_files if "mine." in command else ROOT)
     main(shlex.split(command)[1:])
     assert len(ran) == 1
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to read scripts")
+@pytest.mark.parametrize(("page", "script"), blocks("bash"))
+def test_scripts_of_jobs_start_what_is_accepted(
+    page: str, script: str, tmp_path: Path, ran: list[object]
+) -> None:
+    """Bash runs them to their end, and what they call saltation with parses; folders may have
+    names with spaces."""
+    file, stub, words = (tmp_path / name for name in ("job.sh", "saltation", "words"))
+    file.write_text(script)
+    stub.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" >'{words}'\n")
+    stub.chmod(0o755)
+    given = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "DATA": str(tmp_path / "my data"),
+        "RUNS": str(tmp_path / "my runs"),
+        "SLURM_CPUS_PER_TASK": "16",
+        "SLURM_ARRAY_TASK_ID": "7",
+    }
+    subprocess.run(["bash", "-u", "-e", str(file)], env=given, check=True)
+    main(words.read_text().split("\0")[:-1])
+    (study,) = ran
+    assert study.config.out_dir.parent == tmp_path / "my runs"
 
 
 def test_parameters_of_models_are_as_documented() -> None:

@@ -21,7 +21,11 @@ def run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
-            notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": folder}}
+            notebook,
+            timeout=1800,
+            kernel_name="python3",
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
         )
         client.execute()
     for cell in notebook.cells:

@@ -177,6 +177,8 @@ def _parse(parser: Callable[..., Any], prog: str, words: list[str]) -> Any:
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             return parser(args=words)
+    except ValidationError as error:  # as the parser's first versions let it through
+        raise one_line(error) from None
     except SystemExit as stop:
         if not stop.code:
             raise

@@ -95,7 +95,11 @@ def more_than_forward(module: nn.Module) -> bool:
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
-        or registry._has_any_global_hook()  # type: ignore[no-untyped-call]
+        # Hooks on every module; before 2.13 torch has no function that tells.
+        or registry._global_forward_hooks
+        or registry._global_forward_pre_hooks
+        or registry._global_backward_hooks
+        or registry._global_backward_pre_hooks
     )
 
 

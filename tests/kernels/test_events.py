@@ -202,6 +202,11 @@ WRITES: dict[str, Any] = {
     "unseen data": _unseen(lambda x: x.data.fill_(7)),
     "unseen view": _unseen(lambda x: x.view(-1).data.fill_(7)),
 }
+# Routes that the lowest versions refuse to go.
+if np.lib.NumpyVersion(np.__version__) < "2.0.0":
+    del WRITES["numpy by dlpack"]
+if torch.__version__.startswith("2.6."):
+    del WRITES["as_subclass"]
 
 
 @pytest.mark.parametrize("name", WRITES)

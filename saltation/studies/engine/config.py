@@ -299,8 +299,10 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     allowed = ["cpu"]
-    accelerator = torch.accelerator.current_accelerator()
-    if accelerator is not None and torch.accelerator.is_available():
+    # torch 2.6 raises at the question which where there is none.
+    there = torch.accelerator.is_available()
+    accelerator = torch.accelerator.current_accelerator() if there else None
+    if accelerator is not None:
         count = torch.accelerator.device_count()
         allowed += [accelerator.type, *(f"{accelerator.type}:{i}" for i in range(count))]
     if name not in allowed:

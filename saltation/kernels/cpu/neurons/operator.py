@@ -68,7 +68,12 @@ def _parts(key: str) -> tuple[Neuron, Surrogate]:
     return made(**parameters), SURROGATES[surrogate](**numbers)
 
 
-@torch.library.custom_op("saltation::neuron_loop", mutates_args=())
+# Schemas are given: torch before 2.7 cannot read lists in annotations.
+@torch.library.custom_op(
+    "saltation::neuron_loop",
+    mutates_args=(),
+    schema="(Tensor x, Tensor[] state, str key) -> Tensor[]",
+)
 def neuron_loop(x: Tensor, state: list[Tensor], key: str) -> list[Tensor]:
     """Spikes ``[T, B, ...]`` and the last state, from currents ``x`` and the first state."""
     neuron, spike = _parts(key)
@@ -82,7 +87,11 @@ def _(x: Tensor, state: list[Tensor], key: str) -> list[Tensor]:
     return [torch.empty_like(x), *(torch.empty_like(part) for part in state)]
 
 
-@torch.library.custom_op("saltation::neuron_loop_backward", mutates_args=())
+@torch.library.custom_op(
+    "saltation::neuron_loop_backward",
+    mutates_args=(),
+    schema="(Tensor x, Tensor[] state, Tensor[] gradients, str key) -> Tensor[]",
+)
 def neuron_loop_backward(
     x: Tensor, state: list[Tensor], gradients: list[Tensor], key: str
 ) -> list[Tensor]:
