@@ -9,6 +9,7 @@ where a recipe draws others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -17,14 +18,19 @@ from rich.console import RenderableType
 from torch import nn
 
 from saltation.data import Dataset, batches, spec_of
-from saltation.encoding import direct
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
 from saltation.stability import PENALTIES
-from saltation.studies.depth.config import DepthConfig
+from saltation.studies.depth.config import DepthConfig, shape_at
 from saltation.studies.depth.figures import draw_depth
 from saltation.studies.depth.report import depth_summary, depth_text, script_epochs
-from saltation.studies.depth.trial import GROWTH, network_of, run_trial
+from saltation.studies.depth.trial import (
+    GROWTH,
+    as_given,
+    dense_sequence,
+    network_of,
+    run_trial,
+)
 from saltation.studies.depth.verdict import health_of, verdict
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.files import write_whole
@@ -64,6 +70,7 @@ class DepthStudy(Study[DepthConfig]):
             | {"limit_test", "batch_size", "lr", "optimizer", "weight_decay", "schedule", "clip"}
             | {"stable_init", "gain"}
         )
+        shared |= {"T": c.steps} | ({} if c.beta is None else {"beta": c.beta})
         shared = c.of_network | shared
         growth = c.model_dump(include={"lambda_reg", "lyap_every", "lyap_samples", "warmup_epochs"})
         penalised = growth | c.model_dump(include={"lambda_target", "lyap_threshold"})
@@ -107,7 +114,7 @@ class DepthStudy(Study[DepthConfig]):
 
     def kernels(self, trial: Settings, device: torch.device) -> str:
         spec = spec_of(trial["dataset"])
-        shape = (spec.shape[0], trial["side"], trial["side"]) if spec.is_image else spec.shape
+        shape = shape_at(spec, trial["side"])
         with torch.random.fork_rng(devices=[]):
             slim = network_of(trial | {"base_channels": 1}, shape, spec.classes)
         layer: Any = next(iter(neuron_layers(slim).values()), None)
@@ -122,7 +129,8 @@ class DepthStudy(Study[DepthConfig]):
         c = self.config
         if c.network is not None:
             images = next(batches(data.train, min(2, len(data.train)))).images
-            check_architecture(c.network, images, data.classes, c.depths[0], c.T)
+            x_seq = dense_sequence(images, self.trials()[0])
+            check_architecture(c.network, x_seq, data.classes, c.depths[0])
         return data.to(device)
 
     def network(self, trial: Settings, data: Dataset) -> nn.Module:
@@ -136,11 +144,12 @@ class DepthStudy(Study[DepthConfig]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(trial["seed"])
             network = network_of(trial, data.shape, data.classes).to(seen.train.images.device)
-            return treated(network, remedies, seen, trial["lr"], trial["seed"]).network
+            given = partial(as_given, trial=trial)
+            return treated(network, remedies, seen, trial["lr"], trial["seed"], given).network
 
     def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
         batch = next(batches(data.test, min(samples, len(data.test))))
-        return Probe(direct(batch.images, trial["T"]), batch.labels)
+        return Probe(dense_sequence(batch.images, trial), batch.labels)
 
     def train(
         self,

@@ -6,16 +6,20 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from saltation.data import Augment, Batch, Dataset, batches
+from saltation.data import Augment, Batch, Dataset, batches, spec_of
+from saltation.data.trains import SpikeTrains
 from saltation.encoding import direct
+from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import SpikeStatistics
 from saltation.losses import tet_loss
+from saltation.models import ARCHITECTURES
 from saltation.ranks import Ranks
 from saltation.stability import DepthPenalty, LyapunovPenalty, depth_growth, lyapunov
 from saltation.stability.gradients import matrix_health
@@ -52,11 +56,42 @@ def network_of(trial: Settings, shape: tuple[int, ...], classes: int) -> nn.Modu
         steps=trial["T"],
         init="scaled" if trial["stable_init"] else recipe.init,
         **recipe.options,
+        **({"beta": trial["beta"]} if "beta" in trial else {}),
     )
     with torch.no_grad():
         for weight in driving(network).values():
             weight.mul_(trial["gain"])
     return network
+
+
+def sequence_of(images: Any, trial: Settings) -> Tensor:
+    """What the network of a trial is given, as a sequence: images at every step, sequences ``[B, T,
+    F]`` with time in front, recorded spikes binned to the trial's steps.
+
+    Spikes are ``[T, B, F]``, kept as events, for a network of the registry, and ``[T, B, *units]``
+    for a user's.
+    """
+    if isinstance(images, SpikeTrains):
+        duration = spec_of(trial["dataset"]).duration or images.duration
+        spikes = images.at(trial["T"], duration / trial["T"])
+        if trial["arch"] in ARCHITECTURES:
+            return spikes
+        return dense_of(spikes).view(*spikes.shape[:2], *images.shape[1:])
+    return images.transpose(0, 1) if images.ndim == 3 else direct(images, trial["T"])
+
+
+def as_given(images: Any, trial: Settings, events: bool = False) -> Tensor:
+    """What the network of a trial is called with: images as they are, others as sequences, spikes
+    as numbers or as ``events``."""
+    if isinstance(images, Tensor) and images.ndim != 3:
+        return images
+    return sequence_of(images, trial) if events else dense_sequence(images, trial)
+
+
+def dense_sequence(images: Any, trial: Settings) -> Tensor:
+    """`sequence_of`, with spikes as numbers: for what looks at a network from outside."""
+    found = sequence_of(images, trial)
+    return dense_of(found) if isinstance(found, SpikeTensor) else found
 
 
 def driving(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -73,7 +108,7 @@ class Regularisation:
     """The term that a regularised trial adds to its loss."""
 
     def __init__(self, trial: Settings) -> None:
-        self._steps = trial["T"]
+        self._trial = trial
         shared: dict[str, Any] = {
             "weight": trial["lambda_reg"],
             "every": trial["lyap_every"],
@@ -96,7 +131,7 @@ class Regularisation:
         self.load_state_dict = self._penalty.load_state_dict
 
     def __call__(self, network: nn.Module, batch: Batch, epoch: int) -> Tensor:
-        return self._penalty(network, direct(batch.images, self._steps), epoch)
+        return self._penalty(network, dense_sequence(batch.images, self._trial), epoch)
 
 
 class EveryStep:
@@ -138,10 +173,13 @@ def run_trial(
     seed, size = trial["seed"], trial["batch_size"]
     torch.manual_seed(seed)
     network = network_of(trial, data.shape, data.classes).to(device)
-    augment = Augment() if data.channels == 3 else None
+    is_photograph = isinstance(data.train.images, Tensor) and data.train.images.ndim == 4
+    augment = Augment() if is_photograph and data.channels == 3 else None
     data, aside = held_out(data, trial.get("validation", 0.0), seed)
     recipe = Recipe.of(trial)
-    made = treated(network, recipe.remedies, data, optimisation.lr, seed)
+    made = treated(
+        network, recipe.remedies, data, optimisation.lr, seed, partial(as_given, trial=trial)
+    )
     network, optimisation = made.network, replace(optimisation, lr=made.lr)
     every_step = EveryStep(network) if recipe.loss == "tet" else None
     terms = [Regularisation(trial)] if trial["mode"] == "regularised" else []
@@ -159,6 +197,11 @@ def run_trial(
         before = _untrained(network, fixed, trial)
         yield replace(before, found=before.found | counts)
     forget_peak(device)
+
+    def logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
+        outputs: Tensor = model(as_given(batch.images, trial, events=True))
+        return outputs
+
     for record in fit(
         network,
         optimisation,
@@ -174,7 +217,7 @@ def run_trial(
         ),
         test=lambda epoch: batches(data.test, size, part=part),
         validation=(lambda epoch: validation_batches(aside, size, part)) if len(aside) else None,
-        logits=every_step.logits if every_step else _logits,
+        logits=every_step.logits if every_step else logits,
         terms=[*terms, *([every_step] if every_step else [])],
         device=device,
         on_batch=lambda done: progress.batch(done, per_epoch),
@@ -186,7 +229,7 @@ def run_trial(
         found = measure(network, fixed, trial) | by_layer(record) | memory | counts
         if record.epoch == trial["epochs"]:
             shown = next(batches(data.test, min(COUNTED, len(data.test)))).images
-            found |= cost_of(network, direct(shown, trial["T"]))
+            found |= cost_of(network, dense_sequence(shown, trial))
         yield replace(record, found=found)
         forget_peak(device)
 
@@ -204,11 +247,6 @@ def _untrained(network: nn.Module, fixed: Batch, trial: Settings) -> EpochRecord
         seconds=time.perf_counter() - start,
         found=before,
     )
-
-
-def _logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
-    logits: Tensor = model(batch.images)
-    return logits
 
 
 def by_layer(record: EpochRecord) -> dict[str, list[float]]:
@@ -238,14 +276,14 @@ def measure(network: nn.Module, batch: Batch, trial: Settings) -> dict[str, Any]
     """
     training = network.training
     network.train()
-    sequence = direct(batch.images[:_PERTURBED], trial["T"])
+    sequence = dense_sequence(batch.images[:_PERTURBED], trial)
     with torch.no_grad():
         tangent = lyapunov(network, sequence, seed=trial["seed"])
         finite = _finite(network, sequence, trial["seed"])
         growth = depth_growth(network, sequence, seed=trial["seed"]).growth
     weights = driving(network)
     with undisturbed(network):
-        outputs = network(batch.images)
+        outputs = network(as_given(batch.images, trial))
         logits = outputs.mean(0) if outputs.ndim == 3 else outputs
         loss = cross_entropy(logits, batch.labels)
     gradients = torch.autograd.grad(loss, list(weights.values()))

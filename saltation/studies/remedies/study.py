@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from saltation.data import DATASETS, batches, load, spec_of, whole_name
 from saltation.data.own import HELP
+from saltation.encoding import direct
 from saltation.errors import ConfigError, SaltationError, choose
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
@@ -239,7 +240,7 @@ class RemediesStudy(Study[RemediesConfig]):
         data = load(c.dataset, c.data_dir, side=side, limit_train=c.samples)
         if c.network is not None:
             images = next(batches(data.train, min(2, len(data.train)))).images
-            check_architecture(c.network, images, data.classes, c.depth, c.T)
+            check_architecture(c.network, direct(images, c.T), data.classes, c.depth)
         return data.to(device)
 
     def task(self, trial: Settings, data: Any) -> Task:
