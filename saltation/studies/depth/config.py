@@ -59,7 +59,7 @@ class DepthConfig(GradientConfig, DataConfig):
     """Channels of the first stage, doubled by every further one up to 512; with mlp, neurons of a
     layer."""
     T: Count = 4
-    """Steps for which an image is shown, or to which recorded spikes are binned; sequences have
+    """Steps for which an image is shown, or in which recorded spikes are counted; sequences have
     their own."""
     beta: Annotated[float, Field(ge=0, le=1)] | None = None
     """Of a membrane potential what is left after a step; unless given that of the architecture, 0.9
@@ -168,8 +168,8 @@ class DepthConfig(GradientConfig, DataConfig):
             )
         if data.duration is not None and "T" not in self.model_fields_set:
             raise ConfigError(
-                f"{data.name} holds spikes over a time of {data.duration:g}, which are binned to "
-                "steps: say how many with steps"
+                f"{data.name} holds spikes over a time of {data.duration:g}, which are "
+                "counted in steps: say how many with steps"
             )
         if data.dt is not None and "T" in self.model_fields_set and data.shape[0] != self.T:
             raise ConfigError(

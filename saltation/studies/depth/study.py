@@ -27,9 +27,9 @@ from saltation.studies.depth.report import depth_summary, depth_text, script_epo
 from saltation.studies.depth.trial import (
     GROWTH,
     as_given,
-    dense_sequence,
     network_of,
     run_trial,
+    sequence_of,
 )
 from saltation.studies.depth.verdict import health_of, verdict
 from saltation.studies.engine.checkpoints import Checkpoints
@@ -129,7 +129,7 @@ class DepthStudy(Study[DepthConfig]):
         c = self.config
         if c.network is not None:
             images = next(batches(data.train, min(2, len(data.train)))).images
-            x_seq = dense_sequence(images, self.trials()[0])
+            x_seq = sequence_of(images, self.trials()[0])
             check_architecture(c.network, x_seq, data.classes, c.depths[0])
         return data.to(device)
 
@@ -149,7 +149,7 @@ class DepthStudy(Study[DepthConfig]):
 
     def probe(self, trial: Settings, data: Dataset, samples: int, device: torch.device) -> Probe:
         batch = next(batches(data.test, min(samples, len(data.test))))
-        return Probe(dense_sequence(batch.images, trial), batch.labels)
+        return Probe(sequence_of(batch.images, trial), batch.labels)
 
     def train(
         self,

@@ -16,10 +16,8 @@ from torch.nn.functional import cross_entropy
 from saltation.data import Augment, Batch, Dataset, batches, spec_of
 from saltation.data.trains import SpikeTrains
 from saltation.encoding import direct
-from saltation.kernels.events import SpikeTensor, dense_of
 from saltation.layers import SpikeStatistics
 from saltation.losses import tet_loss
-from saltation.models import ARCHITECTURES
 from saltation.ranks import Ranks
 from saltation.stability import DepthPenalty, LyapunovPenalty, depth_growth, lyapunov
 from saltation.stability.gradients import matrix_health
@@ -65,33 +63,19 @@ def network_of(trial: Settings, shape: tuple[int, ...], classes: int) -> nn.Modu
 
 
 def sequence_of(images: Any, trial: Settings) -> Tensor:
-    """What the network of a trial is given, as a sequence: images at every step, sequences ``[B, T,
-    F]`` with time in front, recorded spikes binned to the trial's steps.
-
-    Spikes are ``[T, B, F]``, kept as events, for a network of the registry, and ``[T, B, *units]``
-    for a user's.
-    """
+    """What the network of a trial is shown, ``[T, B, *shape]``: images at every step, sequences
+    ``[B, T, F]`` with time in front, of recorded spikes how many there are in each of T steps."""
     if isinstance(images, SpikeTrains):
         duration = spec_of(trial["dataset"]).duration or images.duration
-        spikes = images.at(trial["T"], duration / trial["T"])
-        if trial["arch"] in ARCHITECTURES:
-            return spikes
-        return dense_of(spikes).view(*spikes.shape[:2], *images.shape[1:])
+        return images.counted(trial["T"], duration / trial["T"])
     return images.transpose(0, 1) if images.ndim == 3 else direct(images, trial["T"])
 
 
-def as_given(images: Any, trial: Settings, events: bool = False) -> Tensor:
-    """What the network of a trial is called with: images as they are, others as sequences, spikes
-    as numbers or as ``events``."""
+def as_given(images: Any, trial: Settings) -> Tensor:
+    """What the network of a trial is called with: images as they are, others as sequences."""
     if isinstance(images, Tensor) and images.ndim != 3:
         return images
-    return sequence_of(images, trial) if events else dense_sequence(images, trial)
-
-
-def dense_sequence(images: Any, trial: Settings) -> Tensor:
-    """`sequence_of`, with spikes as numbers: for what looks at a network from outside."""
-    found = sequence_of(images, trial)
-    return dense_of(found) if isinstance(found, SpikeTensor) else found
+    return sequence_of(images, trial)
 
 
 def driving(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -131,7 +115,7 @@ class Regularisation:
         self.load_state_dict = self._penalty.load_state_dict
 
     def __call__(self, network: nn.Module, batch: Batch, epoch: int) -> Tensor:
-        return self._penalty(network, dense_sequence(batch.images, self._trial), epoch)
+        return self._penalty(network, sequence_of(batch.images, self._trial), epoch)
 
 
 class EveryStep:
@@ -199,7 +183,7 @@ def run_trial(
     forget_peak(device)
 
     def logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
-        outputs: Tensor = model(as_given(batch.images, trial, events=True))
+        outputs: Tensor = model(as_given(batch.images, trial))
         return outputs
 
     for record in fit(
@@ -229,7 +213,7 @@ def run_trial(
         found = measure(network, fixed, trial) | by_layer(record) | memory | counts
         if record.epoch == trial["epochs"]:
             shown = next(batches(data.test, min(COUNTED, len(data.test)))).images
-            found |= cost_of(network, dense_sequence(shown, trial))
+            found |= cost_of(network, sequence_of(shown, trial))
         yield replace(record, found=found)
         forget_peak(device)
 
@@ -276,7 +260,7 @@ def measure(network: nn.Module, batch: Batch, trial: Settings) -> dict[str, Any]
     """
     training = network.training
     network.train()
-    sequence = dense_sequence(batch.images[:_PERTURBED], trial)
+    sequence = sequence_of(batch.images[:_PERTURBED], trial)
     with torch.no_grad():
         tangent = lyapunov(network, sequence, seed=trial["seed"])
         finite = _finite(network, sequence, trial["seed"])
