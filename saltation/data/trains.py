@@ -178,6 +178,29 @@ class SpikeTrains:
         )
         return SpikeTensor(events)
 
+    def counted(self, steps: int, dt: float) -> Tensor:
+        """How many spikes every unit has in every step of ``dt``: none are lost in long steps.
+
+        Parameters
+        ----------
+        steps
+            T; what comes later is left out.
+        dt
+            Length of a step, in the unit of the times.
+
+        Returns
+        -------
+        float32 ``[T, B, *units]``.
+        """
+        steps, dt = count("steps", steps), positive("dt", dt)
+        times, units, _ = self.recording
+        width = math.prod(self._of)
+        sample = np.repeat(np.arange(len(self)), self.counts)
+        step = np.floor(times / dt + _ROUNDING).astype(np.int64)
+        key = ((step * len(self) + sample) * width + units)[step < steps]
+        found = np.bincount(key, minlength=steps * len(self) * width).astype(np.float32)
+        return torch.from_numpy(found).view(steps, len(self), *self._of)
+
     def _at(self, steps: int, dt: float) -> _Binned:
         samples = len(self._recording.offsets) - 1
         sites: list[Any] = []

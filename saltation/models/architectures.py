@@ -10,6 +10,7 @@ from torch import nn
 
 from saltation.errors import SaltationError
 from saltation.models.mlp import fits_mlp, image_mlp
+from saltation.models.ms_mlp import fits_ms_mlp, ms_mlp
 from saltation.models.ms_resnet import ms_of_depth
 from saltation.models.sew_resnet import fits_sew, sew_of_depth
 from saltation.models.spikformer import fits_spikformer, spikformer_of_depth
@@ -62,6 +63,7 @@ class Architecture:
 
 
 _ALL = frozenset({"surrogate", "batch_norm", "per_step"})
+_ROWS = _ALL - {"per_step"}
 _NORMED = _ALL - {"batch_norm"}  # the normalisation is what the network has
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -70,5 +72,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     "sew_resnet": Architecture(sew_of_depth, fits_sew, _ALL),
     "ms_resnet": Architecture(ms_of_depth, fits_sew, _ALL),
     "spikformer": Architecture(spikformer_of_depth, fits_spikformer, _NORMED),
-    "mlp": Architecture(image_mlp, fits_mlp, frozenset({"surrogate"})),
+    "mlp": Architecture(image_mlp, fits_mlp, _ROWS),
+    "ms_mlp": Architecture(ms_mlp, fits_ms_mlp, _ROWS),
 }

@@ -10,10 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saltation.encoding import direct
-from saltation.errors import choose
+from saltation.errors import SaltationError, choose
 from saltation.kernels import dispatch
 from saltation.kernels.support import lacks
-from saltation.layers import SpikeConv2d, SpikingBatchNorm2d, SpikingLayer
+from saltation.layers import (
+    SpikeConv2d,
+    SpikingBatchNorm1d,
+    SpikingBatchNorm2d,
+    SpikingLayer,
+)
 from saltation.layers.sequential import are_plain_neurons, more_than_forward
 from saltation.neurons import Neuron, get_neuron
 
@@ -160,6 +165,33 @@ def normalisation(channels: int, batch_norm: str, v_threshold: float, steps: int
     if batch_norm == "per_step":
         return SpikingBatchNorm2d(channels, steps)
     return SequenceBatchNorm(channels, batch_norm, v_threshold)
+
+
+class RowBatchNorm(SequenceBatchNorm):
+    """`SequenceBatchNorm` of features ``[T, B, F]``."""
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002  # as in torch
+        if input.ndim != 2:
+            raise SaltationError(
+                f"the normalisation takes features [T, B, F], got steps of {input.ndim} dimensions"
+            )
+
+
+def row_normalisation(
+    features: int, batch_norm: str, v_threshold: float, steps: int
+) -> nn.Module | None:
+    """As `normalisation`, of features ``[T, B, F]``; None in place of no normalisation.
+
+    Raises
+    ------
+    SaltationError
+        If the name is unknown.
+    """
+    if choose("batch_norm", batch_norm, NORMS) == "none":
+        return None
+    if batch_norm == "per_step":
+        return SpikingBatchNorm1d(features, steps)
+    return RowBatchNorm(features, batch_norm, v_threshold)
 
 
 class AvgPool(nn.AvgPool2d):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saltation.encoding import direct
 from saltation.errors import SaltationError, choose, count, entries, flag, shown, tensor, whole
 from saltation.layers import READOUTS, Readout, Sequential, SpikeLinear, WithNumerics
+from saltation.models.blocks import row_normalisation
 from saltation.models.init import INITS, initialise
 from saltation.models.vgg import DEFAULTS
 from saltation.neurons import Neuron, get_neuron
@@ -117,8 +118,10 @@ class Shown(WithNumerics):
         return {"steps": self.steps}
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, H, W]`` to ``[steps, B, C H W]``, ``[T, B, C, H, W]`` to ``[T, B, C H W]``."""
-        return self.as_sequence(x).flatten(2)
+        """``[B, C, H, W]`` to ``[steps, B, C H W]``, ``[T, B, C, H, W]`` to ``[T, B, C H W]``; rows
+        ``[T, B, F]`` as they are."""
+        shown = self.as_sequence(x)
+        return shown if shown.ndim == 3 else shown.flatten(2)
 
     def as_sequence(self, x: Tensor) -> Tensor:
         """An image as the sequence that is shown; a sequence as it is.
@@ -128,10 +131,10 @@ class Shown(WithNumerics):
         SaltationError
             If there are other dimensions.
         """
-        if tensor("images", x).ndim not in (4, 5):
+        if tensor("images", x).ndim not in (3, 4, 5):
             raise SaltationError(
-                "the network takes images [B, C, H, W] or sequences [T, B, C, H, W], got "
-                f"{list(x.shape)}"
+                "the network takes images [B, C, H, W], or sequences [T, B, C, H, W] or [T, B, F], "
+                f"got {list(x.shape)}"
             )
         return direct(x, self.steps) if x.ndim == 4 else x
 
@@ -142,7 +145,7 @@ def fits_mlp(depth: int, side: int) -> bool:
 
 
 def image_mlp(
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     classes: int,
     depth: int,
     *,
@@ -150,28 +153,33 @@ def image_mlp(
     steps: int = 4,
     init: str = "kaiming",
     surrogate: str | Surrogate | Smooth = FastSigmoid(25.0),
+    batch_norm: str = "none",
+    **parameters: Any,
 ) -> nn.Sequential:
-    """`spiking_mlp` on images ``shape = (C, H, W)``: ``depth`` layers of ``base_channels`` neurons.
+    """A perceptron of ``depth`` layers of ``base_channels`` neurons on images ``shape = (C, H, W)``
+    or on rows ``(F,)`` of sequences.
 
-    As a `spiking_vgg` it has its LIF neurons, biases, its initial weights and a linear readout of
-    the summed spikes. There is no normalisation and no dropout.
+    As a `spiking_vgg` it has its LIF neurons, its initial weights and a linear readout of the
+    summed spikes. Linear maps have biases where no normalisation follows them, and there is no
+    dropout. ``batch_norm`` is as of a `spiking_vgg`; ``parameters`` are of every neuron layer.
 
     Raises
     ------
     SaltationError
-        If a number is below 1 or the name of the initial weights unknown.
+        If a number is below 1 or a name unknown.
     """
     choose("init", init, INITS)
     if depth < 1:
         raise SaltationError(f"depth must be at least 1, got {depth}")
     base_channels, steps = count("base_channels", base_channels), count("steps", steps)
-    chain = spiking_mlp(
-        (math.prod(shape), *[base_channels] * depth, classes),
-        readout="sum",
-        bias=True,
-        surrogate=surrogate,
-        **DEFAULTS["lif"],
-    )
-    network = nn.Sequential(Shown(steps), chain)
+    own = {"surrogate": surrogate, **DEFAULTS["lif"], **parameters}
+    modules: list[nn.Module] = []
+    for fan_in in (math.prod(shape), *[base_channels] * (depth - 1)):
+        neurons = get_neuron("lif").layer(**own)
+        norm = row_normalisation(base_channels, batch_norm, neurons.neuron.v_threshold, steps)
+        modules.append(SpikeLinear(fan_in, base_channels, bias=norm is None))
+        modules += [neurons] if norm is None else [norm, neurons]
+    modules += [SpikeLinear(base_channels, classes), Readout("sum")]
+    network = nn.Sequential(Shown(steps), SpikingMLP(*modules))
     initialise(network, init, steps)
     return network

@@ -248,8 +248,8 @@ def architecture_of(name: str) -> Architecture:
     return Architecture(build, lambda depth, side: True, frozenset())
 
 
-def check_architecture(source: str, images: Tensor, classes: int, depth: int, steps: int) -> None:
-    """See that a user's networks make logits of images ``[B, C, H, W]``.
+def check_architecture(source: str, x_seq: Tensor, classes: int, depth: int) -> None:
+    """See that a user's networks make logits of sequences ``[T, B, *shape]``.
 
     Raises
     ------
@@ -258,9 +258,9 @@ def check_architecture(source: str, images: Tensor, classes: int, depth: int, st
     """
     with torch.random.fork_rng(devices=[]):
         network = architecture_of(source).build(
-            tuple(images.shape[1:]), classes, depth, steps=steps
+            tuple(x_seq.shape[2:]), classes, depth, steps=len(x_seq)
         )
-    Builder.of(source).check(network, direct(images, steps), classes)
+    Builder.of(source).check(network, x_seq, classes)
 
 
 def whole_source(source: str | None) -> str | None:

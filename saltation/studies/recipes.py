@@ -6,7 +6,7 @@ is what the architecture has by itself; of ``vgg`` that is the depth benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -168,10 +168,18 @@ class Treated:
     refused: int = 0
 
 
-def treated(network: nn.Module, text: str, data: Dataset, lr: float, seed: int) -> Treated:
+def treated(
+    network: nn.Module,
+    text: str,
+    data: Dataset,
+    lr: float,
+    seed: int,
+    given: Callable[[Any], Tensor],
+) -> Treated:
     """Apply the remedies of a recipe to a network, in place where it is not a cure.
 
-    A remedy that does not fit the network leaves it as it is, and is counted.
+    A remedy that does not fit the network leaves it as it is, and is counted. ``given`` makes of
+    samples what the network is called with.
     """
     if text == NONE:
         return Treated(network, lr)
@@ -179,7 +187,8 @@ def treated(network: nn.Module, text: str, data: Dataset, lr: float, seed: int) 
     for name in remedies_of(text):
         if name == NONE:
             continue
-        x, y = _first(data, _CURED if name == CURE else _TREATED)
+        images, y = _first(data, _CURED if name == CURE else _TREATED)
+        x = given(images)
         try:
             if name == CURE:
                 cured = cure(found.network, x, y, lr=lr, seed=seed)
@@ -195,6 +204,6 @@ def treated(network: nn.Module, text: str, data: Dataset, lr: float, seed: int) 
     return found
 
 
-def _first(data: Dataset, samples: int) -> tuple[Tensor, Tensor]:
+def _first(data: Dataset, samples: int) -> tuple[Any, Tensor]:
     batch = next(batches(data.train, min(samples, len(data.train))))
     return batch.images, batch.labels

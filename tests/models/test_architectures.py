@@ -20,7 +20,7 @@ every = pytest.mark.parametrize("name", ARCHITECTURES)
 def test_depth_is_the_number_of_neuron_layers(name: str, init: str) -> None:
     """Images and sequences of them give logits, and λ can be estimated."""
     kind = ARCHITECTURES[name]
-    depth = {"sew_resnet": 5, "ms_resnet": 5, "spikformer": 10}.get(name, 4)
+    depth = {"sew_resnet": 5, "ms_resnet": 5, "ms_mlp": 5, "spikformer": 10}.get(name, 4)
     assert kind.check(depth, 16) == depth
     torch.manual_seed(0)
     network = kind.build((3, 16, 16), 7, depth, base_channels=3, steps=2, init=init).eval()

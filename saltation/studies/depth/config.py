@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from saltation.data import DATASETS, Dataset, load, spec_of
 from saltation.data.own import HELP
+from saltation.data.registry import Spec
 from saltation.errors import ConfigError, choose
 from saltation.layers.recurrent import neuron_layers
 from saltation.models import ARCHITECTURES
@@ -34,6 +35,8 @@ from saltation.studies.recipes import LOSSES, NONE, OWN, Recipe, recipes
 from saltation.surrogate import SURROGATES
 
 DEPTHS = [4, 8, 12, 16]
+# Architectures that take features without places, as vectors and sequences have them.
+_OF_ROWS = ("mlp", "ms_mlp")
 Layers = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -55,7 +58,11 @@ class DepthConfig(GradientConfig, DataConfig):
     """Channels of the first stage, doubled by every further one up to 512; with mlp, neurons of a
     layer."""
     T: Count = 4
-    """Steps for which an image is shown."""
+    """Steps for which an image is shown, or in which recorded spikes are counted; sequences have
+    their own."""
+    beta: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Of a membrane potential what is left after a step; unless given that of the architecture, 0.9
+    of vgg and mlp."""
     side: Annotated[int, Field(ge=1, le=1024)] = 32
     """Height and width in pixels that images are resized to."""
     epochs: Count = setting("epochs", 100)
@@ -141,15 +148,28 @@ class DepthConfig(GradientConfig, DataConfig):
     def _check(self) -> Self:
         kind = architecture_of(self.networks)
         data = spec_of(self.dataset)
-        if data.dt is not None or data.duration is not None:
+        if data.regression:
             raise ConfigError(
-                f"the depth study shows images, and {data.name} holds sequences or spikes "
-                "(allowed: images [N, C, H, W], or vectors [N, F])"
+                f"{data.name} has targets at every step, and the depth study compares accuracies "
+                "(allowed: sets with labels)"
             )
-        if not data.is_image and self.network is None and self.arch != "mlp":
+        if not data.is_image and self.network is None and self.arch not in _OF_ROWS:
+            held = "sequences" if data.dt is not None else "recorded spikes"
+            if data.dt is None and data.duration is None:
+                held = f"vectors of {data.shape[-1]} numbers"
             raise ConfigError(
-                f"{data.name} holds vectors of {data.shape[-1]} numbers, and {self.arch} takes "
-                "images (allowed: mlp, or a network of yours)"
+                f"{data.name} holds {held}, and {self.arch} takes images (allowed: "
+                f"{' or '.join(_OF_ROWS)}, or a network of yours)"
+            )
+        if data.duration is not None and "T" not in self.model_fields_set:
+            raise ConfigError(
+                f"{data.name} holds spikes over a time of {data.duration:g}, which are "
+                "counted in steps: say how many with steps"
+            )
+        if data.dt is not None and "T" in self.model_fields_set and data.shape[0] != self.T:
+            raise ConfigError(
+                f"{data.name} holds sequences of {data.shape[0]} samples, which are the steps: "
+                f"give no steps, got {self.T}"
             )
         for recipe in self.recipes:
             recipe.check(self.networks)
@@ -172,7 +192,8 @@ class DepthConfig(GradientConfig, DataConfig):
                 f"'scaled'"
             )
         if self.network is not None:
-            builds = {"init": ["kaiming"], "base_channels": 64, "stable_init": False}
+            builds: dict[str, Any] = {"init": ["kaiming"], "base_channels": 64}
+            builds |= {"stable_init": False, "beta": None}
             for name, default in builds.items():
                 if getattr(self, name) != default:
                     raise ConfigError(f"{self.network} builds the whole network: give no {name}")
@@ -216,6 +237,12 @@ class DepthConfig(GradientConfig, DataConfig):
         return whole_source(source)
 
     @property
+    def steps(self) -> int:
+        """Steps of every trial."""
+        data = spec_of(self.dataset)
+        return self.T if data.dt is None else data.shape[0]
+
+    @property
     def networks(self) -> str:
         """The name of the networks that are trained: of the registry, or of a user's function."""
         return self.network or self.arch
@@ -252,8 +279,8 @@ class DepthConfig(GradientConfig, DataConfig):
         batch = min(self.batch_size, samples)
         # One byte for every value of the images, and the potentials of one layer at every step.
         images = samples * data.shape[0] * pixels
-        sites = 1 if self.arch == "mlp" else pixels // 16
-        return images + room.FLOAT * self.T * batch * self.base_channels * max(1, sites)
+        sites = 1 if self.arch in _OF_ROWS else pixels // 16
+        return images + room.FLOAT * self.steps * batch * self.base_channels * max(1, sites)
 
     def load(self) -> Dataset:
         return load(
@@ -265,6 +292,13 @@ class DepthConfig(GradientConfig, DataConfig):
         )
 
 
+def shape_at(spec: Spec, side: int) -> tuple[int, ...]:
+    """What a network is given at a step, images at that side in pixels."""
+    if spec.is_image:
+        return (spec.shape[0], side, side)
+    return spec.shape if spec.dt is None else spec.shape[1:]
+
+
 def _layers(given: dict[str, Any]) -> int:
     """Layers of neurons of a user's network that is built without a depth; 0 if it takes one."""
     builder = Builder.of(str(given["network"]))
@@ -272,7 +306,7 @@ def _layers(given: dict[str, Any]) -> int:
         return 0
     spec = spec_of(str(given.get("dataset", DepthConfig.model_fields["dataset"].default)))
     side = given.get("side", DepthConfig.model_fields["side"].default)
-    shape = (spec.shape[0], side, side) if spec.is_image else spec.shape
+    shape = shape_at(spec, side)
     steps = given.get("T", DepthConfig.model_fields["T"].default)
     with torch.random.fork_rng(devices=[]):
         network = builder.build(**PLAIN, shape=shape, classes=spec.classes, steps=steps)

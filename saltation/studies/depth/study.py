@@ -9,6 +9,7 @@ where a recipe draws others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import pandas as pd
@@ -17,14 +18,20 @@ from rich.console import RenderableType
 from torch import nn
 
 from saltation.data import Dataset, batches, spec_of
-from saltation.encoding import direct
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
 from saltation.stability import PENALTIES
-from saltation.studies.depth.config import DepthConfig
+from saltation.studies.depth.config import DepthConfig, shape_at
 from saltation.studies.depth.figures import draw_depth
 from saltation.studies.depth.report import depth_summary, depth_text, script_epochs
-from saltation.studies.depth.trial import GROWTH, DepthTrial, network_of, run_trial
+from saltation.studies.depth.trial import (
+    GROWTH,
+    DepthTrial,
+    as_given,
+    network_of,
+    run_trial,
+    sequence_of,
+)
 from saltation.studies.depth.verdict import health_of, verdict
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.files import write_whole
@@ -65,6 +72,7 @@ class DepthStudy(Study[DepthConfig, DepthTrial]):
             | {"limit_test", "batch_size", "lr", "optimizer", "weight_decay", "schedule", "clip"}
             | {"stable_init", "gain"}
         )
+        shared |= {"T": c.steps} | ({} if c.beta is None else {"beta": c.beta})
         shared = c.of_network | shared
         growth = c.model_dump(include={"lambda_reg", "lyap_every", "lyap_samples", "warmup_epochs"})
         penalised = growth | c.model_dump(include={"lambda_target", "lyap_threshold"})
@@ -114,7 +122,7 @@ class DepthStudy(Study[DepthConfig, DepthTrial]):
 
     def kernels(self, trial: DepthTrial, device: torch.device) -> str:
         spec = spec_of(trial["dataset"])
-        shape = (spec.shape[0], trial["side"], trial["side"]) if spec.is_image else spec.shape
+        shape = shape_at(spec, trial["side"])
         with torch.random.fork_rng(devices=[]):
             slim = network_of(trial | {"base_channels": 1}, shape, spec.classes)
         layer: Any = next(iter(neuron_layers(slim).values()), None)
@@ -129,7 +137,8 @@ class DepthStudy(Study[DepthConfig, DepthTrial]):
         c = self.config
         if c.network is not None:
             images = next(batches(data.train, min(2, len(data.train)))).images
-            check_architecture(c.network, images, data.classes, c.depths[0], c.T)
+            x_seq = sequence_of(images, self.trials()[0])
+            check_architecture(c.network, x_seq, data.classes, c.depths[0])
         return data.to(device)
 
     def network(self, trial: DepthTrial, data: Dataset) -> nn.Module:
@@ -143,11 +152,12 @@ class DepthStudy(Study[DepthConfig, DepthTrial]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(trial["seed"])
             network = network_of(trial, data.shape, data.classes).to(seen.train.images.device)
-            return treated(network, remedies, seen, trial["lr"], trial["seed"]).network
+            given = partial(as_given, trial=trial)
+            return treated(network, remedies, seen, trial["lr"], trial["seed"], given).network
 
     def probe(self, trial: DepthTrial, data: Dataset, samples: int, device: torch.device) -> Probe:
         batch = next(batches(data.test, min(samples, len(data.test))))
-        return Probe(direct(batch.images, trial["T"]), batch.labels)
+        return Probe(sequence_of(batch.images, trial), batch.labels)
 
     def train(
         self,

@@ -6,13 +6,15 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from saltation.data import Augment, Batch, Dataset, batches
+from saltation.data import Augment, Batch, Dataset, batches, spec_of
+from saltation.data.trains import SpikeTrains
 from saltation.encoding import direct
 from saltation.layers import SpikeStatistics
 from saltation.losses import tet_loss
@@ -50,6 +52,7 @@ class DepthTrial(TrialSettings):
     code: NotRequired[str]
     base_channels: int
     T: int
+    beta: NotRequired[float]
     side: int
     epochs: int
     dataset: str
@@ -105,11 +108,28 @@ def network_of(trial: DepthTrial, shape: tuple[int, ...], classes: int) -> nn.Mo
         steps=trial["T"],
         init="scaled" if trial["stable_init"] else recipe.init,
         **recipe.options,
+        **({"beta": trial["beta"]} if "beta" in trial else {}),
     )
     with torch.no_grad():
         for weight in driving(network).values():
             weight.mul_(trial["gain"])
     return network
+
+
+def sequence_of(images: Any, trial: DepthTrial) -> Tensor:
+    """What the network of a trial is shown, ``[T, B, *shape]``: images at every step, sequences
+    ``[B, T, F]`` with time in front, of recorded spikes how many there are in each of T steps."""
+    if isinstance(images, SpikeTrains):
+        duration = spec_of(trial["dataset"]).duration or images.duration
+        return images.counted(trial["T"], duration / trial["T"])
+    return images.transpose(0, 1) if images.ndim == 3 else direct(images, trial["T"])
+
+
+def as_given(images: Any, trial: DepthTrial) -> Tensor:
+    """What the network of a trial is called with: images as they are, others as sequences."""
+    if isinstance(images, Tensor) and images.ndim != 3:
+        return images
+    return sequence_of(images, trial)
 
 
 def driving(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -126,7 +146,7 @@ class Regularisation:
     """The term that a regularised trial adds to its loss."""
 
     def __init__(self, trial: DepthTrial) -> None:
-        self._steps = trial["T"]
+        self._trial = trial
         shared: dict[str, Any] = {
             "weight": trial["lambda_reg"],
             "every": trial["lyap_every"],
@@ -149,7 +169,7 @@ class Regularisation:
         self.load_state_dict = self._penalty.load_state_dict
 
     def __call__(self, network: nn.Module, batch: Batch, epoch: int) -> Tensor:
-        return self._penalty(network, direct(batch.images, self._steps), epoch)
+        return self._penalty(network, sequence_of(batch.images, self._trial), epoch)
 
 
 class EveryStep:
@@ -191,11 +211,14 @@ def run_trial(
     seed = trial["seed"]
     torch.manual_seed(seed)
     network = network_of(trial, data.shape, data.classes).to(device)
-    augment = Augment() if data.channels == 3 else None
+    is_photograph = isinstance(data.train.images, Tensor) and data.train.images.ndim == 4
+    augment = Augment() if is_photograph and data.channels == 3 else None
     data, aside = held_out(data, trial.get("validation", 0.0), seed)
     over = passes(data, aside, trial["batch_size"], seed, ranks, augment)
     recipe = Recipe.of(trial)
-    made = treated(network, recipe.remedies, data, optimisation.lr, seed)
+    made = treated(
+        network, recipe.remedies, data, optimisation.lr, seed, partial(as_given, trial=trial)
+    )
     network, optimisation = made.network, replace(optimisation, lr=made.lr)
     every_step = EveryStep(network) if recipe.loss == "tet" else None
     terms = [Regularisation(trial)] if trial["mode"] == "regularised" else []
@@ -208,14 +231,20 @@ def run_trial(
     if not checkpoints.epoch:
         before = _untrained(network, fixed, trial)
         yield replace(before, found={**before.found, **counts})
+
+    def logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
+        outputs: Tensor = model(as_given(batch.images, trial))
+        return outputs
+
     task = Task(
         over.train,
         over.test,
-        every_step.logits if every_step else _logits,
+        every_step.logits if every_step else logits,
         validation=over.validation,
         terms=[*terms, *([every_step] if every_step else [])],
     )
     forget_peak(device)
+
     for record in fit(
         network,
         optimisation,
@@ -230,7 +259,7 @@ def run_trial(
         found = {**measure(network, fixed, trial), **by_layer(record), **memory, **counts}
         if record.epoch == trial["epochs"]:
             shown = next(batches(data.test, min(COUNTED, len(data.test)))).images
-            found |= cost_of(network, direct(shown, trial["T"]))
+            found |= cost_of(network, sequence_of(shown, trial))
         yield replace(record, found=found)
         forget_peak(device)
 
@@ -248,11 +277,6 @@ def _untrained(network: nn.Module, fixed: Batch, trial: DepthTrial) -> EpochReco
         seconds=time.perf_counter() - start,
         found=before,
     )
-
-
-def _logits(model: nn.Module, batch: Batch, epoch: int, training: bool) -> Tensor:
-    logits: Tensor = model(batch.images)
-    return logits
 
 
 def by_layer(record: EpochRecord) -> dict[str, list[float]]:
@@ -282,14 +306,14 @@ def measure(network: nn.Module, batch: Batch, trial: DepthTrial) -> Measured:
     """
     training = network.training
     network.train()
-    sequence = direct(batch.images[:_PERTURBED], trial["T"])
+    sequence = sequence_of(batch.images[:_PERTURBED], trial)
     with torch.no_grad():
         tangent = lyapunov(network, sequence, seed=trial["seed"])
         finite = _finite(network, sequence, trial["seed"])
         growth = depth_growth(network, sequence, seed=trial["seed"]).growth
     weights = driving(network)
     with undisturbed(network):
-        outputs = network(batch.images)
+        outputs = network(as_given(batch.images, trial))
         logits = outputs.mean(0) if outputs.ndim == 3 else outputs
         loss = cross_entropy(logits, batch.labels)
     gradients = torch.autograd.grad(loss, list(weights.values()))

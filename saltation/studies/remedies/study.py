@@ -17,6 +17,7 @@ from rich.console import RenderableType
 from torch import nn
 
 from saltation.data import batches, load, spec_of
+from saltation.encoding import direct
 from saltation.kernels.dispatch import in_words, resolve
 from saltation.layers.recurrent import neuron_layers
 from saltation.stability.cure_trials import CureTrials
@@ -111,7 +112,7 @@ class RemediesStudy(Study[RemediesConfig, RemediesTrial]):
         data = load(c.dataset, c.data_dir, side=side, limit_train=c.samples)
         if c.network is not None:
             images = next(batches(data.train, min(2, len(data.train)))).images
-            check_architecture(c.network, images, data.classes, c.depth, c.T)
+            check_architecture(c.network, direct(images, c.T), data.classes, c.depth)
         return data.to(device)
 
     def task(self, trial: RemediesTrial, data: Any) -> Task:
