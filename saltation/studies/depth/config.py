@@ -35,6 +35,7 @@ from saltation.studies.recipes import LOSSES, NONE, OWN, Recipe, recipes
 from saltation.surrogate import SURROGATES
 
 DEPTHS = [4, 8, 12, 16]
+_SHOWN = 4  # steps of an image
 # Architectures that take features without places, as vectors and sequences have them.
 _OF_ROWS = ("mlp", "ms_mlp")
 Layers = Annotated[int, Field(ge=1, le=1000)]
@@ -57,9 +58,9 @@ class DepthConfig(GradientConfig, DataConfig):
     base_channels: Annotated[int, Field(ge=1, le=512)] = 64
     """Channels of the first stage, doubled by every further one up to 512; with mlp, neurons of a
     layer."""
-    T: Count = 4
-    """Steps for which an image is shown, or in which recorded spikes are counted; sequences have
-    their own."""
+    T: Count | None = None
+    """Steps for which an image is shown, 4 unless given, or in which recorded spikes are counted;
+    sequences have their own."""
     beta: Annotated[float, Field(ge=0, le=1)] | None = None
     """Of a membrane potential what is left after a step; unless given that of the architecture, 0.9
     of vgg and mlp."""
@@ -148,10 +149,10 @@ class DepthConfig(GradientConfig, DataConfig):
     def _check(self) -> Self:
         kind = architecture_of(self.networks)
         data = spec_of(self.dataset)
-        if data.regression:
+        if data.lengths:
             raise ConfigError(
-                f"{data.name} has targets at every step, and the depth study compares accuracies "
-                "(allowed: sets with labels)"
+                f"{data.name} holds sequences of different lengths, whose padding these networks "
+                "would take for input (allowed: sequences of one length)"
             )
         if not data.is_image and self.network is None and self.arch not in _OF_ROWS:
             held = "sequences" if data.dt is not None else "recorded spikes"
@@ -161,12 +162,12 @@ class DepthConfig(GradientConfig, DataConfig):
                 f"{data.name} holds {held}, and {self.arch} takes images (allowed: "
                 f"{' or '.join(_OF_ROWS)}, or a network of yours)"
             )
-        if data.duration is not None and "T" not in self.model_fields_set:
+        if data.duration is not None and self.T is None:
             raise ConfigError(
                 f"{data.name} holds spikes over a time of {data.duration:g}, which are "
                 "counted in steps: say how many with steps"
             )
-        if data.dt is not None and "T" in self.model_fields_set and data.shape[0] != self.T:
+        if data.dt is not None and self.T not in (None, data.shape[0]):
             raise ConfigError(
                 f"{data.name} holds sequences of {data.shape[0]} samples, which are the steps: "
                 f"give no steps, got {self.T}"
@@ -240,7 +241,7 @@ class DepthConfig(GradientConfig, DataConfig):
     def steps(self) -> int:
         """Steps of every trial."""
         data = spec_of(self.dataset)
-        return self.T if data.dt is None else data.shape[0]
+        return data.shape[0] if data.dt is not None else self.T or _SHOWN
 
     @property
     def networks(self) -> str:
@@ -307,7 +308,7 @@ def _layers(given: dict[str, Any]) -> int:
     spec = spec_of(str(given.get("dataset", DepthConfig.model_fields["dataset"].default)))
     side = given.get("side", DepthConfig.model_fields["side"].default)
     shape = shape_at(spec, side)
-    steps = given.get("T", DepthConfig.model_fields["T"].default)
+    steps = spec.shape[0] if spec.dt is not None else given.get("T") or _SHOWN
     with torch.random.fork_rng(devices=[]):
         network = builder.build(**PLAIN, shape=shape, classes=spec.classes, steps=steps)
     return max(1, len(neuron_layers(network)))
