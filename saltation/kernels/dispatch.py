@@ -245,6 +245,18 @@ def conv2d(
     return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
+def pooled(x: Tensor) -> Tensor | None:
+    """Means of windows of 2x2 of ``[N, C, H, W]``; None where no kernel can, as for channels that
+    do not come last in memory."""
+    if _elsewhere() or x.ndim != 4 or min(x.shape[2:]) < 2 or lacks(torch.float32, x):
+        return None
+    if x.shape[1] % 16 or not x.is_contiguous(memory_format=torch.channels_last):
+        return None
+    from saltation.kernels.cpu.conv import pooling  # imports numba
+
+    return pooling.pooled(x)
+
+
 def normalised(
     x: Tensor, steps: int, together: bool, norm: nn.BatchNorm2d, neuron: Neuron, spike: Spike
 ) -> tuple[Tensor, Any] | None:
