@@ -89,7 +89,7 @@ def _paired(
     first = _records(folders[0])
     for folder, study in zip(folders[1:], studies[1:], strict=True):
         if study != studies[0]:
-            left.append(f"{folder}: a {study} study has no trials like those of a {studies[0]} one")
+            left.append(f"{folder}: studies of {study} and {studies[0]} have no equal trials")
             continue
         pairs = pair(first, _records(folder))
         found.append((str(folder), pairs))
