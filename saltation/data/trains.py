@@ -179,7 +179,8 @@ class SpikeTrains:
         return SpikeTensor(events)
 
     def counted(self, steps: int, dt: float) -> Tensor:
-        """How many spikes every unit has in every step of ``dt``: none are lost in long steps.
+        """How many spikes every unit has in every step of ``dt``: none are lost in long steps, and a
+        spike at the very end is in the last.
 
         Parameters
         ----------
@@ -197,6 +198,7 @@ class SpikeTrains:
         width = math.prod(self._of)
         sample = np.repeat(np.arange(len(self)), self.counts)
         step = np.floor(times / dt + _ROUNDING).astype(np.int64)
+        step[np.abs(times / dt - steps) <= _ROUNDING * steps] = steps - 1
         key = ((step * len(self) + sample) * width + units)[step < steps]
         found = np.bincount(key, minlength=steps * len(self) * width).astype(np.float32)
         return torch.from_numpy(found).view(steps, len(self), *self._of)
