@@ -19,7 +19,6 @@ from saltation.data.trains import Recording, SpikeTrains
 from saltation.errors import SaltationError, count, positive
 
 _CHUNK = 500  # samples drawn at once: bounds the memory for random numbers
-_FIRST, _LAST = 0.1, 0.85  # of the duration: where bursts are
 # Sites of the generator behind those of the channels' spikes.
 _TIMES, _CHOICE = 1 << 16, 1 << 17
 
@@ -51,6 +50,8 @@ class BurstSequences(Generated):
         Standard deviation of the probability of a burst in ms, at most a quarter of the duration.
     probability : (float, float)
         Of a spike in a ms, without a burst and at the peak of one.
+    within : (float, float)
+        The part of the duration in which bursts are, from 0 to 1.
     seed : int
         Of classes and samples.
 
@@ -66,6 +67,7 @@ class BurstSequences(Generated):
     steps: int = 200
     width: float = math.sqrt(10.0)
     probability: tuple[float, float] = (0.05, 0.8)
+    within: tuple[float, float] = (0.1, 0.85)
     seed: int = 0
 
     name = "bsd"
@@ -86,6 +88,9 @@ class BurstSequences(Generated):
         check_between("probability", self.probability, 0.0)
         if self.probability[1] > 1:
             raise SaltationError(f"probability must be at most 1, got {self.probability}")
+        check_between("within", self.within, 0.0)
+        if self.within[1] > 1:
+            raise SaltationError(f"within must be at most 1, got {self.within}")
 
     def templates(self) -> Tensor:
         """Times of the bursts of every class, float64 ``[classes, channels]`` in ms, NaN in the
@@ -143,7 +148,8 @@ class BurstSequences(Generated):
         )
 
     def _at(self, drawn: Tensor) -> Tensor:
-        return self.steps * (_FIRST + (_LAST - _FIRST) * drawn)
+        first, last = self.within
+        return self.steps * (first + (last - first) * drawn)
 
 
 register(BurstSequences().spec())
