@@ -179,8 +179,9 @@ class SpikeTrains:
         return SpikeTensor(events)
 
     def counted(self, steps: int, dt: float) -> Tensor:
-        """How many spikes every unit has in every step of ``dt``: none are lost in long steps, and a
-        spike at the very end is in the last.
+        """How many spikes every unit has in every step of ``dt``.
+
+        None are lost in long steps, and one at the very end is in the last step.
 
         Parameters
         ----------

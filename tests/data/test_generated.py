@@ -132,6 +132,8 @@ def test_mackey_glass_is_the_solution() -> None:
         (lambda: BurstSequences(classes=0), "classes must be a positive integer, got 0"),
         (lambda: BurstSequences(width=60.0), "width must be at most steps / 4 = 50, got 60"),
         (lambda: BurstSequences(probability=(0.5, 1.5)), "probability must be at most 1"),
+        (lambda: BurstSequences(within=(0.5, 1.5)), "within must be at most 1"),
+        (lambda: BurstSequences(within=(0.5, 0.1)), "within must be two ascending numbers"),
         (lambda: SpringMass(stiffness=(5.0, 1.0)), "stiffness must be two ascending numbers"),
         (lambda: SpringMass(observed=0.0), "observed must be above 0 and at most 1, got 0"),
         (lambda: MackeyGlass(ahead=0), "ahead must be a positive integer, got 0"),

@@ -44,6 +44,8 @@ def test_spikes_are_counted_in_the_steps_of_the_trial(tmp_path: Path) -> None:
         for at in range(offsets[n], offsets[n + 1]):
             expected[int(times[at] // 10), n, units[at]] += 1  # 200 ms in 20 steps
     assert torch.equal(found, expected)
+    # The last spike is on the edge of the last step, and counts.
+    assert trains.counted(4, trains.duration / 4).sum() == len(times)
     assert expected.max() > 1
 
 
