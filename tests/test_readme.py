@@ -62,13 +62,15 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def own_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that docs/own.md makes."""
+    """A folder with the files that docs/own.md and docs/depth.md make."""
     folder = tmp_path_factory.mktemp("own")
-    data, network = (text for page, text in blocks("python") if page == "own.md")
+    data, _, network = (text for page, text in blocks("python") if page == "own.md")
     (folder / "mine.py").write_text(network)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         exec(compile(data, "own.md", "exec", dont_inherit=True), {"__name__": "own.md"})
+        bursts = next(text for page, text in blocks("python") if "bursts.npz" in text)
+        exec(compile(bursts, "depth.md", "exec", dont_inherit=True), {"__name__": "depth.md"})
     return folder
 
 
@@ -97,7 +99,8 @@ def test_commands_are_accepted(
     recorded = re.search(r"--dataset (\.\./\S+)", command)
     if recorded and not (ROOT / recorded[1]).exists():
         pytest.skip(f"{recorded[1]} is not there")
-    monkeypatch.chdir(own_files if "mine." in command else ROOT)
+    made = any(name in command for name in ("mine.", "bursts.npz"))
+    monkeypatch.chdir(own_files if made else ROOT)
     main(shlex.split(command)[1:])
     assert len(ran) == 1
 

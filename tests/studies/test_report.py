@@ -239,7 +239,7 @@ def test_trials_of_an_earlier_config_stand_apart(tmp_path: Path) -> None:
     found = report(study)
     assert len(found.rows["All trials"]) == 1 + 4
     (other,) = found.rows["Trials with other settings"][1:]
-    assert other == ["finished", "12.5", "neuron lif, dt 0.25"]
+    assert other == ["finished", "12.50 %", "neuron lif, dt 0.25"]
 
 
 def test_a_thousand_trials_fit_in_two_megabytes(tmp_path: Path, full: bool) -> None:
