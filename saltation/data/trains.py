@@ -150,7 +150,7 @@ class SpikeTrains:
         Parameters
         ----------
         steps
-            T; what comes later is left out.
+            T; what comes later is left out, and an event at the very end is in the last step.
         dt
             Length of a step, in the unit of the times.
 
@@ -181,7 +181,7 @@ class SpikeTrains:
     def counted(self, steps: int, dt: float) -> Tensor:
         """How many spikes every unit has in every step of ``dt``.
 
-        None are lost in long steps, and one at the very end is in the last step.
+        None are lost in long steps. An event at the very end is in the last step, as in `at`.
 
         Parameters
         ----------
@@ -198,8 +198,7 @@ class SpikeTrains:
         times, units, _ = self.recording
         width = math.prod(self._of)
         sample = np.repeat(np.arange(len(self)), self.counts)
-        step = np.floor(times / dt + _ROUNDING).astype(np.int64)
-        step[np.abs(times / dt - steps) <= _ROUNDING * steps] = steps - 1
+        step = _step_of(times, steps, dt)
         key = ((step * len(self) + sample) * width + units)[step < steps]
         found = np.bincount(key, minlength=steps * len(self) * width).astype(np.float32)
         return torch.from_numpy(found).view(steps, len(self), *self._of)
@@ -232,7 +231,7 @@ class SpikeTrains:
         here = slice(offsets[first], offsets[last])
         width = math.prod(self._of)
         sample = np.repeat(np.arange(last - first), np.diff(offsets[first : last + 1]))
-        step = np.floor(times[here] / dt + _ROUNDING).astype(np.int64)
+        step = _step_of(times[here], steps, dt)
         known = step < steps
         key = (sample[known] * steps + step[known]) * width + units[here][known]
         found = np.unique(key)
@@ -253,6 +252,15 @@ class SpikeTrains:
             places.append((place[starts[n] : starts[n + 1]] - ends[n]).astype(np.int32))
             bits.append(words[:, mine])
         return len(key) - len(found)
+
+
+def _step_of(times: NDArray[np.float64], steps: int, dt: float) -> NDArray[np.int64]:
+    """The step of every event. That of the last event is where a recording ends, which is the end
+    of the last step where dt divides it: it must not be lost."""
+    place = times / dt
+    step = np.floor(place + _ROUNDING).astype(np.int64)
+    step[np.abs(place - steps) <= _ROUNDING * steps] = steps - 1
+    return step
 
 
 def _check(recording: Recording, width: int) -> None:

@@ -46,6 +46,14 @@ def test_spikes_are_counted_in_the_steps_of_the_trial(tmp_path: Path) -> None:
     assert torch.equal(found, expected)
     # The last spike is on the edge of the last step, and counts.
     assert trains.counted(4, trains.duration / 4).sum() == len(times)
+    end = int(trains.duration)
+    last = trains.at(end, 1.0)[end - 1]
+    for n in range(4):
+        mine = slice(offsets[n], offsets[n + 1])
+        assert set(last[n].nonzero().flatten().tolist()) == set(
+            units[mine][times[mine] >= end - 1].tolist()
+        )
+    assert (times == end).any()
     assert expected.max() > 1
 
 
