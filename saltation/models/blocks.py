@@ -148,8 +148,20 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         return f"{self.num_features}, statistics={self.statistics!r}"
 
 
-def normalisation(channels: int, batch_norm: str, v_threshold: float, steps: int) -> nn.Module:
-    """The normalisation in front of neurons, by name.
+class RowBatchNorm(SequenceBatchNorm):
+    """`SequenceBatchNorm` of features ``[T, B, F]``."""
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002  # as in torch
+        if input.ndim != 2:
+            raise SaltationError(
+                f"the normalisation takes features [T, B, F], got steps of {input.ndim} dimensions"
+            )
+
+
+def normalisation(
+    channels: int, batch_norm: str, v_threshold: float, steps: int, *, rows: bool = False
+) -> nn.Module:
+    """The normalisation in front of neurons, by name: of maps, or of ``rows`` of features.
 
     ``step``, ``all`` and ``tdbn`` are those of `SequenceBatchNorm`, whose running statistics serve
     every step. ``per_step`` has running statistics of each of ``steps`` steps apart (see
@@ -163,35 +175,9 @@ def normalisation(channels: int, batch_norm: str, v_threshold: float, steps: int
     if choose("batch_norm", batch_norm, NORMS) == "none":
         return nn.Identity()
     if batch_norm == "per_step":
-        return SpikingBatchNorm2d(channels, steps)
-    return SequenceBatchNorm(channels, batch_norm, v_threshold)
-
-
-class RowBatchNorm(SequenceBatchNorm):
-    """`SequenceBatchNorm` of features ``[T, B, F]``."""
-
-    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002  # as in torch
-        if input.ndim != 2:
-            raise SaltationError(
-                f"the normalisation takes features [T, B, F], got steps of {input.ndim} dimensions"
-            )
-
-
-def row_normalisation(
-    features: int, batch_norm: str, v_threshold: float, steps: int
-) -> nn.Module | None:
-    """As `normalisation`, of features ``[T, B, F]``; None in place of no normalisation.
-
-    Raises
-    ------
-    SaltationError
-        If the name is unknown.
-    """
-    if choose("batch_norm", batch_norm, NORMS) == "none":
-        return None
-    if batch_norm == "per_step":
-        return SpikingBatchNorm1d(features, steps)
-    return RowBatchNorm(features, batch_norm, v_threshold)
+        return (SpikingBatchNorm1d if rows else SpikingBatchNorm2d)(channels, steps)
+    kind = RowBatchNorm if rows else SequenceBatchNorm
+    return kind(channels, batch_norm, v_threshold)
 
 
 class AvgPool(nn.AvgPool2d):

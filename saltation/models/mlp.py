@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saltation.encoding import direct
 from saltation.errors import SaltationError, choose, count, entries, flag, shown, tensor, whole
 from saltation.layers import READOUTS, Readout, Sequential, SpikeLinear, WithNumerics
-from saltation.models.blocks import row_normalisation
+from saltation.models.blocks import normalisation
 from saltation.models.init import INITS, initialise
 from saltation.models.vgg import DEFAULTS
 from saltation.neurons import Neuron, get_neuron
@@ -176,9 +176,11 @@ def image_mlp(
     modules: list[nn.Module] = []
     for fan_in in (math.prod(shape), *[base_channels] * (depth - 1)):
         neurons = get_neuron("lif").layer(**own)
-        norm = row_normalisation(base_channels, batch_norm, neurons.neuron.v_threshold, steps)
-        modules.append(SpikeLinear(fan_in, base_channels, bias=norm is None))
-        modules += [neurons] if norm is None else [norm, neurons]
+        modules.append(SpikeLinear(fan_in, base_channels, bias=batch_norm == "none"))
+        if batch_norm != "none":
+            threshold = neurons.neuron.v_threshold
+            modules.append(normalisation(base_channels, batch_norm, threshold, steps, rows=True))
+        modules.append(neurons)
     modules += [SpikeLinear(base_channels, classes), Readout("sum")]
     network = nn.Sequential(Shown(steps), SpikingMLP(*modules))
     initialise(network, init, steps)

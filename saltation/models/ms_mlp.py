@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from saltation.errors import SaltationError, choose, count
 from saltation.layers import Readout, SpikeLinear
-from saltation.models.blocks import row_normalisation
+from saltation.models.blocks import normalisation
 from saltation.models.init import INITS, initialise
 from saltation.models.mlp import Shown
 from saltation.models.ms_resnet import DEFAULTS
@@ -91,8 +91,10 @@ def ms_mlp(
     def neurons() -> Any:
         return get_neuron("lif").layer(**own)
 
+    v_threshold = neurons().neuron.v_threshold
+
     def norm() -> Any:
-        return row_normalisation(width, batch_norm, neurons().neuron.v_threshold, steps)
+        return normalisation(width, batch_norm, v_threshold, steps, rows=True)
 
     blocks: list[nn.Module] = []
     for _ in range(depth // 2):
