@@ -27,7 +27,9 @@ ARCHIVE = "DvsGesture.tar.gz"
 _SIDE, _CLASSES = 128, 11
 _LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
 _COLUMNS = ["class", "startTime_usec", "endTime_usec"]
+# Members of the archive: all that are read, and those that say which samples there are.
 _WANTED = re.compile(r"(?:[^/]+/)?([^/]+\.(?:aedat|csv|txt))")
+_TABLES = re.compile(r"(?:[^/]+/)?([^/]+\.(?:csv|txt))")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+\.aedat")
 _TEXT, _MOST = 1 << 20, 1 << 30  # bytes of a list or table, and of a recording
 _LONGEST = 600_000_000  # microseconds of a gesture
@@ -68,7 +70,7 @@ def of_dvs128(place: Path) -> Spec:
         If a file is missing or damaged, a gesture is out of range or without an event, or all of
         them take more than is read.
     """
-    read_one = _reader(place)
+    read_one = _reader(place, _TABLES)
     tables = {part: _tables(read_one, part, place) for part in _LISTS}
     for label in range(_CLASSES):
         if not any(g.label == label for table in tables["train"].values() for g in table):
@@ -78,7 +80,7 @@ def of_dvs128(place: Path) -> Spec:
     def read(
         _: Path, limit_train: int | None = None, limit_test: int | None = None
     ) -> tuple[Split, Split]:
-        one = _reader(place)
+        one = _reader(place, _WANTED)
         return (
             _split(one, tables["train"], limit_train, place),
             _split(one, tables["test"], limit_test, place),
@@ -98,12 +100,12 @@ def of_dvs128(place: Path) -> Spec:
     )
 
 
-def _reader(place: Path) -> _Reader:
+def _reader(place: Path, wanted: re.Pattern[str]) -> _Reader:
     if place.is_file():
         members = {
             str(match[1]): content
-            for name, content in read_tar_matching(place, _WANTED, MOST_BYTES).items()
-            if (match := _WANTED.fullmatch(name))
+            for name, content in read_tar_matching(place, wanted, MOST_BYTES).items()
+            if (match := wanted.fullmatch(name))
         }
 
         def from_archive(name: str, most: int) -> bytes:
