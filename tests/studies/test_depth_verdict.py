@@ -140,6 +140,12 @@ def test_two_seeds_of_which_one_diverged_cannot_tell_either() -> None:
     assert grid["regularised"].tolist() == ["56.0 ± 7.1", "65.5 ± 7.8"]
 
 
+def test_one_recipe_without_penalties_is_asked_whether_depth_pays() -> None:
+    grid = {(4, "vanilla"): [30.0, 31.0, 29.5], (16, "vanilla"): [40.0, 41.5, 39.0]}
+    (said,) = verdict(results(grid))
+    assert said.startswith("vanilla: depth pays: from depth 4 to 16 accuracy changes by +10.0 ± ")
+
+
 def test_vanilla_alone_has_nothing_to_say() -> None:
     table = results({(4, "vanilla"): [50.0, 60.0]})
     assert verdict(table) == []

@@ -114,11 +114,12 @@ def verdict(results: pd.DataFrame) -> list[str]:
     said = [*_diverged(results), *refused(results)]
     recipes = unpenalised(results)
     depths = sorted(results["depth"].unique())
-    if len(depths) > 1 and len(recipes) > 1:
+    penalised = variants(results)
+    if len(depths) > 1 and (len(recipes) > 1 or not penalised):
         said += [depth_pays(results, recipe) for recipe in recipes]
     counted = 0
     unsaid = []
-    for variant in [*recipes[1:], *variants(results)]:
+    for variant in [*recipes[1:], *penalised]:
         other = variant.plain if variant.reg_type else recipes[0]
         by_depth = {depth: difference(results, variant, depth, other) for depth in depths}
         if max(d.n for d in by_depth.values()) < 2:
