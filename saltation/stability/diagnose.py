@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saltation.errors import SaltationError, positive
 from saltation.interop import adapt
+from saltation.stability.closed import Gradients, waiting
 from saltation.stability.criterion import Loss, applied, logits_of
 from saltation.stability.depth import depth_growth
 from saltation.stability.diagnosis import Diagnosis
@@ -136,8 +137,19 @@ def _diagnose(
     if finite and not broken and layers:
         around = looked_around(whole, x, layers, seen, logits, number, chance)
         around += modes(whole, x, y, of, chance)
-    found = [*broken, *verdict(layers, weights, number, logits, exponents, around)]
+
+    def again() -> Gradients:
+        output, seen, called = observe(whole, x)
+        _, weights, gradients = _gradients(whole.network, of(output), seen, called)
+        with_gradients = zip(seen, gradients, strict=True)
+        return [one.layer(gradient, math.nan) for one, gradient in with_gradients], weights
+
     notes = frozen(weights)
+    looked, held = layers, weights
+    if finite and not broken:
+        looked, held, closed = waiting(whole.network, layers, weights, again)
+        notes += closed
+    found = [*broken, *verdict(looked, held, number, logits, exponents, around)]
 
     tried, untried = None, _NOT_FINITE
     if finite and not broken:

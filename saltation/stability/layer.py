@@ -102,7 +102,7 @@ class Finding(NamedTuple):
         ``same weights``, ``time constant``, ``readout size``, ``same output``, ``modes disagree``,
         ``silent``, ``silent in time``, ``saturated``, ``dead``, ``steep surrogate``,
         ``vanishing gradient``, ``exploding gradient``, ``chaotic``, ``softmax twice``, ``unused``,
-        ``learning rate`` or ``does not learn``; of notes also ``frozen``.
+        ``learning rate`` or ``does not learn``; of notes also ``frozen`` and ``closed``.
     layer
         The layer where it begins, or the weight; empty for the network as a whole.
     what, advice
