@@ -23,7 +23,7 @@ from saltation.models.init import INITS, initialise
 from saltation.models.mlp import Shown
 from saltation.models.ms_resnet import DEFAULTS
 from saltation.neurons import get_neuron
-from saltation.surrogate import Rectangle, Smooth, Surrogate
+from saltation.surrogate import Sigmoid, Smooth, Surrogate
 
 
 class RowBlock(nn.Module):
@@ -59,15 +59,16 @@ def ms_mlp(
     base_channels: int = 64,
     steps: int = 4,
     init: str = "kaiming",
-    surrogate: str | Surrogate | Smooth = Rectangle(0.5),
+    surrogate: str | Surrogate | Smooth = Sigmoid(2.0),
     batch_norm: str = "tdbn",
     **parameters: Any,
 ) -> nn.Sequential:
     """A residual perceptron of ``depth`` layers of ``base_channels`` neurons on images ``shape =
     (C, H, W)`` or on rows ``(F,)`` of sequences.
 
-    Neurons, surrogate and normalisation are those of a `saltation.ms_resnet` unless given, and the
-    readout is that of the summed spikes. ``parameters`` are of every neuron layer.
+    Neurons and normalisation are those of a `saltation.ms_resnet` unless given, and the readout is
+    that of the summed spikes. The surrogate is wider than there: with one of compact support 65
+    layers learn far more slowly. ``parameters`` are of every neuron layer.
 
     Raises
     ------
