@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from saltation import cli, encoding, selftest
 from saltation.kernels import dispatch
 from saltation.kernels.dispatch import KERNELS
-from saltation.selftest import Row, checks, perform, verdict
+from saltation.selftest import Row, checks, crew, perform, verdict
 
 CHECKS = dict(checks())
 
@@ -221,9 +222,9 @@ def test_an_error_is_a_failure() -> None:
     row = perform("broken", broken)
     assert not row.ok
     assert row.problem == "OSError: out of order"
-    last = verdict([row, Row("other", cases=1)]).splitlines()
+    last = verdict([row, Row("other", cases=1)], 7.2).splitlines()
     assert last[0] == "broken: OSError: out of order"
-    assert last[1] == "FAIL: 1 of 2 checks: broken (2 cases in 0 s)"
+    assert last[1] == "FAIL: 1 of 2 checks: broken (2 cases in 7 s)"
 
 
 def test_nothing_compared_is_a_failure() -> None:
@@ -236,6 +237,23 @@ def test_a_check_leaves_no_trace() -> None:
     perform("any number of threads", CHECKS["any number of threads"])
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
+
+
+def _performed(name: str) -> Row:
+    if name == "dies":
+        os._exit(3)
+    return Row(name, cases=torch.get_num_threads())
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_the_problem_of_its_check_alone() -> None:
+    begun: list[str] = []
+    names = ["one", "dies", "two", "three"]
+    rows = {row.name: row for row in crew.rows(names, _performed, 2, begun.append)}
+    assert begun == names
+    assert rows.pop("dies").problem == "its process ended (exit code 3)"
+    assert set(rows) == {"one", "two", "three"}
+    assert all(row.ok and row.cases == torch.get_num_threads() for row in rows.values())
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from rich import box
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from saltation.errors import StabilityWarning
+from saltation.selftest import crew
 from saltation.selftest.kernels import Check, checks
 from saltation.selftest.row import TOLERANCE, Row
 
@@ -38,11 +40,11 @@ def perform(name: str, check: Check) -> Row:
 
 
 def run() -> list[Row]:
-    """Make every check, showing on stderr which one is at work."""
+    """Make every check, several at a time, showing on stderr which one is at work."""
     console = Console(stderr=True)
-    everything = list(checks())
+    everything = dict(checks())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    rows = []
+    found: dict[str, Row] = {}
     with Progress(
         *columns,
         TimeElapsedColumn(),
@@ -51,15 +53,43 @@ def run() -> list[Row]:
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("", total=len(everything))
-        for number, (name, check) in enumerate(everything, 1):
-            progress.update(task, description=name)
-            rows.append(perform(name, check))
+        for row in _rows(everything, lambda name: progress.update(task, description=name)):
+            found[row.name] = row
             progress.advance(task)
             if not console.is_terminal:
-                outcome = "ok" if rows[-1].ok else "FAIL"
-                line = f"{number}/{len(everything)} {name}: {outcome}, {rows[-1].seconds:.1f} s"
+                outcome = "ok" if row.ok else "FAIL"
+                line = f"{len(found)}/{len(everything)} {row.name}: {outcome}, {row.seconds:.1f} s"
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
-    return rows
+    return [found[name] for name in everything]
+
+
+def _rows(everything: dict[str, Check], begun: Callable[[str], None]) -> Iterator[Row]:
+    """The rows as they are done; ``begun`` is told of every check."""
+    processes = min(torch.get_num_threads(), _MOST, len(everything) // _WORTH)
+    if processes > 1:
+        yield from crew.rows(_in_order(everything), _performed, processes, begun)
+        return
+    for name, check in everything.items():
+        begun(name)
+        yield perform(name, check)
+
+
+# Processes, each of which takes half a GiB, and checks that one is worth.
+_MOST, _WORTH = 4, 8
+
+
+def _in_order(everything: dict[str, Check]) -> list[str]:
+    """The names, of every kind of check one first: these compile different kernels, and processes
+    that began with checks of one kind would all compile the same."""
+    kinds: dict[Any, list[str]] = {}
+    for name, check in everything.items():
+        kinds.setdefault(getattr(check, "func", check), []).append(name)
+    firsts = [names[0] for names in kinds.values()]
+    return [*firsts, *(name for names in kinds.values() for name in names[1:])]
+
+
+def _performed(name: str) -> Row:
+    return perform(name, dict(checks())[name])
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -88,11 +118,11 @@ def table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def verdict(rows: Sequence[Row]) -> str:
-    """The outcome: a line for every check that could not be made, and a last line on all."""
+def verdict(rows: Sequence[Row], seconds: float) -> str:
+    """The outcome after so long: a line for every check that could not be made, and a last line on all."""
     lines = [f"{row.name}: {row.problem}" for row in rows if row.problem]
     failed = [row.name for row in rows if not row.ok]
-    size = f"{sum(row.cases for row in rows)} cases in {sum(row.seconds for row in rows):.0f} s"
+    size = f"{sum(row.cases for row in rows)} cases in {seconds:.0f} s"
     if failed:
         what = f"FAIL: {len(failed)} of {len(rows)} checks"
         return "\n".join([*lines, f"{what}: {', '.join(failed)} ({size})"])
