@@ -119,7 +119,8 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def verdict(rows: Sequence[Row], seconds: float) -> str:
-    """The outcome after so long: a line for every check that could not be made, and a last line on all."""
+    """The outcome after so long: a line for every check that could not be made, and a last line
+    on all."""
     lines = [f"{row.name}: {row.problem}" for row in rows if row.problem]
     failed = [row.name for row in rows if not row.ok]
     size = f"{sum(row.cases for row in rows)} cases in {seconds:.0f} s"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,21 +22,40 @@ from saltation.kernels.looped import flat_rows
 from saltation.kernels.program.graph import Program
 from saltation.neurons.base import Neuron
 
-_MADE: dict[str, Callable[[Program], ir.Module]] = {
-    "forward driven": forward.driven,
-    "forward": lambda program: forward.alone(program, keep=False),
-    "forward kept": lambda program: forward.alone(program, keep=True),
-    "backward driven": backward.driven,
-    "backward": backward.alone,
+
+class _Loop(NamedTuple):
+    """How a loop is generated, and what of a program: it is given nothing else."""
+
+    made: Callable[[Any], ir.Module]
+    reads: tuple[str, ...]
+
+
+_REVERSE = ("variables", "jump", "backward", "kept", "reads_before", "late", "learned")
+_LOOPS = {
+    "forward driven": _Loop(forward.driven, ("variables", "forward", "kept", "reads_current")),
+    "forward": _Loop(partial(forward.alone, keep=False), ("variables", "forward")),
+    "forward kept": _Loop(partial(forward.alone, keep=True), ("variables", "forward", "kept")),
+    "backward driven": _Loop(backward.driven, _REVERSE),
+    "backward": _Loop(backward.alone, _REVERSE),
 }
 _addresses: dict[tuple[str, str], int] = {}
+_compiled: dict[tuple[Any, ...], int] = {}
 
 
 def address_of(program: Program, loop: str) -> int:
-    """Where that loop of the program lies; compiled at the first call."""
+    """Where that loop of the program lies; compiled at the first call.
+
+    Programs share the loops for which they do not differ, as those that differ in the surrogate
+    alone share their forward loops.
+    """
     key = program.key, loop
     if key not in _addresses:
-        _addresses[key] = compiled_to(_MADE[loop](program))
+        made, reads = _LOOPS[loop]
+        part = SimpleNamespace(**{name: getattr(program, name) for name in reads})
+        read = loop, *vars(part).values()
+        if read not in _compiled:
+            _compiled[read] = compiled_to(made(part))
+        _addresses[key] = _compiled[read]
     return _addresses[key]
 
 
