@@ -24,7 +24,7 @@ from saltation.affine import Affine, affine
 from saltation.derivatives import jacobian
 from saltation.errors import SaltationError, StabilityWarning, UnitWarning, choose
 from saltation.neurons import impulse, in_step, linear, made
-from saltation.neurons.linear import AffineStep, on_cpu
+from saltation.neurons.linear import AffineStep, on_cpu, shared
 from saltation.operands import NoRuleError
 from saltation.schemes import SCHEMES, Scheme, get_scheme, stacked
 
@@ -235,7 +235,7 @@ class Neuron:
         return affine(self.velocity, 1 + len(type(self).State._fields))
 
     @cached_property
-    @on_cpu
+    @shared
     def fixed_point(self) -> tuple[Any, ...]:
         """The resting state: where nothing changes without input; numbers, or tensors of one per
         neuron.
@@ -250,7 +250,7 @@ class Neuron:
         return linear.search(self)
 
     @cached_property
-    @on_cpu
+    @shared
     def affine_step(self) -> AffineStep | None:
         """The step of a linear model as one affine map, or None if it is nonlinear."""
         if self.equations is None:
@@ -273,7 +273,7 @@ class Neuron:
         return linear.matrix(rows).detach().numpy()
 
     @cached_property
-    @on_cpu
+    @shared
     def stiffness(self) -> float:
         """A bound on the norm of ``dt J`` where the potential usually is, J the Jacobian."""
         return linear.stiffness(self)
@@ -393,14 +393,14 @@ class Neuron:
         return get_scheme(self.scheme)
 
     @cached_property
-    @on_cpu
+    @shared
     def dt_limit(self) -> float:
         """Largest stable ``dt`` of the scheme at the resting state; ``inf`` if none."""
         scheme = self.stability_scheme
         return min(scheme.dt_limit(one) for one in linear.each(self.jacobian))
 
     @cached_property
-    @on_cpu
+    @shared
     def is_stable(self) -> bool:
         """Whether a small perturbation of the resting state does not grow from step to step."""
         if self.is_map:

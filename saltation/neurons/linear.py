@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -81,6 +81,21 @@ def on_cpu(function: Callable[[Any], R]) -> Callable[[Any], R]:
             return function(neuron)
 
     return found
+
+
+def shared(function: Callable[[Any], R]) -> Callable[[Any], R]:
+    """What is found of a neuron's numbers alone, as `on_cpu`: once for all neurons that are equal.
+
+    It must be a value that nobody changes. Where parameters are tensors each neuron finds its own.
+    """
+    found = on_cpu(function)
+    known = lru_cache(maxsize=256)(found)
+
+    @wraps(function)
+    def of(neuron: Any) -> R:
+        return found(neuron) if neuron.tensors else known(neuron)
+
+    return of
 
 
 def matrix(rows: Sequence[Sequence[Any]]) -> Tensor:

@@ -87,31 +87,47 @@ def on_grid(numbers: Tensor) -> Tensor:
 
 def twin_of(module: Any, gain: float, seed: int = 0) -> Any:
     """A copy in float64, after giving both weights on the grid."""
+    _give_weights(module, gain, seed)
+    return copy.deepcopy(module).double()
+
+
+def _give_weights(module: Any, gain: float, seed: int) -> None:
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in module.parameters():
             scale = gain * weight.shape[-1] ** -0.5 if weight.ndim > 1 else 0.1
             weight.copy_(on_grid(scale * torch.randn(weight.shape, generator=noise)))
-    return copy.deepcopy(module).double()
 
 
 Gradients = Callable[[nn.Module, Tensor], Sequence[Tensor]]
+Choice = tuple[int, float]  # a seed and a gain
+
+
+class Balanced(NamedTuple):
+    """A network's copy in float64, its gradients, and which weights both have."""
+
+    twin: nn.Sequential
+    gradients: Sequence[Tensor]
+    choice: Choice
 
 
 def balanced(
-    network: nn.Sequential, x: Tensor, gradients: Gradients
-) -> tuple[nn.Sequential, Sequence[Tensor]]:
-    """A copy in float64 and its gradients, after giving both weights with which every layer spikes
-    now and then, and rounding alone does not come near the tolerance."""
-    for seed, gain in itertools.product(range(12), _GAINS):
-        twin: nn.Sequential = twin_of(network, gain, seed)
-        spikes, exact = _spikes_within(network, x.float()), _spikes_within(twin, x)
-        alike = all(torch.equal(a.double(), b) for a, b in zip(spikes, exact, strict=True))
-        if alike and _now_and_then(spikes):
+    network: nn.Sequential, x: Tensor, gradients: Gradients, likely: Sequence[Choice] = ()
+) -> Balanced:
+    """Give the network weights with which every layer spikes now and then, and rounding alone does
+    not come near the tolerance; those that are ``likely`` are tried first."""
+    for seed, gain in (*likely, *itertools.product(range(12), _GAINS)):
+        _give_weights(network, gain, seed)
+        spikes = _spikes_within(network, x.float())
+        if not _now_and_then(spikes):
+            continue
+        twin: nn.Sequential = copy.deepcopy(network).double()
+        exact = _spikes_within(twin, x)
+        if all(torch.equal(a.double(), b) for a, b in zip(spikes, exact, strict=True)):
             rounding, wanted = Row("rounding"), gradients(twin, x)
             rounding.near(gradients(network, x.float()), wanted)
             if rounding.error < TOLERANCE / 2:
-                return twin, wanted
+                return Balanced(twin, wanted, (seed, gain))
     raise LookupError("no weights were found with which every layer spikes now and then")
 
 

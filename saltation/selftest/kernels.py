@@ -20,7 +20,7 @@ from saltation.layers import LAYERS, READOUTS, Recurrent, SpikeConv2d, SpikeLine
 from saltation.models import spiking_mlp
 from saltation.models.blocks import SequenceBatchNorm
 from saltation.neurons import NEURONS, Neuron
-from saltation.selftest.cases import balanced, doubled, inputs, run, twin_of
+from saltation.selftest.cases import Choice, balanced, doubled, inputs, run, twin_of
 from saltation.selftest.learning import learning
 from saltation.selftest.printed import printed
 from saltation.selftest.row import Row
@@ -232,13 +232,16 @@ def _network(neuron: str, settings: list[Settings], row: Row) -> None:
         loss = functional.cross_entropy(network(x), labels)
         return torch.autograd.grad(loss, [*network.parameters()])
 
+    likely: list[Choice] = []  # what settings like these were balanced by
     for given in settings:
         steps = given.get("steps", _STEPS)
         events, dense = poisson(rates, steps), poisson(rates.double(), steps)
         options = {name: value for name, value in given.items() if name != "steps"}
         build = partial(spiking_mlp, _SIZES, neuron=neuron, dt=_DT, **options)
         reference, network = build(backend="reference"), build()
-        twin, gradients = balanced(reference, dense, of_the_loss)
+        twin, gradients, choice = balanced(reference, dense, of_the_loss, likely[::-1])
+        if choice not in likely:
+            likely.append(choice)
         network.load_state_dict(reference.state_dict())
         exact = twin(dense)
         for x in (events, dense.float()):
