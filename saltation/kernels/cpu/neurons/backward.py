@@ -8,14 +8,16 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from saltation.kernels.cpu.neurons.forward import every_neuron, kept_of
-from saltation.kernels.cpu.neurons.generated import Loop, Matrix
-from saltation.kernels.cpu.neurons.lowering import lowered
+from saltation.kernels.cpu.neurons.forward import kept_of
+from saltation.kernels.cpu.neurons.generated import Loop, Matrix, Place, every_neuron, loaded
+from saltation.kernels.cpu.neurons.lowering import lowered, slots
 from saltation.kernels.cpu.neurons.vector import Lanes
 from saltation.kernels.cpu.runtime.simd import LANES, VECTOR, constant
 from saltation.kernels.program.graph import Program, Slots
 
 _I64 = ir.IntType(64)
+
+Values = dict[tuple[str, int], Lanes]
 
 # As in `forward`.
 DRIVEN = (
@@ -37,50 +39,54 @@ class _Step:
         self._x = Matrix(loop.builder, loop.pointer("x"), loop["x_width"])
         self._kept = dict(zip(program.kept, kept_of(loop, program), strict=True))
         self._slots = Slots(program.variables)
-        numbers = loop.numbers(program.backward, program.jump)
-        self._known = {count: loop.splats(numbers, count) for count in (LANES, 1)}
+        numbers = loop.splats(loop.numbers(program.backward, program.jump))
+        self._numbers: Values = {("number", slot): n for slot, n in numbers.items()}
 
-    def back(self, t: Any, place: Any, start: Any, g_s: Lanes, g: Sequence[Lanes]) -> list[Lanes]:
-        """Results of the program's backward graph at neurons from ``place`` on.
+    def places(self, t: Any, place: Any, start: Any) -> dict[tuple[str, int], Place]:
+        """Where that lies which the program reads of step t, at neurons from ``place`` on.
+
+        The state before the first step is in ``start`` from that column on.
+        """
+        program, builder, own = self._program, self._loop.builder, self._slots
+        wanted = program.reads_before
+        read = slots(program.backward, "input")
+        rows = slots(program.backward, "row") | slots(program.jump, "row", wanted)
+        found: dict[tuple[str, int], Place]
+        found = {("row", slot): (self._rows, constant(slot), place) for slot in sorted(rows)}
+        if own.CURRENT in read:
+            found["input", own.CURRENT] = self._x, t, place
+        for n, slot in enumerate(own.h):
+            if slot in read:
+                found["input", slot] = self._kept[n], t, place
+        if wanted:
+            is_first = builder.icmp_signed("==", t, constant(0))
+            earlier = builder.select(is_first, t, builder.sub(t, constant(1)))
+            for n in slots(program.jump, "input", wanted):
+                found["earlier", n] = self._kept[n], earlier, place
+            for n in wanted:
+                found["start", n] = self._start, constant(n), start
+        return found
+
+    def back(self, t: Any, read: Values, g_s: Lanes, g: Sequence[Lanes]) -> list[Lanes]:
+        """Results of the program's backward graph, of what was ``read`` from `places`.
 
         ``g`` are the gradients of the state after the step and, where spikes act late, of the
-        spike; the state before the first step is in ``start`` from that column on.
+        spike.
         """
-        builder, slots = self._loop.builder, self._slots
-        count = g_s.value.type.count
-        given = {slots.SPIKE: g_s, **dict(zip((*slots.after, slots.late), g, strict=False))}
-        before: dict[int, Lanes] = {}
-
-        def known(kind: str, slot: int) -> Lanes:
-            if kind == "number":
-                return self._known[count][slot]
-            return self._rows.load(constant(slot), place, count)
-
-        def source(kind: str, slot: int) -> Lanes:
-            if kind != "input":
-                return known(kind, slot)
-            if slot in given:
-                return given[slot]
-            if slot == slots.CURRENT:
-                return self._x.load(t, place, count)
-            if slot in slots.h:
-                return self._kept[slot - slots.h[0]].load(t, place, count)
-            return before[slot - slots.before[0]]
-
-        wanted = self._program.reads_before
+        program, builder, own = self._program, self._loop.builder, self._slots
+        given = self._numbers | read | {("input", own.SPIKE): g_s}
+        given |= {("input", n): v for n, v in zip((*own.after, own.late), g, strict=False)}
+        wanted = program.reads_before
         if wanted:
-            first = builder.icmp_signed("==", t, constant(0))
-            earlier = builder.select(first, constant(0), builder.sub(t, constant(1)))
-
-            def of_jump(kind: str, slot: int) -> Lanes:
-                if kind != "input":
-                    return known(kind, slot)
-                return self._kept[slot].load(earlier, place, count)
-
-            reached = lowered(self._program.jump, of_jump, wanted)
-            for n, lanes in zip(wanted, reached, strict=True):
-                before[n] = self._start.load(constant(n), start, count).chosen(first, lanes)
-        return lowered(self._program.backward, source, fast=True)
+            is_first = builder.icmp_signed("==", t, constant(0))
+            jumped = lowered(
+                program.jump,
+                lambda kind, slot: given["earlier" if kind == "input" else kind, slot],
+                wanted,
+            )
+            for n, lanes in zip(wanted, jumped, strict=True):
+                given["input", own.before[n]] = given["start", n].chosen(is_first, lanes)
+        return lowered(program.backward, lambda kind, slot: given[kind, slot], fast=True)
 
 
 def driven(program: Program) -> ir.Module:
@@ -114,7 +120,8 @@ def driven(program: Program) -> ir.Module:
             t = builder.sub(builder.sub(loop["end"], constant(1)), steps.index)
             origin = builder.add(builder.load(builder.gep(origins, [t])), column)
             g = [Lanes(builder, builder.load(one)) for one in running]
-            g_x_t, *results = step.back(t, column, zero, g_s.load(zero, origin, LANES), g)
+            read = loaded(step.places(t, column, zero))
+            g_x_t, *results = step.back(t, read, g_s.load(zero, origin, LANES), g)
             g_x.store(g_x_t, t, column)
             for place, value in zip(running, results, strict=False):
                 builder.store(value.value, place)
@@ -143,18 +150,23 @@ def alone(program: Program) -> ir.Module:
     step = _Step(loop, program, start, rows)
     carried = program.variables + program.late
 
-    def body(t: Any, place: Any, count: int) -> None:
-        running = [g.load(constant(n), place, count) for n in range(carried)]
-        g_x_t, *results = step.back(t, place, place, g_s.load(t, place, count), running)
-        g_x.store(g_x_t, t, place)
-        for n, value in enumerate(results[:carried]):
-            g.store(value, constant(n), place)
-        for n, value in enumerate(results[carried:]):
-            learned.store(learned.load(constant(n), place, count) + value, constant(n), place)
-
     steps = builder.sub(loop["end"], loop["first"])
-    with cgutils.for_range(builder, steps, intp=_I64) as passed:
+    with (
+        cgutils.for_range(builder, steps, intp=_I64) as passed,
+        every_neuron(loop) as window,
+    ):
         t = builder.sub(builder.sub(loop["end"], constant(1)), passed.index)
-        every_neuron(loop, lambda place, count: body(t, place, count))
+        place = window.place
+        places = step.places(t, place, place) | {("g_s", 0): (g_s, t, place)}
+        places |= {("g", n): (g, constant(n), place) for n in range(carried)}
+        totals = range(len(program.learned))
+        places |= {("learned", n): (learned, constant(n), place) for n in totals}
+        read = window.loaded(places)
+        g_x_t, *results = step.back(t, read, read["g_s", 0], [read["g", n] for n in range(carried)])
+        window.store(
+            (g_x_t, g_x, t),
+            *((one, g, constant(n)) for n, one in enumerate(results[:carried])),
+            *((read["learned", n] + results[carried + n], learned, constant(n)) for n in totals),
+        )
     builder.ret_void()
     return loop.module

@@ -7,13 +7,12 @@ currents are added up too, and what is written is what backward needs and the sp
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils
 
-from saltation.kernels.cpu.neurons.generated import Loop, Matrix
+from saltation.kernels.cpu.neurons.generated import Loop, Matrix, Place, every_neuron
 from saltation.kernels.cpu.neurons.lowering import Source, lowered, slots
 from saltation.kernels.cpu.neurons.vector import Lanes
 from saltation.kernels.cpu.runtime.simd import LANES, VECTOR, constant
@@ -59,7 +58,7 @@ def driven(program: Program) -> ir.Module:
 def _tile(loop: Loop, program: Program, numbers: Any, column: Any, vectors: int) -> None:
     """That many vectors of neurons from ``column`` on."""
     builder, end, zero = loop.builder, loop["end"], constant(0)
-    known = loop.splats(numbers, LANES)
+    known = loop.splats(numbers)
     weight, x, start, bias, own = (
         Matrix(builder, loop.pointer(name), width)
         for name, width in (
@@ -132,37 +131,25 @@ def alone(program: Program, keep: bool) -> ir.Module:
         for name in ("x", "state", "s", "rows")
     )
     kept = _kept(loop, program) if keep else []
-    numbers = loop.numbers(program.forward)
-    known = {count: loop.splats(numbers, count) for count in (LANES, 1)}
-
-    def body(t: Any, place: Any, count: int) -> None:
-        def source(kind: str, slot: int) -> Lanes:
-            if kind == "number":
-                return known[count][slot]
-            if kind == "row":
-                return rows.load(constant(slot), place, count)
-            return state.load(constant(slot - 1), place, count) if slot else x.load(t, place, count)
-
-        h, spike, after = _stepped(program, source)
-        for n, matrix in kept:
-            matrix.store(h[n], t, place)
-        s.store(spike, t, place)
-        for n in range(v):
-            state.store(after[n], constant(n), place)
-
-    with cgutils.for_range(builder, loop["end"], intp=_I64) as steps:
-        every_neuron(loop, lambda place, count: body(steps.index, place, count))
+    known = loop.splats(loop.numbers(program.forward))
+    read = sorted(slots(program.forward, "row"))
+    with (
+        cgutils.for_range(builder, loop["end"], intp=_I64) as steps,
+        every_neuron(loop) as window,
+    ):
+        t, place = steps.index, window.place
+        places: dict[tuple[str, int], Place] = {("input", 0): (x, t, place)}
+        places |= {("input", n + 1): (state, constant(n), place) for n in range(v)}
+        places |= {("row", slot): (rows, constant(slot), place) for slot in read}
+        given = window.loaded(places) | {("number", slot): n for slot, n in known.items()}
+        h, spike, after = _stepped(program, lambda kind, slot: given[kind, slot])
+        window.store(
+            *((h[n], matrix, t) for n, matrix in kept),
+            (spike, s, t),
+            *((one, state, constant(n)) for n, one in enumerate(after)),
+        )
     builder.ret_void()
     return loop.module
-
-
-def every_neuron(loop: Loop, body: Callable[[Any, int], None]) -> None:
-    """``body(place, count)`` for whole vectors of ``width`` neurons and for each that is left."""
-    builder = loop.builder
-    whole = builder.and_(loop["width"], constant(-LANES))
-    for first, last, count in ((constant(0), whole, LANES), (whole, loop["width"], 1)):
-        with cgutils.for_range_slice(builder, first, last, constant(count)) as (place, _):
-            body(place, count)
 
 
 def _looked_up(table: dict[str, dict[int, Lanes]]) -> Source:

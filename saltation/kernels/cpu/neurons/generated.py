@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from llvmlite import ir
+from numba.core import cgutils
 
 from saltation.kernels.cpu.neurons.lowering import slots
 from saltation.kernels.cpu.neurons.vector import Lanes
 from saltation.kernels.cpu.runtime.native import SIGNATURE
-from saltation.kernels.cpu.runtime.simd import constant, splat
+from saltation.kernels.cpu.runtime.simd import LANES, VECTOR, constant, splat
 from saltation.kernels.program.graph import Graph
 
-_F32 = ir.FloatType()
+_F32, _I64 = ir.FloatType(), ir.IntType(64)
+_ALIGNED = ir.Constant(ir.IntType(32), 4)  # bytes
 
 
 class Loop:
@@ -43,10 +46,9 @@ class Loop:
             known[slot] = self.builder.load(self.builder.gep(first, [constant(slot)]))
         return known
 
-    def splats(self, numbers: dict[int, Any], count: int) -> dict[int, Lanes]:
-        """These numbers as vectors of ``count``."""
-        kind = ir.VectorType(_F32, count)
-        return {s: Lanes(self.builder, splat(self.builder, n, kind)) for s, n in numbers.items()}
+    def splats(self, numbers: dict[int, Any]) -> dict[int, Lanes]:
+        """These numbers as vectors."""
+        return {s: Lanes(self.builder, splat(self.builder, n, VECTOR)) for s, n in numbers.items()}
 
 
 class Matrix:
@@ -69,6 +71,17 @@ class Matrix:
         at = self._vector(row, column, lanes.value.type.count)
         self.builder.store(lanes.value, at, align=4)
 
+    def load_some(self, row: Any, column: Any, mask: Any) -> Lanes:
+        """The vector from ``column`` on, where ``mask`` holds; else zeros."""
+        at, zeros = self._vector(row, column, LANES), ir.Constant(VECTOR, [0.0] * LANES)
+        given = at, _ALIGNED, mask, zeros
+        return Lanes(self.builder, _call(self.builder, "load", VECTOR, given))
+
+    def store_some(self, lanes: Lanes, row: Any, column: Any, mask: Any) -> None:
+        """Put those there where ``mask`` holds."""
+        given = lanes.value, self._vector(row, column, LANES), _ALIGNED, mask
+        _call(self.builder, "store", ir.VoidType(), given)
+
     def _vector(self, row: Any, column: Any, count: int) -> Any:
         kind = ir.VectorType(_F32, count).as_pointer()
         return self.builder.bitcast(self.at(row, column), kind)
@@ -76,3 +89,72 @@ class Matrix:
     def below(self, rows: Any) -> Matrix:
         """The same from that row on."""
         return Matrix(self.builder, self.at(rows, constant(0)), self._stride)
+
+
+# Where a vector is: a matrix, the row and the column of its first number.
+Place = tuple[Matrix, Any, Any]
+K = TypeVar("K", bound=Hashable)
+
+
+def loaded(places: Mapping[K, Place]) -> dict[K, Lanes]:
+    """The vectors at these places."""
+    return {key: matrix.load(*at, LANES) for key, (matrix, *at) in places.items()}
+
+
+class Window:
+    """A vector of neurons from ``place`` on, of which the loop may have fewer.
+
+    All that is loaded must be asked for at once, and so what is stored: either has a branch.
+    """
+
+    def __init__(self, loop: Loop, place: Any) -> None:
+        self.place = place
+        builder = self._builder = loop.builder
+        left = builder.sub(loop["width"], place)
+        self._whole = builder.icmp_signed(">=", left, constant(LANES))
+        lanes = ir.VectorType(_I64, LANES)
+        numbers = ir.Constant(lanes, list(range(LANES)))
+        self._mask = builder.icmp_signed("<", numbers, splat(builder, left, lanes))
+
+    def loaded(self, places: Mapping[K, Place]) -> dict[K, Lanes]:
+        """The vectors at these places."""
+        builder = self._builder
+        with builder.if_else(self._whole) as (whole, part):
+            with whole:
+                full = loaded(places)
+                one = builder.block
+            with part:
+                some = {key: m.load_some(*at, self._mask) for key, (m, *at) in places.items()}
+                two = builder.block
+        found = {}
+        for key in places:
+            value = builder.phi(VECTOR)
+            value.add_incoming(full[key].value, one)
+            value.add_incoming(some[key].value, two)
+            found[key] = Lanes(builder, value)
+        return found
+
+    def store(self, *values: tuple[Lanes, Matrix, Any]) -> None:
+        """Put these vectors into rows of matrices."""
+        with self._builder.if_else(self._whole) as (whole, part):
+            with whole:
+                for lanes, matrix, row in values:
+                    matrix.store(lanes, row, self.place)
+            with part:
+                for lanes, matrix, row in values:
+                    matrix.store_some(lanes, row, self.place, self._mask)
+
+
+@contextmanager
+def every_neuron(loop: Loop) -> Iterator[Window]:
+    """A loop over vectors of the loop's ``width`` neurons."""
+    bounds = constant(0), loop["width"], constant(LANES)
+    with cgutils.for_range_slice(loop.builder, *bounds) as (place, _):
+        yield Window(loop, place)
+
+
+def _call(builder: Any, name: str, result: Any, given: Sequence[Any]) -> Any:
+    """A load or store that is masked."""
+    whole = f"llvm.masked.{name}.v{LANES}f32.p0"
+    kind = ir.FunctionType(result, [part.type for part in given])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, whole), given)
