@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from saltation.kernels.program import program as tracing
 from saltation.kernels.program.graph import Graph, Program, Slots
 from saltation.kernels.program.program import program_of
+from saltation.layers.learned import learn
 from saltation.neurons import NEURONS, Neuron
 from saltation.operands import NoRuleError
 from saltation.surrogate import SURROGATES, Sigmoid
@@ -113,6 +115,58 @@ def test_programs_differ_in_their_structure_alone() -> None:
     keys = {program_of(make(scheme=scheme), Sigmoid()).key for scheme in schemes}
     keys |= {program_of(make(), surrogate()).key for surrogate in SURROGATES.values()}
     assert len(keys) == len(schemes) + len(SURROGATES) - 1
+
+
+@pytest.fixture
+def unmet(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Program]:
+    """No traces that were met before."""
+    met: dict[Any, Program] = {}
+    monkeypatch.setattr(tracing, "_met", met)
+    return met
+
+
+def _alike(one: Program, two: Program) -> bool:
+    """Whether they have one structure, and the bits of their numbers and rows."""
+    same = one.key == two.key and one.kept == two.kept and one.learned == two.learned
+    rows = zip(one.rows, two.rows, strict=True)
+    return (
+        same
+        and one.numbers.tobytes() == two.numbers.tobytes()
+        and all(torch.equal(a, b) for a, b in rows)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::saltation.errors.UnitWarning")
+@pytest.mark.parametrize("name", ["plif", "qif", "adlif"])
+def test_learned_constants_are_swept_once(name: str, unmet: dict[Any, Program]) -> None:
+    """And whatever the trace depends on is noticed: the program is always that of a first trace."""
+    make: Any = NEURONS[name].layer
+
+    def of(**settings: Any) -> Program:
+        return program_of(make(**{"tau": learn(2.0), "dt": 0.5} | settings).neuron, Sigmoid())
+
+    first = of()
+    again = of()
+    assert again.backward is first.backward
+    assert _alike(first, again)
+    assert len(unmet) == 1
+    assert not next(iter(unmet.values())).rows  # which would keep the graph of the constants
+    changes: list[dict[str, Any]] = [
+        *({"tau": learn(2.5)}, {"tau": learn(torch.tensor([2.0, 2.5]))}, {"tau": learn(0.02)}),
+        *({"jump": "soft"}, {"detach_reset": True}, {"scheme": "rk4"}, {"v_reset": -0.5}),
+        {"tau": torch.tensor([2.0, 2.5])},
+    ]
+    for change in changes:
+        met = of(**change)
+        assert not _alike(met, first)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tracing, "_met", {})
+            assert _alike(met, of(**change)), change
+    with torch.no_grad():
+        assert not of().learned
+    layer = make(tau=learn(2.0), dt=0.5)
+    keys = {program_of(layer.neuron, surrogate()).key for surrogate in SURROGATES.values()}
+    assert len(keys) == len(SURROGATES)
 
 
 def test_only_what_backward_reads_is_kept() -> None:

@@ -7,7 +7,7 @@ that a loop made of it gives the bits of the torch operations that it was traced
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -106,6 +106,12 @@ class Program:
         """The same for programs that differ in nothing but their numbers and rows."""
         parts = self.forward, self.jump, self.backward, self.learned
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+    def with_rows(self, rows: tuple[Tensor, ...]) -> Program:
+        """The same program of other rows."""
+        other = replace(self, rows=rows)
+        vars(other)["key"] = self.key
+        return other
 
 
 class Slots:

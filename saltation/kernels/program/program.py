@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
+from collections.abc import Hashable
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -55,9 +57,35 @@ def _of_tensors(neuron: Neuron, spike: Any) -> Program:
     kept = vars(neuron).setdefault("_programs", {})
     if key not in kept:
         kept.clear()
-        kept[key] = _Tracing(neuron, spike).program()
+        kept[key] = _made_of(_Tracing(neuron, spike))
     found: Program = kept[key]
     return found
+
+
+_MOST = 256  # traces that are remembered
+_met: dict[Hashable, Program] = {}
+_lock = threading.Lock()
+
+
+def _made_of(trace: _Tracing) -> Program:
+    """The trace's program; where one that recorded the same was met, that one with these rows.
+
+    With learned constants a step is traced anew at every call: they may have become other numbers,
+    on which it depends how it is computed. The sweep, which takes longer, is a function of what
+    was recorded.
+    """
+    recorded, rows = trace.recorded(), tuple(trace.rows)
+    with _lock:
+        program = _met.get(recorded)
+    if program is not None:
+        return program.with_rows(rows)
+    program = trace.program()
+    if len(program.rows) == len(rows):  # else the sweep has made some of these constants
+        with _lock:
+            _met[recorded] = program.with_rows(())  # they hold the graph of what they are made of
+            if len(_met) > _MOST:
+                del _met[next(iter(_met))]
+    return program
 
 
 @functools.lru_cache(maxsize=256)
@@ -113,6 +141,18 @@ class _Tracing:
     def _late_spike(self, u: Any) -> Any:
         self._late.append(_spike(u))
         return self._late[-1]
+
+    def recorded(self) -> Hashable:
+        """All that `program` is made of, but for the rows themselves."""
+        results = (*self.h, self.s, *self.after, *self._late)
+        # What the functions of calls did is among the nodes, as are their numbers.
+        calls = (call[1:] for call in self.integrating.calls)
+        return (
+            *(self.spike, self.variables, len(self._late), tuple(r.place for r in results)),
+            *(tuple(self.integrating.nodes), tuple(self.firing.nodes), tuple(calls)),
+            np.array(self.numbers).tobytes(),  # bits: there are two zeros
+            tuple(row.requires_grad for row in self.rows),
+        )
 
     def program(self) -> Program:
         """The three graphs, and what backward reads."""
