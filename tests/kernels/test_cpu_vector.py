@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +11,9 @@ import torch
 from torch import Tensor
 
 from saltation.kernels.cpu.neurons import lowering
-from saltation.kernels.cpu.neurons.forward import every_neuron
-from saltation.kernels.cpu.neurons.generated import Loop, Matrix
+from saltation.kernels.cpu.neurons.generated import Loop, Matrix, every_neuron
 from saltation.kernels.cpu.runtime.native import address_of
-from saltation.kernels.cpu.runtime.simd import constant
+from saltation.kernels.cpu.runtime.simd import LANES, constant
 from saltation.kernels.program.graph import Graph, Node
 
 
@@ -27,19 +25,19 @@ def run(graph: Graph, *inputs: Tensor, fast: bool = False) -> Tensor:
         for name in ("out", *(f"x{n}" for n in range(len(inputs))))
     ]
 
-    def body(place: Any, count: int) -> None:
-        def source(kind: str, slot: int) -> Any:
-            return rows[1 + slot].load(constant(0), place, count)
-
-        rows[0].store(lowering.lowered(graph, source, fast=fast)[0], constant(0), place)
-
-    every_neuron(loop, body)
+    with every_neuron(loop) as window:
+        at = constant(0), window.place
+        given = window.loaded({slot: (row, *at) for slot, row in enumerate(rows[1:])})
+        found = lowering.lowered(graph, lambda kind, slot: given[slot], fast=fast)
+        window.store((found[0], rows[0], constant(0)))
     loop.builder.ret_void()
-    out = torch.full_like(inputs[0], math.nan)
+    size = len(inputs[0])
+    out = torch.full((size + LANES,), math.nan)
     arrays = [part.numpy() for part in (out, *inputs)]
-    frame = np.array([len(out), *(array.ctypes.data for array in arrays)], np.int64)
+    frame = np.array([size, *(array.ctypes.data for array in arrays)], np.int64)
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address_of(loop.module))(frame.ctypes.data)
-    return out
+    assert out[size:].isnan().all()  # nothing is written behind the last neuron
+    return out[:size]
 
 
 def operation(op: str, count: int) -> Graph:
