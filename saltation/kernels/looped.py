@@ -288,6 +288,17 @@ def _again(
     trace = reference.run(plan.neuron, plan.spike, x, plan.neuron.State(*state))
     outputs = [trace.spikes.flatten(1), *(part.flatten() for part in trace.state)]
     places = [i for i, needed in enumerate(wanted) if needed]
+    return of_views(outputs, gradients, views, places, create_graph)
+
+
+def of_views(
+    outputs: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    views: Sequence[Any],
+    places: Sequence[int],
+    create_graph: bool,
+) -> list[Tensor | None]:
+    """Gradients of the ``views`` at ``places`` from those of what was computed from them."""
     # Where there is no gradient it must not become a zero, which times an infinity is NaN.
     some = [(out, g) for out, g in zip(outputs, gradients, strict=True) if g is not None]
     found = torch.autograd.grad(

@@ -19,7 +19,7 @@ from saltation.kernels.cpu.linear.product import alive_steps
 from saltation.kernels.cpu.linear.source import padded
 from saltation.kernels.cpu.runtime.finite import NotFinite
 from saltation.kernels.events import Events
-from saltation.kernels.looped import constants_of, of_rows
+from saltation.kernels.looped import constants_of, of_rows, of_views
 from saltation.kernels.program.graph import Program
 from saltation.kernels.program.program import program_of
 from saltation.kernels.reference import Stage
@@ -167,10 +167,4 @@ def _again(
     # The reference makes rows of its own, from the constants.
     rows = range(count, count + sum(len(program.rows) for program in programs))
     wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed and i not in rows]
-    gradients = torch.autograd.grad(
-        out, [views[i] for i in wanted], gradient, create_graph=create_graph, allow_unused=True
-    )
-    found: list[Tensor | None] = [None] * len(parts)
-    for i, one in zip(wanted, gradients, strict=True):
-        found[i] = one
-    return found
+    return of_views([out], [gradient], views, wanted, create_graph)

@@ -24,7 +24,14 @@ from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events, every_site
-from saltation.kernels.looped import Plan, constants_of, flat_rows, of_rows, with_late_spikes
+from saltation.kernels.looped import (
+    Plan,
+    constants_of,
+    flat_rows,
+    of_rows,
+    of_views,
+    with_late_spikes,
+)
 from saltation.kernels.program.graph import Program
 from saltation.kernels.program.program import program_of
 from saltation.kernels.recurrent import Feedback, RecurrentState
@@ -210,15 +217,4 @@ def _again(
     rows = range(count, count + len(program.rows))
     wanted = [i for i, needed in enumerate(ctx.needs_input_grad[2:]) if needed and i not in rows]
     outputs = (trace.spikes, *trace.state.neuron)
-    some = [(out, g) for out, g in zip(outputs, gradients, strict=True) if g is not None]
-    found = torch.autograd.grad(
-        [out for out, _ in some],
-        [views[i] for i in wanted],
-        [g for _, g in some],
-        create_graph=create_graph,
-        allow_unused=True,
-    )
-    result: list[Tensor | None] = [None] * len(views)
-    for i, gradient in zip(wanted, found, strict=True):
-        result[i] = gradient
-    return result
+    return of_views(outputs, gradients, views, wanted, create_graph)
