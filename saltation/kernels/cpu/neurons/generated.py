@@ -98,7 +98,7 @@ K = TypeVar("K", bound=Hashable)
 
 def loaded(places: Mapping[K, Place]) -> dict[K, Lanes]:
     """The vectors at these places."""
-    return {key: matrix.load(*at, LANES) for key, (matrix, *at) in places.items()}
+    return {key: matrix.load(row, column, LANES) for key, (matrix, row, column) in places.items()}
 
 
 class Window:
@@ -124,7 +124,10 @@ class Window:
                 full = loaded(places)
                 one = builder.block
             with part:
-                some = {key: m.load_some(*at, self._mask) for key, (m, *at) in places.items()}
+                some = {
+                    key: matrix.load_some(row, column, self._mask)
+                    for key, (matrix, row, column) in places.items()
+                }
                 two = builder.block
         found = {}
         for key in places:
