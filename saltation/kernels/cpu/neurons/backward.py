@@ -121,7 +121,7 @@ def driven(program: Program) -> ir.Module:
             origin = builder.add(builder.load(builder.gep(origins, [t])), column)
             g = [Lanes(builder, builder.load(one)) for one in running]
             read = loaded(step.places(t, column, zero))
-            g_x_t, *results = step.back(t, read, g_s.load(zero, origin, LANES), g)
+            g_x_t, *results = step.back(t, read, g_s.load(zero, origin), g)
             g_x.store(g_x_t, t, column)
             for place, value in zip(running, results, strict=False):
                 builder.store(value.value, place)

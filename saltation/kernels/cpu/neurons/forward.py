@@ -74,10 +74,10 @@ def _tile(loop: Loop, program: Program, numbers: Any, column: Any, vectors: int)
     marks = loop.pointer("marks", _I16)
     summed = builder.icmp_signed("!=", loop["summed"], zero)
     columns = [builder.add(column, constant(LANES * k)) for k in range(vectors)]
-    biases = [bias.load(zero, at, LANES) for at in columns]
+    biases = [bias.load(zero, at) for at in columns]
     read = sorted(slots(program.forward, "row"))
-    owned = [{slot: own.load(constant(slot), at, LANES) for slot in read} for at in columns]
-    first = [start.load(constant(n), zero, LANES).value for n in range(program.variables)]
+    owned = [{slot: own.load(constant(slot), at) for slot in read} for at in columns]
+    first = [start.load(constant(n), zero).value for n in range(program.variables)]
     state = [[cgutils.alloca_once_value(builder, one) for one in first] for _ in columns]
     nothing = ir.Constant(VECTOR, [0.0] * LANES)
     sums = [cgutils.alloca_once_value(builder, nothing) for _ in columns]
@@ -87,7 +87,7 @@ def _tile(loop: Loop, program: Program, numbers: Any, column: Any, vectors: int)
         with builder.if_else(summed) as (there, here):
             with there:
                 for total, at in zip(sums, columns, strict=True):
-                    builder.store(x.load(t, at, LANES).value, total)
+                    builder.store(x.load(t, at).value, total)
             with here:
                 for total in sums:
                     builder.store(nothing, total)
@@ -97,7 +97,7 @@ def _tile(loop: Loop, program: Program, numbers: Any, column: Any, vectors: int)
                 with cgutils.for_range_slice(builder, *bounds) as (e, _):
                     place = builder.sext(builder.load(builder.gep(places, [e])), _I64)
                     for at, total in zip(columns, sums, strict=True):
-                        row = weight.load(place, at, LANES).value
+                        row = weight.load(place, at).value
                         builder.store(builder.fadd(builder.load(total), row), total)
         for k, (total, mine) in enumerate(zip(sums, state, strict=True)):
             current = Lanes(builder, builder.load(total)) + biases[k]

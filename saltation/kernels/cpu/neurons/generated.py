@@ -62,29 +62,27 @@ class Matrix:
         place = self.builder.add(self.builder.mul(row, self._stride), column)
         return self.builder.gep(self._data, [place])
 
-    def load(self, row: Any, column: Any, count: int) -> Lanes:
-        """The vector of ``count`` numbers from ``column`` on."""
-        return Lanes(self.builder, self.builder.load(self._vector(row, column, count), align=4))
+    def load(self, row: Any, column: Any) -> Lanes:
+        """The vector from ``column`` on."""
+        return Lanes(self.builder, self.builder.load(self._vector(row, column), align=4))
 
     def store(self, lanes: Lanes, row: Any, column: Any) -> None:
         """Put them there."""
-        at = self._vector(row, column, lanes.value.type.count)
-        self.builder.store(lanes.value, at, align=4)
+        self.builder.store(lanes.value, self._vector(row, column), align=4)
 
     def load_some(self, row: Any, column: Any, mask: Any) -> Lanes:
         """The vector from ``column`` on, where ``mask`` holds; else zeros."""
-        at, zeros = self._vector(row, column, LANES), ir.Constant(VECTOR, [0.0] * LANES)
+        at, zeros = self._vector(row, column), ir.Constant(VECTOR, [0.0] * LANES)
         given = at, _ALIGNED, mask, zeros
         return Lanes(self.builder, _call(self.builder, "load", VECTOR, given))
 
     def store_some(self, lanes: Lanes, row: Any, column: Any, mask: Any) -> None:
         """Put those there where ``mask`` holds."""
-        given = lanes.value, self._vector(row, column, LANES), _ALIGNED, mask
+        given = lanes.value, self._vector(row, column), _ALIGNED, mask
         _call(self.builder, "store", ir.VoidType(), given)
 
-    def _vector(self, row: Any, column: Any, count: int) -> Any:
-        kind = ir.VectorType(_F32, count).as_pointer()
-        return self.builder.bitcast(self.at(row, column), kind)
+    def _vector(self, row: Any, column: Any) -> Any:
+        return self.builder.bitcast(self.at(row, column), VECTOR.as_pointer())
 
     def below(self, rows: Any) -> Matrix:
         """The same from that row on."""
@@ -98,7 +96,7 @@ K = TypeVar("K", bound=Hashable)
 
 def loaded(places: Mapping[K, Place]) -> dict[K, Lanes]:
     """The vectors at these places."""
-    return {key: matrix.load(row, column, LANES) for key, (matrix, row, column) in places.items()}
+    return {key: matrix.load(row, column) for key, (matrix, row, column) in places.items()}
 
 
 class Window:
