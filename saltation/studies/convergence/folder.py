@@ -28,7 +28,7 @@ class ConvergenceStudy(UntrainedStudy):
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Self:
-        given = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
+        given: Any = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
         return cls(Convergence(**given))
 
     def complete(self, folder: Path, say: Callable[[str], None]) -> None:
