@@ -18,14 +18,14 @@ from saltation.numerics.convergence import FLOOR as FLOORS
 from saltation.numerics.convergence import Order, fitted_order
 from saltation.schemes import SCHEMES
 from saltation.studies.report.blocks import Column, Grid, in_words
-from saltation.studies.report.drawing import STYLE, save, scheme_style, style_of
+from saltation.studies.report.drawing import STYLE, save, style_of
 from saltation.studies.report.figures import figures_in
 from saltation.studies.report.page import write_page
 
 PAGE = "report.html"
 
 _BEFORE = "error of the state (part of its range)"
-_TIMES = "mean error of a spike's time"
+_TIMES = "mean error of a spike's time (unit of dt)"
 _EXACT: dict[str, Any] = {"color": "#000000", "linewidth": 4.0, "alpha": 0.25}
 
 
@@ -74,8 +74,8 @@ def _draw_orders(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
     before, grid, within = figure.subplots(3, 1)
     kinds = [kind for kind in SPIKE_TIMES if (cells["spike_time"] == kind).any()]
     first = cells[cells["spike_time"] == kinds[0]]
-    for scheme, rows in first.groupby("scheme", sort=False):
-        style, name = scheme_style(str(scheme)), str(scheme)
+    for place, (scheme, rows) in enumerate(first.groupby("scheme", sort=False)):
+        style, name = style_of(place), str(scheme)
         if _in_words(rows, "state") == "exact":
             before.plot([], [], label=f"{name}: exact", **style)
         else:
@@ -109,6 +109,7 @@ def _draw_work(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
     figure = Figure(figsize=(5.4, 8.6))
     panels = figure.subplots(2, 1)
     markers = {"grid": "o", "linear": "^", "hermite": "D"}
+    schemes = list(dict.fromkeys(cells["scheme"]))
     for axes, of, label in (
         (panels[0], "times", _TIMES),
         (panels[1], "rate", "mean error of the rate (part of it)"),
@@ -116,7 +117,7 @@ def _draw_work(neuron: str, cells: pd.DataFrame, folder: Path) -> list[Path]:
         for (scheme, kind), rows in cells.groupby(["scheme", "spike_time"], sort=False):
             shown = rows[rows[of] > FLOORS["times"]].sort_values("seconds")
             own = {"marker": markers[str(kind)], "linewidth": 1.0}
-            style = scheme_style(str(scheme)) | own
+            style = style_of(schemes.index(scheme)) | own
             if len(shown):
                 axes.plot(shown["seconds"] * 1e3, shown[of], label=f"{scheme}, {kind}", **style)
         axes.set(xlabel="CPU time for one unit of time (ms)", ylabel=label)
