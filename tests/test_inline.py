@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,12 @@ from torch import nn
 
 import saltation as st
 from saltation import inline
+from saltation.activity.costs import Energy
+from saltation.activity.recording import Recording
 from saltation.data import Dataset, Split
+from saltation.numerics.mapping import Mapping
+from saltation.numerics.recommend import Recommendation
+from saltation.stability.cure import Cure
 from saltation.studies import IntegratorsStudy
 from saltation.studies.engine.store import FAILED, FINISHED, RECORD
 from tests.studies.recorded import recorded
@@ -47,6 +53,16 @@ def test_a_diagnosis_and_exponents_show_findings_and_figures() -> None:
     exponents = st.lyapunov(net, x)._repr_html_()
     assert PICTURE.search(exponents)
     assert f"{exponents.count('<img')} {exponents.count('<pre')}" == "1 1"
+
+
+@pytest.mark.parametrize("kind", [Cure, Energy, Mapping, Recommendation, Recording])
+def test_what_prints_as_a_table_shows_it(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as the constructor's call with every number in it."""
+    monkeypatch.setattr(kind, "__str__", lambda _: EVIL)
+    one = tuple.__new__(kind) if issubclass(kind, tuple) else object.__new__(kind)
+    shown = one._repr_html_()
+    assert SAFE in shown
+    assert "<script" not in shown
 
 
 def test_a_diagnosis_of_weights_that_are_not_finite_says_so() -> None:

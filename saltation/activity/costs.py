@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from saltation import inline
 from saltation.activity.counting import WEIGHTED, Operations, of_feedback, of_module, of_product
 from saltation.errors import SaltationError, not_negative
 from saltation.interop import adapt
@@ -137,6 +138,10 @@ class Energy:
         )
         told = [f"not counted: {', '.join(self.uncounted)}"] if self.uncounted else []
         return "\n".join([head, *lines, *told])
+
+    def _repr_html_(self) -> str:
+        """As it prints, in a notebook."""
+        return inline.text(str(self))
 
 
 def energy(

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from saltation import inline
 from saltation.activity import figures
 from saltation.errors import SaltationError, choose, whole
 from saltation.interop import adapt
@@ -67,6 +68,10 @@ class Recording:
             for name, one in self.layers.items()
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """As it prints, in a notebook."""
+        return inline.text(str(self))
 
     def raster(
         self,

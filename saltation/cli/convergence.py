@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.table import Table
 
-from saltation.cli.terminal import console, say
+from saltation.cli import untrained
 from saltation.neurons import NEURONS
 from saltation.neurons.in_step import SPIKE_TIMES
 from saltation.schemes import SCHEMES
-from saltation.studies.convergence import report, study
+from saltation.studies.convergence import study
+from saltation.studies.convergence.folder import ConvergenceStudy
 from saltation.studies.engine.bounds import possible_path
 from saltation.studies.engine.config import names
 from saltation.studies.engine.files import check_folder
@@ -43,7 +43,7 @@ class Convergence:
     """Folder of the table, the figures and the report; cells that it has already are kept."""
 
     def __call__(self) -> None:
-        what = study.Convergence(
+        asked = study.Convergence(
             neurons=tuple(self.neurons),
             schemes=tuple(self.schemes),
             spike_times=tuple(self.spike_times),
@@ -52,23 +52,4 @@ class Convergence:
             t_end=self.t_end,
         )
         check_folder("out_dir", possible_path(self.out_dir))
-        cells = what.run(self.out_dir, say)
-        curves = what.curves()
-        curves.to_csv(self.out_dir / "rates.csv", index=False)
-        report.draw(cells, self.out_dir / "figures")
-        report.draw_rates(curves, self.out_dir / "figures")
-        found = report.orders(cells)
-        shown = Table()
-        kept = [str(name) for name in found.columns if not str(name).startswith("error")]
-        for name in kept:
-            head = name.removeprefix("spike times, ")
-            shown.add_column(head, justify="left" if name in ("neuron", "scheme") else "right")
-        for row in found[kept].itertuples(index=False):
-            shown.add_row(*map(str, row))
-        say(
-            "orders, with their interval of 95 %: of the state before the first spike, and of spike"
-        )
-        say(f"times by when in a step neurons spike ({', '.join(self.spike_times)})")
-        console.print(shown)
-        say(f"cells: {self.out_dir / study.CELLS}")
-        say(f"report: {report.write_report(cells, self.out_dir)}")
+        untrained.run(ConvergenceStudy(asked), self.out_dir)

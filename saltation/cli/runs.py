@@ -16,6 +16,7 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
+from saltation.cli import untrained
 from saltation.cli.terminal import complain, console, say
 from saltation.data import DATASETS
 from saltation.errors import ConfigError, SaltationError
@@ -27,6 +28,7 @@ from saltation.studies.engine.folder import run_and_checkpoint, runs_in, study_o
 from saltation.studies.engine.outcome import in_digits, name_of, outcome_of
 from saltation.studies.engine.records import contents
 from saltation.studies.engine.store import FINISHED, RECORD, RecordLostError
+from saltation.studies.engine.untrained import untrained_study_of
 from saltation.studies.exponents import diagnose_checkpoint, exponents_of, exponents_of_network
 from saltation.studies.networks import checkpoint_of, label_of, recorded_trial
 from saltation.studies.notebook import FOLDER, PAGE, Part, run_parts
@@ -108,6 +110,10 @@ class Report:
     spikes and potentials. It needs their checkpoints and the data set."""
 
     def __call__(self) -> None:
+        other = untrained_study_of(self.run)
+        if other is not None:
+            untrained.report(other, self.run, self.pdf, self.recordings)
+            return
         study = study_of(self.run, device="cpu")
         check_folder("the folder of the report", self.run)
         found = contents(study)
@@ -182,6 +188,15 @@ class Resume:
     """Whether to show progress."""
 
     def __call__(self) -> None:
+        other = untrained_study_of(self.run)
+        if other is not None:
+            if self.workers != 1 or self.ray is not None or self.tensorboard:
+                raise ConfigError(
+                    f"the {other.name} study trains nothing: leave out --workers, --ray and "
+                    "--tensorboard"
+                )
+            untrained.run(other, self.run)
+            return
         how = {"workers": self.workers, "ray": self.ray, "tensorboard": self.tensorboard}
         run_study(study_of(self.run, **how, progress=self.progress))
 
@@ -223,7 +238,8 @@ class Runs:
         for line in lines:
             say(line)
         if readable:
-            console.print(_trials(self.folder))
+            other = untrained_study_of(self.folder)
+            console.print(_trials(self.folder) if other is None else other.tables(self.folder))
 
 
 def _trials(folder: Path) -> Table:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from saltation import inline
 from saltation.errors import SaltationError
 
 PRESERVED = ("charge", "current")
@@ -76,3 +77,7 @@ class Mapping:
         lines += [f"  the same: {line}" for line in self.kept]
         lines += [f"  not the same: {line}" for line in self.lost]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """As it prints, in a notebook."""
+        return inline.text(str(self))

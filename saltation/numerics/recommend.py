@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from saltation import inline
 from saltation.errors import SaltationError, choose, number
 from saltation.numerics.accuracy import Accuracy, Yardstick
 from saltation.numerics.cost import cost_of
@@ -82,6 +83,10 @@ class Recommendation(NamedTuple):
         if twice is not None:
             lines.append(f"at twice that: {in_words(twice)}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """As it prints, in a notebook."""
+        return inline.text(str(self))
 
 
 def in_words(found: Accuracy) -> str:

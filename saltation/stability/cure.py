@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from saltation import inline
 from saltation.errors import SaltationError, positive
 from saltation.stability.criterion import Loss
 from saltation.stability.cure_search import Attempt, Search
@@ -98,6 +99,10 @@ class Cure:
             f"kept: {', '.join(kept)}" if kept else "kept: nothing, the network is a copy",
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """As it prints, in a notebook."""
+        return inline.text(str(self))
 
 
 def cure(

@@ -1,6 +1,7 @@
 """Studies: grids of trials that are recorded as they go, with their tables and figures."""
 
 from saltation.plugins import load_plugins
+from saltation.studies.convergence.folder import ConvergenceStudy
 from saltation.studies.depth.config import DepthConfig
 from saltation.studies.depth.study import DepthStudy
 from saltation.studies.engine.study import STUDIES, Study
@@ -19,6 +20,7 @@ load_plugins()
 
 __all__ = [
     "STUDIES",
+    "ConvergenceStudy",
     "DepthConfig",
     "DepthStudy",
     "FlossingConfig",

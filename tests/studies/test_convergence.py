@@ -10,7 +10,9 @@ import pytest
 import saltation as st
 from saltation.cli import main
 from saltation.studies.convergence import report
-from saltation.studies.convergence.study import CELLS, Convergence
+from saltation.studies.convergence.study import CELLS, CONDITIONS, Convergence
+from saltation.studies.engine.config import CONFIG
+from saltation.studies.engine.untrained import untrained_study_of
 
 SMALL = "study convergence --neurons lif --schemes rk4 --dt 0.2 0.1 --currents 1.5 1.7"
 
@@ -30,17 +32,45 @@ def test_the_command_writes_what_it_found(
     assert rk4.times.max() < 1e-5
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 3
-    assert "before the first spike" in page
+    assert "LIF: before the first spike at most order 4." in page
+    assert "missing" not in page
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"orders_lif.png", "work_lif.png", "rates.png"} <= drawn
 
     before = (tmp_path / CELLS).read_text(encoding="utf-8")
     (tmp_path / CELLS).write_text(before[:-20], encoding="utf-8")  # stopped within a row
     monkeypatch.setattr("saltation.studies.convergence.report.draw", lambda *_: [])
-    main(words)
+    main(["runs", str(tmp_path.parent)])
+    assert "convergence │ 6      │ 5 computed, 1 missing" in capsys.readouterr().out
+    main(["report", str(tmp_path)])
+    assert "1 of 6 cells are missing" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    main(["resume", str(tmp_path)])  # its settings are those that were given at first
     after = pd.read_csv(tmp_path / CELLS)
     assert after.drop(columns="seconds").equals(cells.drop(columns="seconds"))
     assert after.seconds[:-1].equals(cells.seconds[:-1])
+
+
+def test_what_is_of_networks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands about networks and trials say in a line that there are none."""
+    (tmp_path / CONFIG).write_text('{"study": "convergence", "neurons": ["lif"]}')
+    own = '{"lif": {"currents": "1.5", "t_end": 3.0, "dt": [0.1]}}'
+    (tmp_path / CONDITIONS).write_text(f'{{"conditions": {own}, "environment": {{}}}}')
+    for words, says in (
+        (f"compare {tmp_path} {tmp_path}", "trains nothing: it has no trials"),
+        (f"lyapunov {tmp_path}", "trains nothing: it has no trials"),
+        (f"resume {tmp_path} --workers 2", "trains nothing: leave out --workers"),
+        (f"report {tmp_path} --recordings", "has no networks: leave out --recordings"),
+        (f"report {tmp_path}", f"{CELLS} has none of the study's cells yet"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words.split())
+        assert stop.value.code == 2
+        told = capsys.readouterr().err
+        assert says in told
+        assert told.count("\n") == 1
+    (tmp_path / CONFIG).write_text('{"study": "convergence", "neuron": "lif"}')
+    with pytest.raises(st.SaltationError, match=r"cannot be read: .*'neuron'"):
+        untrained_study_of(tmp_path)
 
 
 def test_orders_as_text() -> None:

@@ -295,6 +295,12 @@ def test_colours_of_a_figure_may_follow_the_page_and_pictures_may_not(tmp_path: 
     assert "var(" not in picture.svg
 
 
+def test_a_wide_figure_is_moved_in_its_box_before_it_is_too_small(tmp_path: Path) -> None:
+    (tmp_path / "a.svg").write_text('<svg width="662.4pt"><path d="M 0 0"/></svg>')
+    (figure,) = figures_in(tmp_path)
+    assert 'style="min-width: 530px"' in figure.svg
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     study = recorded(tmp_path / "a", [])
     (study.folder / "report.html").mkdir()

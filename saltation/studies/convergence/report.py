@@ -17,7 +17,7 @@ from saltation.neurons.in_step import SPIKE_TIMES
 from saltation.numerics.convergence import FLOOR as FLOORS
 from saltation.numerics.convergence import Order, fitted_order
 from saltation.schemes import SCHEMES
-from saltation.studies.report.blocks import Column, Grid
+from saltation.studies.report.blocks import Column, Grid, in_words
 from saltation.studies.report.drawing import STYLE, save, style_of
 from saltation.studies.report.figures import figures_in
 from saltation.studies.report.page import write_page
@@ -25,7 +25,7 @@ from saltation.studies.report.page import write_page
 PAGE = "report.html"
 
 _BEFORE = "error of the state (part of its range)"
-_TIMES = "mean error of a spike's time"
+_TIMES = "mean error of a spike's time (unit of dt)"
 _EXACT: dict[str, Any] = {"color": "#000000", "linewidth": 4.0, "alpha": 0.25}
 
 
@@ -175,15 +175,56 @@ def _title(neuron: str, cells: pd.DataFrame) -> str:
     return f"{get_neuron(neuron).title}, {len(currents)} constant currents of {under}"
 
 
-def write_report(cells: pd.DataFrame, folder: Path) -> Path:
-    """The page with the table of orders and the figures that are in the folder."""
+def verdict(cells: pd.DataFrame) -> list[str]:
+    """What the orders say, a sentence for every neuron."""
+    return [_said(str(neuron), some) for neuron, some in cells.groupby("neuron", sort=False)]
+
+
+def _said(neuron: str, cells: pd.DataFrame) -> str:
+    first = cells[cells["spike_time"] == cells["spike_time"].iloc[0]]
+    parts = [_steepest(first, "state", "before the first spike")]
+    for kind in SPIKE_TIMES:
+        own = cells[cells["spike_time"] == kind]
+        where = "through spikes on the grid" if kind == "grid" else f"with {kind} spike times"
+        if len(own):
+            parts.append(_steepest(own, "times", where))
+    return f"{get_neuron(neuron).title}: {'; '.join(parts)}."
+
+
+def _steepest(cells: pd.DataFrame, of: str, where: str) -> str:
+    """The schemes that are exact, and the highest order of the others."""
+    groups = {str(name): rows for name, rows in cells.groupby("scheme", sort=False)}
+    exact = [name for name, rows in groups.items() if (rows[of] <= FLOORS[of]).all()]
+    others = {n: _order(rows, of).value for n, rows in groups.items() if n not in exact}
+    known = {name: value for name, value in others.items() if not np.isnan(value)}
+    said = [f"{' and '.join(exact)} exact"] if exact else []
+    if known:
+        best = max(known, key=lambda name: known[name])
+        said.append(f"at most order {known[best]:.1f} ({best})")
+    return f"{where} {', '.join(said) or 'no order can be fitted'}"
+
+
+def write_report(
+    cells: pd.DataFrame,
+    folder: Path,
+    settings: dict[str, Any],
+    planned: int,
+    environment: dict[str, Any],
+) -> Path:
+    """The page with the verdict, the table of orders and the figures that are in the folder."""
     table = orders(cells)
     columns = [Column(str(name), number=str(name) not in ("neuron", "scheme")) for name in table]
     rows = [[str(value) for value in row] for row in table.itertuples(index=False)]
+    missing = planned - len(cells)
     return write_page(
         folder / PAGE,
         "convergence.html.j2",
-        title="convergence",
+        title=f"convergence study {folder.name}",
+        folder=folder.name,
+        verdict=verdict(cells),
+        missing=f"{missing} of {planned} cells are missing" if missing else "",
         orders=Grid(columns, rows),
         figures=figures_in(folder / "figures"),
+        settings=settings,
+        environment=Grid([*map(Column, environment)], [list(map(in_words, environment.values()))]),
     )

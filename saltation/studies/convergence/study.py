@@ -6,22 +6,29 @@ that the folder has already are not computed again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from saltation.errors import ConfigError, choose
 from saltation.neurons import Neuron, get_neuron
 from saltation.neurons.in_step import SPIKE_TIMES
 from saltation.numerics.convergence import Exact, errors_of, exact, rates, solutions, steps_before
 from saltation.schemes import SCHEMES
+from saltation.studies.engine.attempt import environment
+from saltation.studies.engine.config import CONFIG
 from saltation.studies.engine.files import write_whole
 
+NAME = "convergence"
 CELLS = "convergence.csv"
+CONDITIONS = "conditions.json"
+"""Currents and steps of every neuron, found when it was solved, and what the cells were made on."""
 
 SCHEMES_SHOWN = ("euler", "symplectic", "exponential", "rk2", "rk4")
 # Steps that make up the time before the first spike at which states are compared.
@@ -78,7 +85,7 @@ class Convergence:
     def run(self, folder: Path, say: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
         """All cells, computed where ``folder`` has none of their name and conditions.
 
-        Every row is written as soon as it is known.
+        Settings and conditions are written first, and every row as soon as it is known.
 
         Raises
         ------
@@ -87,32 +94,43 @@ class Convergence:
         ConfigError
             If the folder's cells are not a table of them.
         """
+        known = _read(folder / CELLS)
+        solved = {name: self._solved(get_neuron(name)()) for name in self.neurons}
+        conditions = {name: self._conditions(one) for name, one in solved.items()}
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / CELLS
-        known = _read(path)
+        made = {"conditions": conditions, "environment": environment(torch.device("cpu"))}
+        write_whole(folder / CONDITIONS, json.dumps(made, indent=1))
+        write_whole(folder / CONFIG, json.dumps({"study": NAME} | asdict(self), indent=1))
         rows = []
-        for name in self.neurons:
-            model: Any = get_neuron(name)
-            solved = self._solved(model())
-            lengths = self.dt or tuple(steps_before(solved, STEPS))
-            for scheme, kind in self._cells(model):
-                for dt in lengths:
-                    conditions = {
-                        "neuron": name,
-                        "scheme": scheme,
-                        "spike_time": kind,
-                        "dt": float(f"{dt:.12g}"),
-                        "currents": " ".join(f"{x:.6g}" for x in solved.currents),
-                        "t_end": float(f"{solved.t_end:.6g}"),
-                    }
-                    row = _find(known, conditions)
-                    if row is None:
-                        found = errors_of(model(dt=dt, scheme=scheme, spike_time=kind), solved)
-                        row = conditions | found._asdict() | {"dt": conditions["dt"]}
-                        _append(path, row)
-                    rows.append(row)
-                say(f"{name} {scheme} {kind}")
+        for cell in self._cells(conditions):
+            row = _find(known, cell)
+            if row is None:
+                model: Any = get_neuron(cell["neuron"])
+                one = model(**{name: cell[name] for name in ("dt", "scheme", "spike_time")})
+                found = errors_of(one, solved[cell["neuron"]])
+                row = cell | found._asdict() | {"dt": cell["dt"]}
+                _append(folder / CELLS, row)
+            rows.append(row)
+            if cell["dt"] == conditions[cell["neuron"]]["dt"][-1]:
+                say(f"{cell['neuron']} {cell['scheme']} {cell['spike_time']}")
         return pd.DataFrame(rows)
+
+    def known(self, folder: Path) -> tuple[pd.DataFrame, int]:
+        """The rows of its cells that ``folder`` has, and how many there are to be.
+
+        Raises
+        ------
+        ConfigError
+            If the folder cannot be read.
+        """
+        conditions = made_in(folder)["conditions"]
+        try:
+            cells = list(self._cells(conditions))
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"{folder / CONDITIONS} has no conditions: {error!r}") from None
+        table = _read(folder / CELLS)
+        found = [row for row in (_find(table, cell) for cell in cells) if row is not None]
+        return pd.DataFrame(found), len(cells)
 
     def curves(self) -> pd.DataFrame:
         """Rates against currents: of the solutions (dt 0), and of the scheme of the highest order
@@ -140,14 +158,44 @@ class Convergence:
     def _solved(self, model: Neuron) -> Exact:
         return exact(model, self.currents, self.t_end) if self.currents else solutions(model)
 
-    def _cells(self, model: Any) -> Iterator[tuple[str, str]]:
-        for scheme in self._schemes(model):
-            for kind in self.spike_times:
-                yield scheme, kind
+    def _conditions(self, solved: Exact) -> dict[str, Any]:
+        """Of all cells of a neuron, and the lengths of their steps."""
+        lengths = self.dt or tuple(steps_before(solved, STEPS))
+        return {
+            "currents": " ".join(f"{x:.6g}" for x in solved.currents),
+            "t_end": float(f"{solved.t_end:.6g}"),
+            "dt": [float(f"{dt:.12g}") for dt in lengths],
+        }
+
+    def _cells(self, conditions: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """What the row of every cell is found by, in order."""
+        for name in self.neurons:
+            own = conditions[name]
+            for scheme in self._schemes(get_neuron(name)):
+                for kind in self.spike_times:
+                    for dt in own["dt"]:
+                        cell = {"neuron": name, "scheme": scheme, "spike_time": kind, "dt": dt}
+                        yield cell | {key: own[key] for key in ("currents", "t_end")}
 
     def _schemes(self, model: Any) -> list[str]:
         """Those of the model's that are asked for."""
         return [scheme for scheme in self.schemes if scheme in model.schemes]
+
+
+def made_in(folder: Path) -> dict[str, Any]:
+    """What `CONDITIONS` holds.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read.
+    """
+    path = folder / CONDITIONS
+    try:
+        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: made[name] for name in ("conditions", "environment")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read: {error!r}") from None
 
 
 def _read(path: Path) -> pd.DataFrame:

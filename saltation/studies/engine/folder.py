@@ -19,6 +19,7 @@ from saltation.studies.engine.outcome import outcome_of
 from saltation.studies.engine.records import Contents, contents
 from saltation.studies.engine.store import FINISHED, RECORD
 from saltation.studies.engine.study import STUDIES, Study
+from saltation.studies.engine.untrained import UNTRAINED, untrained_study_of
 
 
 def study_of(folder: Path, **changes: Any) -> Study[Any]:
@@ -34,7 +35,7 @@ def study_of(folder: Path, **changes: Any) -> Study[Any]:
     Raises
     ------
     ConfigError
-        If there is no study, or one this release does not know.
+        If there is no study, one this release does not know, or one that trains nothing.
     """
     path = folder / CONFIG
     try:
@@ -46,6 +47,8 @@ def study_of(folder: Path, **changes: Any) -> Study[Any]:
         raise
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path} is not the config of a study: {error!r}") from None
+    if name in UNTRAINED:
+        raise ConfigError(f"the {name} study in {folder} trains nothing: it has no trials")
     recall(folder)
     try:
         study = STUDIES[choose("study", name, STUDIES)]
@@ -79,16 +82,22 @@ def summary(folder: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``folder``, ``study``, ``trials``, ``states``; ``best``, ``mean`` and ``spread``: the best, the
-    mean and the standard deviation of the last test accuracies of finished trials, or where targets
-    are numbers of their errors (``is_error``), as in reports (nan for want of trials); ``seconds``
-    of all trials; ``damaged``, a line for each row of the record that is left out.
+    ``folder``, ``study``, ``trials`` (of a study that trains nothing its cells), ``states``;
+    ``best``, ``mean`` and ``spread``: the best, the mean and the standard deviation of the last
+    test accuracies of finished trials, or where targets are numbers of their errors
+    (``is_error``), as in reports (nan for want of trials); ``seconds`` of all trials; ``damaged``,
+    a line for each row of the record that is left out.
 
     Raises
     ------
     ConfigError, StoreError
         If there is no study there or its record cannot be read.
     """
+    untrained = untrained_study_of(folder)
+    if untrained is not None:
+        there, planned = untrained.cells(folder)
+        states = Counter({"computed": there, "missing": planned - there})
+        return _row(folder, untrained.name, planned, states)
     study = study_of(folder, device="cpu")  # wherever it ran
     traces = (RECORD, "checkpoints", "results.csv", KEPT)
     begun = any(os.path.lexists(folder / name) for name in traces)
@@ -99,18 +108,27 @@ def summary(folder: Path) -> dict[str, Any]:
     ended = [outcome_of(r) for r in records if r["status"] == FINISHED]
     scores = [score for score in ended if score is not None]
     finished = [score.value for score in scores]
-    said = ", ".join(f"{count} {state}" for state, count in states.items() if count)
-    return {
-        "folder": str(folder),
-        "study": study.name,
-        "trials": len(study.trials()),
-        "states": said or "not begun",
+    return _row(folder, study.name, len(study.trials()), states) | {
         "best": max(scores, key=lambda one: one.merit).value if scores else math.nan,
         "is_error": any(score.is_error for score in scores),
         "mean": statistics.fmean(finished) if finished else math.nan,
         "spread": statistics.stdev(finished) if len(finished) > 1 else math.nan,
         "seconds": sum(epoch["seconds"] for r in records for epoch in r["epochs"]),
         "damaged": found.lines(folder / RECORD),
+    }
+
+
+def _row(folder: Path, study: str, planned: int, states: Counter[str]) -> dict[str, Any]:
+    """What `summary` says of a study of which it knows no score."""
+    said = ", ".join(f"{count} {state}" for state, count in states.items() if count)
+    return {
+        "folder": str(folder),
+        "study": study,
+        "trials": planned,
+        "states": said or "not begun",
+        **dict.fromkeys(("best", "mean", "spread", "seconds"), math.nan),
+        "is_error": False,
+        "damaged": [],
     }
 
 

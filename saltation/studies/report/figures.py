@@ -22,6 +22,8 @@ _ATTRIBUTES = {
     *("id", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "points"),
     *("viewBox", "transform", "style", "clip-path", "href", "patternUnits", "preserveAspectRatio"),
 }
+# Pixels of a point below which text cannot be read: a figure is moved in its box instead.
+_LEAST = 0.8
 _PLACES = {"d", "x", "y", "width", "height", "points", "transform"}
 _DIGITS = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
 _FONTS = re.compile(r"font-family:[^;]*sans-serif(?:; )?")
@@ -84,6 +86,9 @@ def inline_svg(source: bytes, name: str, prefix: str) -> InlineFigure:
     drawing.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}
     drawing.attrib |= {"role": "img", "aria-labelledby": f"{prefix}title {prefix}desc"}
     _slim(drawing)
+    width = re.fullmatch(r"([\d.]+)pt", drawing.get("width", ""))
+    if width:
+        drawing.set("style", f"min-width: {_LEAST * float(width[1]):.0f}px")
     light = drawing.find(".//image") is not None
     if not light:
         _theme(drawing)
