@@ -149,12 +149,15 @@ class Loop(torch.autograd.Function):
             return None, *ctx.engine.backward(ctx.plan.program, *given)
         again = torch.is_grad_enabled()
         with torch.enable_grad():
-            views = x.view_as(x), state.view_as(state)
-            if not again:
-                views = x.detach().requires_grad_(), state.detach().requires_grad_()
+            views = [
+                part.view_as(part)
+                if again and part.requires_grad
+                else part.detach().requires_grad_()
+                for part in (x, state)
+            ]
             results = plainly(ctx.plan.neuron, ctx.plan.surrogate, *views)
-            g = torch.autograd.grad(results, views, (g_s, g_last), create_graph=again)
-        return None, *g
+            g_x, g_state = torch.autograd.grad(results, views, (g_s, g_last), create_graph=again)
+        return None, g_x, g_state
 
 
 def plainly(

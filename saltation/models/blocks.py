@@ -99,7 +99,7 @@ class SequenceBatchNorm(nn.BatchNorm2d):
             return at_every_step(normalise, x)
         if not _repeats(x):
             # In memory as a step is.
-            return torch.cat([normalise(step) for step in x]).unflatten(0, x.shape[:2])
+            return torch.cat([normalise(step) for step in x]).view(x.shape)
         counts = known and self.track_running_stats
         return direct(self._repeated(x[0], len(x)) if counts else normalise(x[0]), len(x))
 

@@ -109,8 +109,8 @@ def _traced(neuron: Neuron, surrogate: Surrogate) -> TangentProgram:
     x, dx, *state = (builder.input(slot) for slot in range(2 + 2 * count))
     pairs = map(Carried, state[:count], state[count:])
     carried = carrying(surrogate, spike)
-    h = neuron.integrate(Carried(x, dx), neuron.State(*pairs), carried)  # type: ignore[arg-type]
-    s, after = neuron.fire(neuron.State(*h), carried)  # type: ignore[arg-type]
+    h = neuron.integrate(Carried(x, dx), neuron.State(*pairs), carried)
+    s, after = neuron.fire(neuron.State(*h), carried)
     parts = [part if isinstance(part, Carried) else Carried(part, None) for part in (s, *after)]
     values = [builder.symbol(part.value) for part in parts]
     tangents = [builder.symbol(0.0 if (t := p.tangents[0]) is None else t) for p in parts]
@@ -130,5 +130,5 @@ def _traced(neuron: Neuron, surrogate: Surrogate) -> TangentProgram:
     found = sweep(builder, made, gradients, {symbol.place for symbol in wanted}, surrogate)
     g = [found.get(symbol.place) for symbol in wanted]
     backward = builder.graph(*(builder.symbol(0.0 if one is None else one) for one in g))
-    graphs = [lowered(graph, numbers, rows) for graph in (forward, backward)]
-    return TangentProgram(count, *graphs, np.array(numbers, np.float32))
+    forward, backward = (lowered(graph, numbers, rows) for graph in (forward, backward))
+    return TangentProgram(count, forward, backward, np.array(numbers, np.float32))
