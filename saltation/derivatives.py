@@ -87,7 +87,7 @@ class Dual(Operand):
     Value and tangents may be tensors, symbols or numbers.
     """
 
-    rank = 1
+    rank: float = 1
 
     def __init__(self, value: Any, *tangents: Any) -> None:
         self.value, self.tangents = value, tangents
@@ -97,19 +97,31 @@ class Dual(Operand):
         return getattr(self.value, "dtype", Operand.dtype)
 
     def apply(self, op: str, *parts: Any) -> Any:
-        values = [part.value if isinstance(part, Dual) else part for part in parts]
+        # Of its own kind: the other kind may be what it is made of.
+        own = [part if type(part) is type(self) else None for part in parts]
+        values = [p if d is None else d.value for p, d in zip(parts, own, strict=True)]
         out = OPERATIONS[op](*values)
         if not RULES[op]:
             return out
         tangents = []
         for direction in range(len(self.tangents)):
             total = None
-            for rule, part in zip(RULES[op], parts, strict=False):
-                t = part.tangents[direction] if isinstance(part, Dual) else None
+            for rule, part in zip(RULES[op], own, strict=False):
+                t = None if part is None else part.tangents[direction]
                 term = None if t is None else rule(t, out, *values)
                 total = term if total is None else total if term is None else total + term
             tangents.append(total)
-        return Dual(out, *tangents)
+        return type(self)(out, *tangents)
+
+
+class Carried(Dual):
+    """A value and its derivative in the one direction that a whole step carries along.
+
+    Within the step there may be derivatives of its equations, for a scheme that takes them: those
+    are made of it, each kind with its own direction.
+    """
+
+    rank = 0.5
 
 
 def jacobian(function: Callable[..., Any], point: Any) -> tuple[list[Any], list[list[Any]]]:
@@ -120,9 +132,9 @@ def jacobian(function: Callable[..., Any], point: Any) -> tuple[list[Any], list[
     count = len(point)
     duals = [Dual(p, *(1.0 if i == k else None for k in range(count))) for i, p in enumerate(point)]
     results = function(*duals)
-    values = [r.value if isinstance(r, Dual) else r for r in results]
+    values = [r.value if type(r) is Dual else r for r in results]
     rows = [
-        [0.0 if t is None else t for t in r.tangents] if isinstance(r, Dual) else [0.0] * count
+        [0.0 if t is None else t for t in r.tangents] if type(r) is Dual else [0.0] * count
         for r in results
     ]
     return values, rows

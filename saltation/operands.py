@@ -27,7 +27,7 @@ class Operand(ABC):
     device = torch.device("cpu")
     requires_grad = False
     ndim = 1
-    rank = 0  # above those of which it may be made
+    rank: float = 0  # above those of which it may be made
 
     @abstractmethod
     def apply(self, op: str, *parts: Any) -> Any:

@@ -30,7 +30,7 @@ from saltation.kernels.recurrent import run as recurrent_reference
 from saltation.kernels.reference import Stage, Trace
 from saltation.kernels.sampling import Sites
 from saltation.kernels.support import apart as apart
-from saltation.kernels.support import lacks
+from saltation.kernels.support import has_tangents, lacks, of_both, unfit
 from saltation.neurons.base import Neuron, Spike
 
 _log = logging.getLogger("saltation")
@@ -237,6 +237,12 @@ def conv2d(
     given = [part for part in (x, weight, bias) if part is not None]
     same = weight.shape[2:] == (3, 3) and padding in ("same", (1, 1))
     plain = same and stride == dilation == (1, 1) and groups == 1 and x.ndim == 4
+    if plain and has_tangents() and bias is None and not _elsewhere():
+        from saltation.kernels.cpu.conv import product as conv  # imports numba
+
+        out = of_both(lambda both: conv.dense_of_both(both, weight), x, weight)
+        if out is not None:
+            return out
     if plain and not _elsewhere() and not lacks(torch.float32, *given):
         from saltation.kernels.cpu.conv import product as conv  # imports numba
 
@@ -248,13 +254,20 @@ def conv2d(
 def pooled(x: Tensor) -> Tensor | None:
     """Means of windows of 2x2 of ``[N, C, H, W]``; None where no kernel can, as for channels that
     do not come last in memory."""
-    if _elsewhere() or x.ndim != 4 or min(x.shape[2:]) < 2 or lacks(torch.float32, x):
+    if _elsewhere() or x.ndim != 4 or min(x.shape[2:]) < 2 or unfit(torch.float32, x):
         return None
     if x.shape[1] % 16 or not x.is_contiguous(memory_format=torch.channels_last):
         return None
     from saltation.kernels.cpu.conv import pooling  # imports numba
 
-    return pooling.pooled(x)
+    if not has_tangents():
+        return pooling.pooled(x)
+    return of_both(lambda both: pooling.pooled(_last(both)), x)
+
+
+def _last(x: Tensor) -> Tensor:
+    """``x`` [N, C, H, W] with channels last in memory."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def normalised(

@@ -89,7 +89,7 @@ def program_or_reason(neuron: Neuron, spike: Spike) -> Program | str:
 def run(loop: type[Loop], neuron: Neuron, spike: Any, x: Tensor, state: Any) -> Trace:
     """That loop over ``x``, as `reference.run`."""
     plan = Plan(neuron, spike, program_of(neuron, spike))
-    order = () if x.is_contiguous() or plan.program.rows else _order(x)
+    order = () if x.is_contiguous() or plan.program.rows else order_of(x)
     if order:
         # Channels come last in memory, say: neurons are taken as they lie there.
         turned = (part.permute(order) for part in state)
@@ -108,7 +108,7 @@ def run(loop: type[Loop], neuron: Neuron, spike: Any, x: Tensor, state: Any) -> 
     return Trace(spikes.view(x.shape), neuron.State(*(part.view(shape) for part in last)))
 
 
-def _order(x: Tensor) -> tuple[int, ...]:
+def order_of(x: Tensor) -> tuple[int, ...]:
     """Axes of a step of ``x`` in the order in which they lie in memory, if that is another than
     theirs and there are no gaps; else nothing."""
     axes = tuple(range(x.ndim - 1))

@@ -13,6 +13,8 @@ from torch.autograd import forward_ad
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_DERIVATIVES = "it has no forward-mode derivative and no torch.func transform"
+
 
 def apart(function: F) -> F:
     """``function``, which torch.compile calls as it is.
@@ -30,8 +32,9 @@ def apart(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-def lacks(dtype: torch.dtype, *tensors: Tensor, device: str = "cpu") -> str | None:
-    """Why compiled loops for that kind of device cannot run on these tensors, or None."""
+def unfit(dtype: torch.dtype, *tensors: Tensor, device: str = "cpu") -> str | None:
+    """Why compiled loops for that kind of device cannot run on these tensors, or None; of tensors
+    with tangents, on both."""
     for tensor in tensors:
         if tensor.device.type != device or tensor.dtype != dtype:
             return f"it takes {dtype} on {device}, not {tensor.dtype} on {tensor.device.type}"
@@ -39,7 +42,38 @@ def lacks(dtype: torch.dtype, *tensors: Tensor, device: str = "cpu") -> str | No
             return f"it takes plain tensors, not {type(tensor).__name__}"
         if tensor.numel() == 0:
             return "there is nothing to compute"
-    # Private names without public equals; torch.autograd.Function itself asks them.
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return "it has no forward-mode derivative and no torch.func transform"
-    return None
+    # A private name without a public equal; torch.autograd.Function itself asks it.
+    return _DERIVATIVES if torch._C._are_functorch_transforms_active() else None
+
+
+def lacks(dtype: torch.dtype, *tensors: Tensor, device: str = "cpu") -> str | None:
+    """Why compiled loops for that kind of device cannot run on these tensors, or None."""
+    reason = unfit(dtype, *tensors, device=device)
+    return reason or (_DERIVATIVES if has_tangents() else None)
+
+
+def has_tangents() -> bool:
+    """Whether tensors may have tangents here: whether forward mode is on."""
+    return forward_ad._current_level >= 0
+
+
+def of_both(
+    function: Callable[[Tensor], Tensor | None], x: Tensor, *constants: Tensor
+) -> Tensor | None:
+    """A linear function of ``x`` [N, ...] and of its tangent, in one call for both.
+
+    ``constants`` are what else it is made of. None where ``x`` has no tangent or they have, where
+    these are not tensors for a kernel on a CPU, and where ``function`` gives None.
+    """
+    if unfit(torch.float32, x, *constants):
+        return None
+    with torch._C.DisableTorchFunction():
+        value, tangent = forward_ad.unpack_dual(x)  # type: ignore[no-untyped-call]
+        others = (forward_ad.unpack_dual(part)[1] for part in constants)  # type: ignore[no-untyped-call]
+        if tangent is None or any(other is not None for other in others):
+            return None
+        both = function(torch.cat([value, tangent]))
+        if both is None:
+            return None
+        made: Tensor = forward_ad.make_dual(*both.unflatten(0, (2, len(x))))  # type: ignore[no-untyped-call]
+        return made

@@ -98,7 +98,8 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         if self.statistics != "step" or (known and not self.training):
             return at_every_step(normalise, x)
         if not _repeats(x):
-            return torch.stack([normalise(step) for step in x])
+            # In memory as a step is.
+            return torch.cat([normalise(step) for step in x]).view(x.shape)
         counts = known and self.track_running_stats
         return direct(self._repeated(x[0], len(x)) if counts else normalise(x[0]), len(x))
 

@@ -19,6 +19,8 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from saltation.operands import Operand
+
 
 def _batch_norm(
     x: Tensor,
@@ -167,7 +169,8 @@ class _Simple(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         rule = None if kwargs else _RULES.get(function)
-        if rule is not None:
+        # What stands in for a tensor has rules of its own.
+        if rule is not None and not any(isinstance(part, Operand) for part in args):
             found = rule(function, *args)
             if found is not None:
                 return found

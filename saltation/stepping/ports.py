@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 from saltation.errors import SaltationError
 from saltation.kernels.recurrent import RecurrentState
 from saltation.kernels.reference import Trace
+from saltation.kernels.tangents import Carrying
 from saltation.layers.neuron import SpikingLayer
 from saltation.layers.recurrent import Recurrent
 from saltation.surrogate import Surrogate
@@ -194,25 +195,6 @@ class _Borrowed(torch.autograd.Function):
         return tangent * slope
 
 
-class _Carrying:
-    """A surrogate's spike function that carries one tangent by its rule: torch's way through the
-    ``jvp`` of a function costs several times the computation."""
-
-    def __init__(self, surrogate: Surrogate) -> None:
-        self._surrogate = surrogate
-
-    def __call__(self, u: Tensor) -> Tensor:
-        # Nothing here has a tangent to carry: whoever listens to torch's functions need not.
-        with torch._C.DisableTorchFunction():
-            plain, tangent = forward_ad.unpack_dual(u)  # type: ignore[no-untyped-call]
-            spikes: Tensor = self._surrogate(plain)
-            if tangent is None:
-                return spikes
-            slope = self._surrogate.derivative(plain)
-            made: Tensor = forward_ad.make_dual(spikes, tangent * slope)  # type: ignore[no-untyped-call]
-            return made
-
-
 class LayerPort(Port):
     """Of a layer of saltation."""
 
@@ -253,7 +235,7 @@ class LayerPort(Port):
         if self.spike.seen is not None:  # else the compiled loops may run
             layer.surrogate = self.spike  # type: ignore[assignment]
         elif forward_ad._current_level >= 0 and isinstance(kept, Surrogate):
-            layer.surrogate = _Carrying(kept)  # type: ignore[assignment]
+            layer.surrogate = Carrying(kept)  # type: ignore[assignment]
 
         forward, recorded = self.module.forward, type(self.module).record
         wanted = False

@@ -15,7 +15,7 @@ from torch._subclasses import FakeTensorMode
 
 import saltation as st
 from saltation.kernels import dispatch, reference, sampling
-from saltation.kernels.gpu import loop, poisson, printing, text
+from saltation.kernels.gpu import launch, loop, poisson, printing, text
 from saltation.kernels.program.graph import Graph, Node
 from saltation.kernels.program.program import program_of
 from saltation.kernels.rounding import INEXACT
@@ -230,7 +230,7 @@ def computed(op: str, fast: bool = False) -> tuple[Tensor, Tensor]:
     source += "".join(f"    {line}\n" for line in body)
     out = torch.empty(len(parts[0]))
     stacked = torch.stack([part.float() for part in parts[:count]])
-    kernel = loop.executed(source, f"{op} {hash(source)}")["one"]
+    kernel = launch.executed(source, f"{op} {hash(source)}")["one"]
     kernel[(1,)](stacked, out, len(out), BLOCK=1024)
     if op == "to":
         return out, parts[0].float()

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import linecache
 import os
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from saltation.kernels import looped
+from saltation.kernels import looped, tangents
 from saltation.kernels.gpu import text
+from saltation.kernels.gpu.launch import executed, launched, numbers_on
 from saltation.kernels.looped import Engine, Loop, Plan
 from saltation.kernels.program.graph import Program
 from saltation.kernels.reference import Trace
 from saltation.kernels.support import apart
+from saltation.kernels.tangents import Carrying
 from saltation.neurons.base import Neuron, Spike
-
-# Neurons of an instance: one per thread of four warps.
-_BLOCK = 128
 
 
 def is_interpreted() -> bool:
@@ -48,12 +45,18 @@ def absent() -> str | None:
 def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
     """Why the loop cannot run this, or None."""
     kind = "cpu" if is_interpreted() and x.device.type == "cpu" else "cuda"
+    if isinstance(spike, Carrying):
+        return missing() or tangents.refuses(neuron, spike, x, state, record, kind)
     return missing() or looped.refuses(neuron, spike, x, state, record, kind)
 
 
 @apart
 def run(neuron: Neuron, spike: Any, x: Tensor, state: Any, record: bool) -> Trace:
     """The loop, with the signature of `reference.run`; torch.compile calls it as it is."""
+    if isinstance(spike, Carrying):
+        from saltation.kernels.gpu.tangent import Tangents
+
+        return tangents.run(Tangents, neuron, spike, x, state)
     return looped.run(_Loop, neuron, spike, x, state)
 
 
@@ -81,34 +84,6 @@ def _kernels_of(program: Program) -> _Kernels:
     return _kernels[program.key]
 
 
-def executed(source: str, key: str) -> dict[str, Any]:
-    """What that text of a module defines."""
-    name = f"<saltation loop {key}>"
-    # Triton reads the text of a function where Python's own tools look for it.
-    linecache.cache[name] = len(source), None, source.splitlines(True), name
-    made: dict[str, Any] = {"__name__": f"saltation.kernels.gpu.loop_{key}"}
-    exec(compile(source, name, "exec"), made)
-    return made
-
-
-@functools.lru_cache(maxsize=1024)
-def _numbers(values: bytes, device: torch.device) -> Tensor:
-    """A program's numbers on the device, where they stay."""
-    return torch.tensor(memoryview(values).cast("f").tolist() or [0.0], device=device)
-
-
-def launched(kernel: Any, size: int, *arguments: Any, **options: Any) -> None:
-    """Run a kernel on as many instances as ``size`` neurons take, where its tensors are."""
-    device = next(a.device for a in arguments if isinstance(a, Tensor))
-    is_cpu = device.type == "cpu"
-    # One more instance takes the interpreter longer than more neurons do.
-    block = min(1024, 1 << (size - 1).bit_length()) if is_cpu else _BLOCK
-    on: AbstractContextManager[Any] = nullcontext() if is_cpu else torch.cuda.device(device)
-    with on:
-        # Contracted, products and sums would round otherwise than torch's.
-        kernel[(-(-size // block),)](*arguments, BLOCK=block, enable_fp_fusion=False, **options)
-
-
 def _forward(
     program: Program, rows: Tensor, x: Tensor, state: tuple[Tensor, ...], keep: bool
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
@@ -117,7 +92,7 @@ def _forward(
     last = torch.empty_like(first)
     segments = -(-steps // text.steps_between(program)) if keep else 0
     kept = x.new_empty(segments, program.variables, size)
-    numbers = _numbers(program.numbers.tobytes(), x.device)
+    numbers = numbers_on(program.numbers.tobytes(), x.device)
     arrays = numbers, rows, x, first, last, s, kept
     launched(_kernels_of(program).forward, size, *arrays, steps, size, KEEP=keep)
     return s, last, (kept,) if keep else ()
@@ -139,7 +114,7 @@ def _backward(
     segments = len(kept[0])
     begin = (segments - 1) * text.steps_between(program)
     origins = begin * size, (segments - 1) * program.variables * size
-    numbers = _numbers(program.numbers.tobytes(), x.device)
+    numbers = numbers_on(program.numbers.tobytes(), x.device)
     arrays = numbers, rows, x, kept[0], g_s, g, g_x, learned
     counts = steps, size, segments, begin
     launched(_kernels_of(program).backward, size, *arrays, *counts, *origins)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saltation.kernels.gpu.loop import executed, launched
+from saltation.kernels.gpu.launch import executed, launched
 from saltation.kernels.gpu.text import HEAD
 from saltation.kernels.sampling import REST, REST_BLOCKS, TOP, Sites
 from saltation.random import epoch_word, key, philox

@@ -9,7 +9,6 @@ first.
 from __future__ import annotations
 
 import functools
-import math
 import threading
 from collections.abc import Hashable
 from types import FunctionType, MethodType
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from saltation.kernels.program.graph import Graph, Node, Program, Slots
+from saltation.kernels.program.lowering import lowered
 from saltation.kernels.program.reverse import sweep
 from saltation.kernels.program.trace import Builder, Symbol
 from saltation.neurons.base import Neuron
@@ -239,38 +239,7 @@ class _Tracing:
         return any(late & set(n.inputs) and n.op != "detach" for n in self.integrating.nodes)
 
     def _lowered(self, graph: Graph) -> Graph:
-        """``graph`` in the operations that loops know."""
-        whole = Builder(self.numbers, self.rows)
-        made: list[Symbol] = []
-        for node in graph.nodes:
-            given = [made[place] for place in node.inputs]
-            if node.op == "spike":
-                made.append(whole.apply("to", whole.apply("ge", given[0], 0.0)))
-            elif node.op == "detach":
-                made.append(given[0])
-            elif node.op == "div" and (factor := self._factor(graph.nodes[node.inputs[1]])):
-                made.append(whole.apply("mul", given[0], factor))
-            elif node.op in _EQUAL:
-                made.append(whole.apply(_EQUAL[node.op], *given))
-            else:
-                made.append(whole.add(node._replace(inputs=tuple(one.place for one in given))))
-        return whole.graph(*(made[place] for place in graph.outputs))
-
-    def _factor(self, divisor: Node) -> float | None:
-        """What gives the same bits multiplied as ``divisor`` divides: the reciprocal of a power
-        of 2, at less cost."""
-        if divisor.op != "number":
-            return None
-        fraction, exponent = math.frexp(self.numbers[divisor.slot])
-        exact = abs(fraction) == 0.5 and abs(exponent) < _EXPONENTS
-        return 1 / self.numbers[divisor.slot] if exact else None
-
-
-# Powers of 2 up to this one are float32, as their reciprocals are.
-_EXPONENTS = 126
-
-# What differs from another operation in its derivative alone.
-_EQUAL = {"clamp_min": "max", "clamp_max": "min"}
+        return lowered(graph, self.numbers, self.rows)
 
 
 def _spike(u: Any) -> Any:

@@ -39,14 +39,16 @@ def _backward(start: int, stop: int, g: NDArray[Any], out: NDArray[Any]) -> None
     lines, pixels = g.shape[1], g.shape[2]
     for line in range(start, stop):
         n, y = line // height, line % height
-        for i in range(width):
-            to = out[n, y, i]
-            if y // 2 < lines and i // 2 < pixels:
-                given = g[n, y // 2, i // 2]
-                for c in range(channels):
-                    to[c] = given[c] * _QUARTER
-            else:
-                to[:] = _ZERO
+        within = 2 * pixels if y // 2 < lines else 0
+        # Rows are taken out where it is sure that they are used: else they are counted as
+        # references, one after the other for all threads.
+        for i in range(within):
+            given, to = g[n, y // 2, i // 2], out[n, y, i]
+            for c in range(channels):
+                to[c] = given[c] * _QUARTER
+        for i in range(within, width):
+            for c in range(channels):
+                out[n, y, i, c] = _ZERO
 
 
 def pooled(x: Tensor) -> Tensor:

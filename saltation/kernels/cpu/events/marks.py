@@ -102,11 +102,10 @@ def _mark_rows(
                 marks[n, k, at + width + 1] = 0
             for i in range(width):
                 pixel = (n * height + y) * width + i
-                row = bits[pixel]
                 some, spikes = np.int32(0), np.int32(0)
                 for c in range(channels):
-                    some += np.int32(row[c] != 0)
-                    spikes += np.int32(row[c] == _ONE)
+                    some += np.int32(bits[pixel, c] != 0)
+                    spikes += np.int32(bits[pixel, c] == _ONE)
                 if some != spikes:
                     found[n] = -1
                     break
@@ -118,7 +117,8 @@ def _mark_rows(
                 for k in range(whole // CHANNELS, marks.shape[1]):
                     byte = np.uint8(0)
                     for c in range(CHANNELS * k, min(CHANNELS * (k + 1), channels)):
-                        byte |= np.uint8(1 << (c % CHANNELS)) if row[c] != 0 else np.uint8(0)
+                        one = np.uint8(1 << (c % CHANNELS))
+                        byte |= one if bits[pixel, c] != 0 else np.uint8(0)
                     marks[n, k, at + 1 + i] = byte
             if found[n] < 0:
                 break

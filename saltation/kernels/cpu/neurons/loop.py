@@ -8,16 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saltation.kernels import looped
+from saltation.kernels import looped, tangents
 from saltation.kernels.looped import Engine, Loop, Plan
 from saltation.kernels.program.graph import Program
 from saltation.kernels.reference import Trace
 from saltation.kernels.support import apart, lacks
+from saltation.kernels.tangents import Carrying
 from saltation.neurons.base import Neuron, Spike
 
 
 def refuses(neuron: Neuron, spike: Spike, x: Tensor, state: Any, record: bool) -> str | None:
     """Why the compiled loop cannot run this, or None."""
+    if isinstance(spike, Carrying):
+        return tangents.refuses(neuron, spike, x, state, record, "cpu")
     return looped.refuses(neuron, spike, x, state, record, "cpu")
 
 
@@ -48,6 +51,8 @@ def _refuses_rows(neuron: Neuron, program: Program, width: int) -> str | None:
 @apart
 def run(neuron: Neuron, spike: Any, x: Tensor, state: Any, record: bool) -> Trace:
     """The loop, with the signature of `reference.run`; torch.compile calls it as it is."""
+    if isinstance(spike, Carrying):
+        return tangents.run(_Tangents, neuron, spike, x, state)
     return looped.run(_Loop, neuron, spike, x, state)
 
 
@@ -88,6 +93,26 @@ class _Loop(Loop):
     @staticmethod
     def forward(ctx: Any, plan: Plan, x: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
         return _Loop.run_forward(ctx, plan, x, *parts)
+
+
+def _carried(program: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    from saltation.kernels.cpu.neurons import tangent  # imports numba
+
+    return tangent.forward(program, x, state)
+
+
+def _carried_back(program: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+    from saltation.kernels.cpu.neurons import tangent  # imports numba
+
+    return tangent.backward(program, *given)
+
+
+class _Tangents(tangents.Loop):
+    engine = tangents.Engine(_carried, _carried_back, _finite)
+
+    @staticmethod
+    def forward(ctx: Any, plan: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return _Tangents.run_forward(ctx, plan, x, state)
 
 
 def gradients(

@@ -1,0 +1,249 @@
+"""Neurons that carry one tangent: from currents and theirs to spikes and theirs, and back.
+
+The loops are those of `alone` with two currents, two spikes and twice the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba.core import cgutils
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saltation.kernels.cpu.neurons.forward import every_neuron
+from saltation.kernels.cpu.neurons.generated import Loop, Matrix
+from saltation.kernels.cpu.neurons.lowering import lowered
+from saltation.kernels.cpu.neurons.vector import Lanes
+from saltation.kernels.cpu.runtime.buffers import Loan, fresh
+from saltation.kernels.cpu.runtime.jit import kernel
+from saltation.kernels.cpu.runtime.native import address_of as compiled_to
+from saltation.kernels.cpu.runtime.native import call, floats_at
+from saltation.kernels.cpu.runtime.simd import LANES, constant
+from saltation.kernels.cpu.runtime.threads import spread
+from saltation.kernels.program.tangent import TangentProgram
+
+_I64 = ir.IntType(64)
+_BLOCK = 2048  # numbers of state that go through all steps together, and so stay in cache
+_CACHED = 2**16  # kept states of a block, all steps, that stay in cache
+_WORTH = 2**16  # operations of a step of all neurons that are worth a thread
+
+# Arguments, all int64: names of arrays are addresses, at the first neuron of the loop, and `_width`
+# is the length of a row.
+_FORWARD = (
+    *("numbers", "x", "dx", "x_width", "state", "state_width", "s", "ds", "s_width"),
+    *("kept", "kept_width", "end", "width"),
+)
+_BACKWARD = (
+    *("numbers", "x", "dx", "x_width", "kept", "kept_width", "g_s", "g_ds", "g_s_width"),
+    *("g", "g_width", "g_x", "g_dx", "g_x_width", "end", "width"),
+)
+
+
+def _forward_loop(program: TangentProgram, keep: bool) -> ir.Module:
+    """``end`` steps of ``width`` neurons; ``state`` [2 V, .] goes from the first to the last.
+
+    Spikes and their tangents go to ``s`` and ``ds`` [T, .]; or, if ``keep``, the states before
+    every step to ``kept`` [T 2 V, .].
+    """
+    loop = Loop(_FORWARD)
+    builder, parts = loop.builder, program.given - 2
+    x, dx = (Matrix(builder, loop.pointer(name), loop["x_width"]) for name in ("x", "dx"))
+    s, ds = (Matrix(builder, loop.pointer(name), loop["s_width"]) for name in ("s", "ds"))
+    state, kept = (
+        Matrix(builder, loop.pointer(name), loop[f"{name}_width"]) for name in ("state", "kept")
+    )
+    numbers = loop.numbers(program.forward)
+    known = {count: loop.splats(numbers, count) for count in (LANES, 1)}
+
+    def body(t: Any, place: Any, count: int) -> None:
+        before = [state.load(constant(n), place, count) for n in range(parts)]
+        given = [x.load(t, place, count), dx.load(t, place, count), *before]
+
+        def source(kind: str, slot: int) -> Lanes:
+            return known[count][slot] if kind == "number" else given[slot]
+
+        results = lowered(program.forward, source, range(2 if keep else 0, program.given))
+        if keep:
+            first = builder.mul(t, constant(parts))
+            for n, lanes in enumerate(before):
+                kept.store(lanes, builder.add(first, constant(n)), place)
+        else:
+            s.store(results.pop(0), t, place)
+            ds.store(results.pop(0), t, place)
+        for n, lanes in enumerate(results):
+            state.store(lanes, constant(n), place)
+
+    with cgutils.for_range(builder, loop["end"], intp=_I64) as steps:
+        every_neuron(loop, lambda place, count: body(steps.index, place, count))
+    builder.ret_void()
+    return loop.module
+
+
+def _backward_loop(program: TangentProgram) -> ir.Module:
+    """Steps ``end - 1 ... 0``: ``g`` [2 V, .] goes from the gradients of the last state and tangent
+    to those of the first, ``g_s`` and ``g_ds`` [T, .] lead to ``g_x`` and ``g_dx``."""
+    loop = Loop(_BACKWARD)
+    builder, parts = loop.builder, program.given - 2
+    x, dx = (Matrix(builder, loop.pointer(name), loop["x_width"]) for name in ("x", "dx"))
+    g_s, g_ds = (Matrix(builder, loop.pointer(name), loop["g_s_width"]) for name in ("g_s", "g_ds"))
+    g_x, g_dx = (Matrix(builder, loop.pointer(name), loop["g_x_width"]) for name in ("g_x", "g_dx"))
+    g, kept = (Matrix(builder, loop.pointer(name), loop[f"{name}_width"]) for name in ("g", "kept"))
+    numbers = loop.numbers(program.backward)
+    known = {count: loop.splats(numbers, count) for count in (LANES, 1)}
+
+    def body(t: Any, place: Any, count: int) -> None:
+        first = builder.mul(t, constant(parts))
+        given = [
+            *(matrix.load(t, place, count) for matrix in (x, dx)),
+            *(kept.load(builder.add(first, constant(n)), place, count) for n in range(parts)),
+            *(matrix.load(t, place, count) for matrix in (g_s, g_ds)),
+            *(g.load(constant(n), place, count) for n in range(parts)),
+        ]
+
+        def source(kind: str, slot: int) -> Lanes:
+            return known[count][slot] if kind == "number" else given[slot]
+
+        results = lowered(program.backward, source, fast=True)
+        g_x.store(results[0], t, place)
+        g_dx.store(results[1], t, place)
+        for n, lanes in enumerate(results[2:]):
+            g.store(lanes, constant(n), place)
+
+    with cgutils.for_range(builder, loop["end"], intp=_I64) as passed:
+        t = builder.sub(builder.sub(loop["end"], constant(1)), passed.index)
+        every_neuron(loop, lambda place, count: body(t, place, count))
+    builder.ret_void()
+    return loop.module
+
+
+_MADE: dict[str, Callable[[TangentProgram], ir.Module]] = {
+    "forward": lambda program: _forward_loop(program, keep=False),
+    "forward kept": lambda program: _forward_loop(program, keep=True),
+    "backward": _backward_loop,
+}
+_addresses: dict[tuple[str, str], int] = {}
+
+
+def _address_of(program: TangentProgram, loop: str) -> int:
+    """Where that loop lies; compiled at the first call."""
+    key = program.key, loop
+    if key not in _addresses:
+        _addresses[key] = compiled_to(_MADE[loop](program))
+    return _addresses[key]
+
+
+@kernel
+def _forward(
+    start: int,
+    stop: int,
+    block: int,
+    loop: int,
+    numbers: NDArray[Any],
+    x: NDArray[Any],
+    state: NDArray[Any],
+    s: NDArray[Any],
+) -> None:
+    """Neurons ``start ... stop``, block by block through all steps; ``x`` and ``s`` [2, T, N]."""
+    _, steps, size = x.shape
+    for low in range(start, stop, block):
+        call(
+            loop,
+            (
+                *(floats_at(numbers, 0), floats_at(x[0], low), floats_at(x[1], low), size),
+                *(floats_at(state, low), size, floats_at(s[0], low), floats_at(s[1], low), size),
+                *(0, 0, steps, min(block, stop - low)),
+            ),
+        )
+
+
+class _Scratch(NamedTuple):
+    """Of each worker, for a block: the states before every step [., T 2 V, block], and one."""
+
+    kept: NDArray[np.float32]
+    state: NDArray[np.float32]
+
+
+@kernel
+def _backward(
+    start: int,
+    stop: int,
+    workers: int,
+    loops: tuple[int, int],
+    numbers: NDArray[Any],
+    x: NDArray[Any],
+    first: NDArray[Any],
+    g_s: NDArray[Any],
+    g: NDArray[Any],
+    g_x: NDArray[Any],
+    scratch: _Scratch,
+) -> None:
+    """Workers ``start ... stop``, each with its share of the neurons, in blocks whose states are
+    computed again."""
+    _, steps, size = x.shape
+    for worker in range(start, stop):
+        kept, state = scratch.kept[worker], scratch.state[worker]
+        block = state.shape[1]
+        end = size * (worker + 1) // workers
+        for low in range(size * worker // workers, end, block):
+            width = min(block, end - low)
+            for n in range(len(state)):
+                state[n, :width] = first[n, low : low + width]
+            given = (
+                *(floats_at(numbers, 0), floats_at(x[0], low)),
+                *(floats_at(x[1], low), size),
+            )
+            call(
+                loops[0],
+                (
+                    *given,
+                    *(floats_at(state, 0), block, 0, 0, 0, floats_at(kept, 0), block),
+                    *(steps, width),
+                ),
+            )
+            call(
+                loops[1],
+                (
+                    *given,
+                    *(floats_at(kept, 0), block, floats_at(g_s[0], low), floats_at(g_s[1], low)),
+                    *(size, floats_at(g, low), size, floats_at(g_x[0], low)),
+                    *(floats_at(g_x[1], low), size, steps, width),
+                ),
+            )
+
+
+def forward(program: TangentProgram, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Spikes and their tangents ``[2, T, N]``, and the last state and tangent ``[2 V, N]``, from
+    currents and theirs ``x`` [2, T, N] and the first, ``state``."""
+    last, s = state.clone(), fresh(*x.shape)
+    loop = _address_of(program, "forward"), program.numbers
+    block = max(LANES, _BLOCK // len(state))
+    arrays = (part.numpy() for part in (x, last, s))
+    spread(_forward, x.shape[2], block, *loop, *arrays, least=_least(program))
+    return s, last
+
+
+def backward(
+    program: TangentProgram, x: Tensor, state: Tensor, g_s: Tensor, g_last: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``x`` and ``state`` from those of both results of `forward`."""
+    _, steps, size = x.shape
+    g, g_x = g_last.clone(), fresh(*x.shape)
+    workers = max(1, min(torch.get_num_threads(), size // _least(program)))
+    parts = len(state)
+    block = max(LANES, min(_BLOCK // parts, _CACHED // (steps * parts)) // LANES * LANES)
+    loan = Loan()
+    scratch = _Scratch(loan.array(workers, steps * parts, block), loan.array(workers, parts, block))
+    loops = _address_of(program, "forward kept"), _address_of(program, "backward")
+    arrays = (part.numpy() for part in (x, state, g_s, g, g_x))
+    spread(_backward, workers, workers, loops, program.numbers, *arrays, scratch, least=1)
+    return g_x, g
+
+
+def _least(program: TangentProgram) -> int:
+    """Neurons that are worth a thread."""
+    return max(LANES, _WORTH // len(program.forward.nodes))

@@ -1,0 +1,128 @@
+"""Loops that carry a tangent: against the reference loop in torch's forward mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import saltation as st
+from saltation.kernels import dispatch, reference, tangents
+from saltation.kernels.cpu.neurons import loop
+from saltation.kernels.support import of_both
+from saltation.kernels.tangents import Carrying
+from saltation.neurons import NEURONS, Neuron
+from saltation.stability.duals import differentiable, dual, parts
+from saltation.surrogate import FastSigmoid
+
+SPIKE = FastSigmoid(5.0)
+STEPS, SIZE = 6, 37  # two vectors of neurons, and five
+
+# A jump in the step after its spike; schemes that take derivatives of the equations; refractory
+# neurons; a spike that moves the threshold; a discrete map.
+CASES: dict[str, tuple[str, float, dict[str, Any]]] = {
+    "late": ("lif", 8.0, {"jump": "soft_delayed"}),
+    "attached": ("lif", 8.0, {"jump": "soft_delayed", "detach_reset": False}),
+    "refractory": ("lif", 40.0, {"dt": 0.2, "refractory": 0.4, "detach_reset": False}),
+    "two": ("cuba_lif", 20.0, {"dt": 0.5, "scheme": "rk2"}),
+    "threshold": ("alif", 30.0, {"dt": 0.2, "scheme": "exponential"}),
+    "rosenbrock": ("adex", 40.0, {"dt": 0.1, "scheme": "exponential"}),
+    "split": ("adex", 40.0, {"dt": 0.1, "scheme": "exponential_split"}),
+}
+
+
+def drawn(neuron: Neuron, scale: float) -> list[Tensor]:
+    """Currents, the state, and tangents of both."""
+    noise = torch.Generator().manual_seed(0)
+    x = scale * torch.rand(STEPS, SIZE, generator=noise)
+    values = [x, *(part.clone() for part in neuron.rest(x[0]))]
+    return [*values, *(torch.randn(part.shape, generator=noise) for part in values)]
+
+
+def carried(run: Any, neuron: Neuron, given: list[Tensor]) -> list[Tensor]:
+    """Spikes and last state, and behind them their tangents, of a loop."""
+    half = len(given) // 2
+    with differentiable():
+        x, *state = map(dual, given[:half], given[half:])
+        trace = run(neuron, Carrying(SPIKE), x, neuron.State(*state), False)
+        pairs = [parts(part) for part in (trace.spikes, *trace.state)]
+        return [value for value, _ in pairs] + [tangent for _, tangent in pairs]
+
+
+def gradients(results: list[Tensor], given: list[Tensor], **options: Any) -> list[Tensor]:
+    noise = torch.Generator().manual_seed(1)
+    g = [torch.randn(part.shape, generator=noise) for part in results]
+    kept = [(part, of) for part, of in zip(results, g, strict=True) if part.requires_grad]
+    outputs, seeds = zip(*kept, strict=True)
+    options |= {"allow_unused": True, "materialize_grads": True}
+    return list(torch.autograd.grad(outputs, given, seeds, **options))
+
+
+def near(one: Tensor, two: Tensor) -> bool:
+    return bool((one - two).abs().max() <= 2e-6 * two.abs().max())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_carried_is_torchs_forward_mode(name: str) -> None:
+    model, scale, options = CASES[name]
+    neuron = NEURONS[model](**options)
+    given = [part.requires_grad_() for part in drawn(neuron, scale)]
+    ours, same = carried(loop.run, neuron, given), carried(reference.run, neuron, given)
+    assert 0 < same[0].sum() < same[0].numel()
+    assert all(map(torch.equal, ours[: len(ours) // 2], same[: len(same) // 2]))
+    assert all(map(near, ours, same))
+    assert all(map(near, gradients(ours, given), gradients(same, given)))
+
+
+def test_second_derivatives_and_what_is_not_finite() -> None:
+    neuron = NEURONS["lif"](jump="soft_delayed")
+    given = [part.requires_grad_() for part in drawn(neuron, 8.0)]
+    twice = []
+    for run in (loop.run, reference.run):
+        g = gradients(carried(run, neuron, given), given, create_graph=True)
+        twice.append(gradients(g, given))
+    assert all(map(near, *twice))
+    broken = [part.detach().clone() for part in given]
+    broken[2][0, 3] = torch.inf  # a tangent
+    broken = [part.requires_grad_() for part in broken]
+    found = gradients(carried(loop.run, neuron, broken), broken)
+    exact = gradients(carried(reference.run, neuron, broken), broken)
+    assert all(torch.equal(a.isfinite(), b.isfinite()) for a, b in zip(found, exact, strict=True))
+
+
+def test_layers_choose_the_loop_and_say_why_not() -> None:
+    x = torch.rand(3, 2, 4)
+    with differentiable():
+        pair, spike = dual(x, torch.ones_like(x)), Carrying(SPIKE)
+        for neuron, reason in (
+            (NEURONS["lif"](), ""),
+            (NEURONS["lif"](tau=torch.full((4,), 2.0)), "constants tau are tensors"),
+            (NEURONS["lif"](spike_time="linear"), "at the start too"),
+        ):
+            state = neuron.rest(x[0])
+            kernel, why = dispatch.resolve("auto", neuron, spike, pair, state)  # type: ignore[arg-type]
+            assert kernel.name == ("reference" if reason else "cpu")
+            assert reason in why
+    assert isinstance(tangents.refuses(NEURONS["lif"](), spike, x, None, True, "cpu"), str)
+
+
+def test_convolutions_and_pooling_take_both_in_one_call() -> None:
+    noise = torch.Generator().manual_seed(0)
+    x, t = (torch.randn(2, 32, 8, 8, generator=noise).requires_grad_() for _ in range(2))
+    conv = st.SpikeConv2d(32, 32, 3, padding=1, bias=False)
+    with differentiable():
+        last = dual(x, t).contiguous(memory_format=torch.channels_last)
+        for ours, theirs in (
+            (conv, lambda part: torch.conv2d(part, conv.weight, None, 1, 1)),
+            (dispatch.pooled, lambda part: torch.nn.functional.avg_pool2d(part, 2)),
+        ):
+            value, tangent = parts(ours(last))
+            assert near(value, theirs(x))
+            assert near(tangent, theirs(t))
+            wanted = [x, t, *([conv.weight] if ours is conv else [])]
+            found = gradients([value, tangent], wanted)
+            for one, two in zip(found, gradients([theirs(x), theirs(t)], wanted), strict=True):
+                assert (one - two).abs().max() <= 1e-5 * two.abs().max()  # tiles round more
+        assert of_both(lambda part: part, x) is None  # without a tangent
