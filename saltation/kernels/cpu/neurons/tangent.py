@@ -5,7 +5,7 @@ The loops are those of `alone` with two currents, two spikes and twice the state
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,8 @@ from numba.core import cgutils
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.kernels.cpu.neurons.forward import every_neuron
-from saltation.kernels.cpu.neurons.generated import Loop, Matrix
-from saltation.kernels.cpu.neurons.lowering import lowered
+from saltation.kernels.cpu.neurons.generated import Loop, Matrix, Place, every_neuron
+from saltation.kernels.cpu.neurons.lowering import Source, lowered
 from saltation.kernels.cpu.neurons.vector import Lanes
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.jit import kernel
@@ -57,29 +56,22 @@ def _forward_loop(program: TangentProgram, keep: bool) -> ir.Module:
     state, kept = (
         Matrix(builder, loop.pointer(name), loop[f"{name}_width"]) for name in ("state", "kept")
     )
-    numbers = loop.numbers(program.forward)
-    known = {count: loop.splats(numbers, count) for count in (LANES, 1)}
-
-    def body(t: Any, place: Any, count: int) -> None:
-        before = [state.load(constant(n), place, count) for n in range(parts)]
-        given = [x.load(t, place, count), dx.load(t, place, count), *before]
-
-        def source(kind: str, slot: int) -> Lanes:
-            return known[count][slot] if kind == "number" else given[slot]
-
-        results = lowered(program.forward, source, range(2 if keep else 0, program.given))
+    known = loop.splats(loop.numbers(program.forward))
+    with (
+        cgutils.for_range(builder, loop["end"], intp=_I64) as steps,
+        every_neuron(loop) as window,
+    ):
+        t, place = steps.index, window.place
+        rows = [(x, t), (dx, t), *((state, constant(n)) for n in range(parts))]
+        given = window.loaded(_places(rows, place))
+        asked = range(2 if keep else 0, program.given)
+        results = lowered(program.forward, _source(known, given), asked)
         if keep:
             first = builder.mul(t, constant(parts))
-            for n, lanes in enumerate(before):
-                kept.store(lanes, builder.add(first, constant(n)), place)
+            before = [(given[2 + n], kept, builder.add(first, constant(n))) for n in range(parts)]
         else:
-            s.store(results.pop(0), t, place)
-            ds.store(results.pop(0), t, place)
-        for n, lanes in enumerate(results):
-            state.store(lanes, constant(n), place)
-
-    with cgutils.for_range(builder, loop["end"], intp=_I64) as steps:
-        every_neuron(loop, lambda place, count: body(steps.index, place, count))
+            before = [(results.pop(0), s, t), (results.pop(0), ds, t)]
+        window.store(*before, *((one, state, constant(n)) for n, one in enumerate(results)))
     builder.ret_void()
     return loop.module
 
@@ -93,32 +85,36 @@ def _backward_loop(program: TangentProgram) -> ir.Module:
     g_s, g_ds = (Matrix(builder, loop.pointer(name), loop["g_s_width"]) for name in ("g_s", "g_ds"))
     g_x, g_dx = (Matrix(builder, loop.pointer(name), loop["g_x_width"]) for name in ("g_x", "g_dx"))
     g, kept = (Matrix(builder, loop.pointer(name), loop[f"{name}_width"]) for name in ("g", "kept"))
-    numbers = loop.numbers(program.backward)
-    known = {count: loop.splats(numbers, count) for count in (LANES, 1)}
-
-    def body(t: Any, place: Any, count: int) -> None:
-        first = builder.mul(t, constant(parts))
-        given = [
-            *(matrix.load(t, place, count) for matrix in (x, dx)),
-            *(kept.load(builder.add(first, constant(n)), place, count) for n in range(parts)),
-            *(matrix.load(t, place, count) for matrix in (g_s, g_ds)),
-            *(g.load(constant(n), place, count) for n in range(parts)),
-        ]
-
-        def source(kind: str, slot: int) -> Lanes:
-            return known[count][slot] if kind == "number" else given[slot]
-
-        results = lowered(program.backward, source, fast=True)
-        g_x.store(results[0], t, place)
-        g_dx.store(results[1], t, place)
-        for n, lanes in enumerate(results[2:]):
-            g.store(lanes, constant(n), place)
-
-    with cgutils.for_range(builder, loop["end"], intp=_I64) as passed:
+    known = loop.splats(loop.numbers(program.backward))
+    with (
+        cgutils.for_range(builder, loop["end"], intp=_I64) as passed,
+        every_neuron(loop) as window,
+    ):
         t = builder.sub(builder.sub(loop["end"], constant(1)), passed.index)
-        every_neuron(loop, lambda place, count: body(t, place, count))
+        first = builder.mul(t, constant(parts))
+        rows = [
+            *((x, t), (dx, t)),
+            *((kept, builder.add(first, constant(n))) for n in range(parts)),
+            *((g_s, t), (g_ds, t)),
+            *((g, constant(n)) for n in range(parts)),
+        ]
+        given = window.loaded(_places(rows, window.place))
+        results = lowered(program.backward, _source(known, given), fast=True)
+        window.store(
+            *((results[0], g_x, t), (results[1], g_dx, t)),
+            *((one, g, constant(n)) for n, one in enumerate(results[2:])),
+        )
     builder.ret_void()
     return loop.module
+
+
+def _places(rows: Sequence[tuple[Matrix, Any]], column: Any) -> dict[int, Place]:
+    """Of each of these rows, by number, the vector at that column."""
+    return {n: (matrix, row, column) for n, (matrix, row) in enumerate(rows)}
+
+
+def _source(known: Mapping[int, Lanes], given: Mapping[int, Lanes]) -> Source:
+    return lambda kind, slot: (known if kind == "number" else given)[slot]
 
 
 _MADE: dict[str, Callable[[TangentProgram], ir.Module]] = {
