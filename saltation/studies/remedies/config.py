@@ -14,7 +14,7 @@ from saltation.stability import REMEDIES
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import Count, Folder, Positive, Seed, Several, Some
 from saltation.studies.engine.config import StudyConfig, data_named, names, with_labels
-from saltation.studies.given import architecture_of, takes_nothing, whole_source
+from saltation.studies.given import Source, architecture_of, takes_nothing
 from saltation.studies.recipes import CURE, NONE, remedies_of
 from saltation.studies.remedies.faults import FAULTS
 
@@ -27,7 +27,7 @@ class RemediesConfig(StudyConfig):
         Field(min_length=1, description=f"Networks: {names(ARCHITECTURES)}."),
         Several,
     ] = ["vgg", "mlp"]
-    network: str | None = None
+    network: Source | None = None
     """FILE.py:FUNCTION in place of networks. A function of shape, classes, depth and steps, or some
     of them, returns a module from sequences [T, B, C, H, W] to logits [B, classes] for the data
     set; one that takes nothing returns its own samples too, (network, x, y) or (network, x, y,
@@ -93,11 +93,6 @@ class RemediesConfig(StudyConfig):
                     "images (allowed: mlp, or a network of yours)"
                 )
         return self
-
-    @field_validator("network")
-    @classmethod
-    def _network_from_any_folder(cls, source: str | None) -> str | None:
-        return whole_source(source)
 
     @field_validator("dataset", mode="before")
     @classmethod
