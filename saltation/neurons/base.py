@@ -22,6 +22,7 @@ from saltation.errors import SaltationError, choose
 from saltation.neurons import impulse, in_step, linear, made
 from saltation.neurons.limits import Limits, no_scheme
 from saltation.neurons.linear import AffineStep, on_cpu
+from saltation.operands import NoRuleError
 from saltation.schemes import SCHEMES
 
 Spike = Callable[[Tensor], Tensor]
@@ -146,10 +147,16 @@ class Neuron(Limits):
 
     def _prepare(self) -> None:
         """Compute now what the first step needs: torch.compile could not follow how it is made."""
-        with suppress(SaltationError):  # nothing rests: who asks is told
-            _ = self.initial(), self._moves
-            if not self.is_map and self.affine_step is None:
-                _ = self.stiffness
+        try:
+            with suppress(SaltationError):  # nothing rests: who asks is told
+                _ = self.initial(), self._moves
+                if not self.is_map and self.affine_step is None:
+                    _ = self.stiffness
+        except NoRuleError as error:
+            raise SaltationError(
+                f"{self.title} cannot be followed: {error}; its equations are torch operations on "
+                "current and state, such as torch.exp(v) and torch.where(v > 0, a, b)"
+            ) from None
 
     def _check_refractory(self) -> None:
         if self.refractory < self.dt / 2:
@@ -224,6 +231,7 @@ class Neuron(Limits):
         """The velocity as affine functions of current and state, or None if it is nonlinear."""
         if self.is_map:
             return None
+        made.check_equations(self)
         return affine(self.velocity, 1 + len(type(self).State._fields))
 
     @cached_property
