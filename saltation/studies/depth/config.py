@@ -17,7 +17,7 @@ from saltation.models import ARCHITECTURES
 from saltation.models.blocks import NORMS
 from saltation.models.init import INITS
 from saltation.stability import ESTIMATORS, PENALTIES, REMEDIES
-from saltation.studies.depth.trial import GROWTH
+from saltation.studies.depth.network import GROWTH
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import (
     AtLeast0,
