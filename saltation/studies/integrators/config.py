@@ -66,6 +66,9 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     ] = ["euler", "exponential", "symplectic", "symplectic_v"]
     dt: Annotated[list[Positive], Some, Several] = [0.05, 0.5, 2.0, 5.0]
     """Lengths of a step, in the unit of time of tau."""
+    batch_size: Count = 32
+    """Samples per batch; a last partial training batch is dropped."""
+    lr: Positive = setting("lr", 5e-3)
     bio_time: Positive | None = None
     """Simulated time of every trial: steps = bio_time / dt, at least 1. Without steps, 5."""
     steps: Count | None = None
