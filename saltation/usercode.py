@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from saltation.errors import ConfigError, SaltationError
+
+# Files that are being run, each once.
+_RUNNING: set[Path] = set()
 
 
 def split(source: str, form: str) -> tuple[Path, str]:
@@ -37,6 +42,37 @@ def split(source: str, form: str) -> tuple[Path, str]:
     return path, name
 
 
+def source_of(function: Callable[..., Any]) -> str:
+    """``FILE.py:NAME`` of a function or class, by which other processes find it again.
+
+    Raises
+    ------
+    ConfigError
+        If it is not at the top of a file: a lambda, one made inside another, one of a notebook or
+        a terminal, or an object that can be called.
+    """
+    name = getattr(function, "__qualname__", None)
+    if not inspect.isroutine(function) and not inspect.isclass(function):
+        raise ConfigError(
+            f"a network is given as a function at the top of a file, or as FILE.py:FUNCTION, got "
+            f"{type(function).__name__}: workers, resume and later readers build it anew"
+        )
+    how = "write it as a function at the top of a file, where workers and resume find it"
+    if name is None or not name.isidentifier():
+        told = str(name).rpartition(".")[2]
+        raise ConfigError(f"network '{told}' cannot be found again by its name: {how}")
+    module = sys.modules.get(function.__module__)
+    file = getattr(module, "__file__", None)
+    if file is None or not Path(file).is_file() or Path(file).suffix != ".py":
+        raise ConfigError(
+            f"network '{name}' is in no file: {how} (in a notebook: %%writefile mine.py), and give "
+            f"'mine.py:{name}'"
+        )
+    if getattr(module, name, None) is not function:
+        raise ConfigError(f"{file} has another '{name}' than the network that was given: {how}")
+    return f"{Path(file).resolve()}:{name}"
+
+
 def execute(path: Path, module_name: str, text: bytes | None = None) -> ModuleType:
     """Run a file, as a module of that name.
 
@@ -50,8 +86,13 @@ def execute(path: Path, module_name: str, text: bytes | None = None) -> ModuleTy
     Raises
     ------
     ConfigError
-        In one line with its place, if it fails.
+        In one line with its place, if it fails, or runs itself.
     """
+    if path.resolve() in _RUNNING:
+        raise ConfigError(
+            f"{path} runs a study of itself when it is imported: put what it runs under "
+            "if __name__ == '__main__':"
+        )
     # Beside the file its neighbours can be imported, as when Python runs it.
     folder = str(path.parent.resolve())
     if folder not in sys.path:
@@ -61,6 +102,7 @@ def execute(path: Path, module_name: str, text: bytes | None = None) -> ModuleTy
         raise ConfigError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # where dataclasses and pickles look for it
+    _RUNNING.add(path.resolve())
     try:
         with in_one_line(f"{path}", path):
             # Not by the loader: what it has compiled of a file it takes for the file as long as
@@ -69,6 +111,8 @@ def execute(path: Path, module_name: str, text: bytes | None = None) -> ModuleTy
     except ConfigError:
         del sys.modules[module_name]
         raise
+    finally:
+        _RUNNING.discard(path.resolve())
     return module
 
 

@@ -113,7 +113,7 @@ def test_help_of_a_study_has_its_defaults(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit):
         main(["study", "integrators", "--help"])
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    assert "(default: 0.001)" in shown
+    assert "(default: 0.005)" in shown
     assert "(default: 0.05 0.5 2.0 5.0)" in shown
 
 
@@ -187,7 +187,7 @@ def test_a_run_is_reported_repeated_and_compared(
     main(["compare", str(page.parent), "again", "--out", "both.html"])
     out = capsys.readouterr().out
     assert out.count("1 finished") == 2
-    assert re.search(r"lr\s+│\s+0.001\s+│\s+0.5", out)
+    assert re.search(r"lr\s+│\s+0.005\s+│\s+0.5", out)
     assert str(page.parent) in out
     assert "page: both.html" in out
     assert Path("both.html").exists()

@@ -26,8 +26,9 @@ from saltation.cli.commands import (
     Stability,
 )
 from saltation.cli.convergence import Convergence
+from saltation.cli.exponents import Exponents
 from saltation.cli.recommend import Recommend
-from saltation.cli.runs import Compare, Exponents, Report, Resume, Runs, run_preset, run_study
+from saltation.cli.runs import Compare, Report, Resume, Runs, run_preset, run_study
 from saltation.cli.shortcuts import ELSEWHERE
 from saltation.cli.spelling import as_settings, as_typed
 from saltation.cli.terminal import complain

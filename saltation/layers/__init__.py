@@ -12,7 +12,13 @@ from saltation.layers.numerics import WithNumerics, allow_other_numerics
 from saltation.layers.readout import READOUTS, Readout
 from saltation.layers.recurrent import Recurrent, neuron_layers
 from saltation.layers.sequential import Sequential
-from saltation.layers.statistics import SpikeStatistics, merged, watch, watch_potentials
+from saltation.layers.statistics import (
+    SpikeStatistics,
+    counted,
+    merged,
+    watch,
+    watch_potentials,
+)
 from saltation.layers.timed import timed_spikes
 from saltation.layers.windows import in_windows
 from saltation.layers.zoo import (
@@ -59,6 +65,7 @@ __all__ = [
     "SpikingLayer",
     "WithNumerics",
     "allow_other_numerics",
+    "counted",
     "in_windows",
     "learn",
     "lengths_mask",

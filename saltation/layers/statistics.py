@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from saltation.errors import SaltationError, tensor
 from saltation.layers.recurrent import neuron_layers
+
+
+class _Counted(NamedTuple):
+    """Which steps count, ``[T, B]``, and how many of them each layer has been called with."""
+
+    mask: Tensor
+    done: Counter[str]
+
+    def next(self, name: str, spikes: Tensor) -> Tensor:
+        """The part of the mask that belongs to the next ``spikes [t, B, ...]`` of a layer."""
+        start = self.done[name]
+        self.done[name] += len(spikes)
+        return self.mask[start : start + len(spikes)]
+
+
+_COUNTED: ContextVar[_Counted | None] = ContextVar("counted", default=None)
+
+
+@contextmanager
+def counted(mask: Tensor | None) -> Iterator[None]:
+    """Within the block, around one pass of a network, `watch` counts only steps of the mask.
+
+    Parameters
+    ----------
+    mask
+        True where a step belongs to its sample, ``[T, B]`` (`lengths_mask`); None for all. A layer
+        may be called with all T steps, or with some after the other.
+    """
+    token = _COUNTED.set(None if mask is None else _Counted(mask, Counter()))
+    try:
+        yield
+    finally:
+        _COUNTED.reset(token)
 
 
 class SpikeStatistics:
@@ -29,28 +64,37 @@ class SpikeStatistics:
         self.spikes = 0
         self.counts: Tensor | None = None
 
-    def update(self, spikes: Tensor) -> None:
-        """Add spikes of ``[T, B, ...]``.
+    def update(self, spikes: Tensor, mask: Tensor | None = None) -> None:
+        """Add spikes of ``[T, B, ...]``, where a ``mask [T, B]`` is given those of its steps alone.
 
         Raises
         ------
         SaltationError
-            If ``spikes`` has another form, or another number of neurons than before.
+            If ``spikes`` has another form, or another number of neurons than before, or the mask
+            is not of these steps and samples.
         """
         if tensor("spikes", spikes).ndim < 2 or spikes.is_complex():
             raise SaltationError(
                 f"spikes must be [T, B, ...], got {spikes.dtype} {list(spikes.shape)}"
             )
-        self.count((spikes > 0).sum(dim=0), len(spikes))
+        if mask is None:
+            self.count((spikes > 0).sum(dim=0), len(spikes) * spikes.shape[1])
+            return
+        if mask.shape != spikes.shape[:2]:
+            raise SaltationError(
+                f"mask must be [T, B] = {list(spikes.shape[:2])}, got {list(mask.shape)}"
+            )
+        kept = mask.to(spikes.device).view(*mask.shape, *[1] * (spikes.ndim - 2)) > 0
+        self.count(((spikes > 0) & kept).sum(dim=0), int((mask > 0).sum()))
 
     def count(self, counts: Tensor, steps: int) -> None:
-        """Add what samples and neurons emitted, ``[B, ...]``, in so many steps."""
+        """Add what samples and neurons emitted, ``[B, ...]``, in so many steps of them together."""
         each = counts.sum(dim=0).flatten()
         if self.counts is not None and len(self.counts) != len(each):
             raise SaltationError(
                 f"statistics of {len(self.counts)} neurons were given the spikes of {len(each)}"
             )
-        self.sites += counts.numel() * steps
+        self.sites += len(each) * steps
         self.spikes += int(counts.sum())
         self.counts = each if self.counts is None else self.counts + each
 
@@ -86,7 +130,8 @@ def watch(network: nn.Module) -> Iterator[dict[str, SpikeStatistics]]:
     statistics = {name: SpikeStatistics() for name in neuron_layers(network)}
 
     def count(name: str, _: Any, __: Any, output: Any) -> None:
-        statistics[name].update(output[0] if isinstance(output, tuple) else output)
+        spikes, steps = output[0] if isinstance(output, tuple) else output, _COUNTED.get()
+        statistics[name].update(spikes, None if steps is None else steps.next(name, spikes))
 
     with _listening(network, count):
         yield statistics

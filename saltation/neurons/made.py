@@ -13,8 +13,9 @@ from typing import Any, ClassVar, get_origin
 import torch
 from torch import Tensor
 
-from saltation.affine import Affine, affine, is_zero
+from saltation.affine import Affine, Unknown, affine, is_zero
 from saltation.errors import SaltationError, flag, number, positive, register
+from saltation.operands import NoRuleError
 from saltation.schemes import SCHEMES
 
 # What a model may call by the name of a parameter or method of the base.
@@ -207,6 +208,36 @@ def varied(what: str, value: Tensor, of_time: bool = False) -> Tensor:
 def mean(value: Any) -> float:
     """A parameter as one number."""
     return float(value.detach().double().mean()) if isinstance(value, Tensor) else value
+
+
+def check_equations(neuron: Any) -> None:
+    """See that velocity and jump give a number for every variable, on stand-ins for all they take.
+
+    Raises
+    ------
+    SaltationError
+        If one fails, or returns something else, with how it is written.
+    """
+    names = type(neuron).State._fields
+    asked = {"velocity": 1 + len(names), "jump": len(names)}
+    for what, count in asked.items():
+        function = neuron.velocity if what == "velocity" else neuron.own_jump
+        told = f"{neuron.title}.{what}"
+        try:
+            found = function(*[Unknown() for _ in range(count)])
+        except NoRuleError:  # whoever follows the equations says what has none
+            continue
+        except (AttributeError, LookupError, NameError) as error:
+            raise SaltationError(f"{told} fails: {error}") from None
+        if isinstance(found, tuple | list) and len(found) == len(names):
+            continue
+        one = [f"d{name}" if what == "velocity" else name for name in names]
+        form = f"return {', '.join(one)}{',' if len(one) == 1 else ''}"
+        got = len(found) if isinstance(found, tuple | list) else type(found).__name__
+        got = {"Unknown": "one value, no tuple", "float": "a number, no tuple"}.get(str(got), got)
+        raise SaltationError(
+            f"{told} must give one value for each of {', '.join(names)}, as in '{form}', got {got}"
+        )
 
 
 def moves(neuron: Any) -> list[Callable[[Any, Any, Any], Any]]:

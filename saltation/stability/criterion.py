@@ -48,16 +48,20 @@ def default_loss(output: Any, y: Tensor) -> Tensor:
     if y.is_floating_point() and y.shape == logits.shape:
         return cross_entropy(logits, y)  # probabilities of classes
     if y.dtype != torch.int64:
-        raise SaltationError(f"labels must be int64, got {y.dtype}")
+        raise SaltationError(f"labels must be int64, as of y.long(), got {y.dtype}")
     if y.shape != (samples,):
+        hint = "; of one-hot rows y.argmax(1)" if y.shape == logits.shape else ""
+        if y.ndim == 1:
+            hint = "; in sequences [T, B, ...] time comes first"
         raise SaltationError(
             f"labels must be [{samples}], one for each sample of the output "
-            f"{list(logits.shape)}, got {list(y.shape)}"
+            f"{list(logits.shape)}, got {list(y.shape)}{hint}"
         )
     if samples and not 0 <= int(y.min()) <= int(y.max()) < classes:
+        first = "; they count from 0" if int(y.max()) == classes else ""
         raise SaltationError(
             f"labels must be from 0 to {classes - 1}, for the output has {classes} classes, got "
-            f"{int(y.min())} to {int(y.max())}"
+            f"{int(y.min())} to {int(y.max())}{first}"
         )
     return cross_entropy(logits, y)
 

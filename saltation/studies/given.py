@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import BeforeValidator
 from torch import Tensor, nn
 
 from saltation import usercode
@@ -263,18 +264,24 @@ def check_architecture(source: str, x_seq: Tensor, classes: int, depth: int) -> 
     Builder.of(source).check(network, x_seq, classes)
 
 
-def whole_source(source: str | None) -> str | None:
-    """``FILE.py:FUNCTION`` as it is found from any folder.
+def whole_source(source: Any) -> str | None:
+    """``FILE.py:FUNCTION`` as it is found from any folder, of that text or of the function itself.
 
     Raises
     ------
     ConfigError
-        As of `place_of`.
+        As of `place_of` and `usercode.source_of`.
     """
     if source is None:
         return None
+    if not isinstance(source, str):
+        source = usercode.source_of(source)
     path, name = place_of(source)
     return f"{path.resolve()}:{name}"
+
+
+Source = Annotated[str, BeforeValidator(whole_source)]
+"""A function in a user's file, in a config."""
 
 
 def takes_nothing(source: str) -> bool:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from saltation.data import at_steps, batches, load, spec_of
 from saltation.data.summary import in_words
-from saltation.errors import DataError, SaltationError
+from saltation.errors import DataError, LayoutWarning, SaltationError, UnitWarning
 
 Arrays = dict[str, Any]
 
@@ -128,8 +128,20 @@ WRONG: dict[str, tuple[Arrays, str]] = {
     "fewer labels": ({"y_train": np.zeros(11, int)}, "11 labels for 12 samples"),
     "label -1": ({"y_train": np.arange(12) - 1}, "the label -1"),
     "label 10^9": ({"y_train": np.arange(12) * 10**9}, "has the label"),
-    "float labels": ({"y_train": np.zeros(12)}, "labels are integers"),
-    "one-hot": ({"y_train": np.zeros((12, 2), int)}, "labels are integers"),
+    "float labels": ({"y_train": np.zeros(12)}, r"labels are integers .*; as of y.astype\(int\)"),
+    "targets of one": ({"y_train": np.arange(12) / 8}, r"; targets are \[N, k\], as of y\[:, None"),
+    "a column": ({"y_train": np.zeros((12, 1), int)}, r"labels are integers .*; as of y\[:, 0\]"),
+    "one-hot": ({"y_train": np.eye(12, dtype=int)}, r"labels are integers .*; as of y.argmax\(1\)"),
+    "one-hot floats": ({"y_train": np.eye(12)}, r"these are labels, as of y.argmax\(1\)"),
+    "labels from 1": (
+        {"y_train": np.arange(12) % 2 + 1, "y_test": np.ones(6, int)},
+        r"class 0 of 3 has no training sample \(labels are from 0: give y - 1\)",
+    ),
+    "bits": (
+        {"x_train": np.ones((12, 1, 5, 5), np.uint8)},
+        "uint8 with values of 0 and 1, and uint8",
+    ),
+    "time first": ({"x_train": np.ones((9, 12, 3))}, "12 labels for 9 samples, which come first"),
     "empty class": ({"y_test": np.array([0, 1, 2, 3, 0, 1])}, "class 2 and 1 more of 4"),
     "one class": ({"y_train": np.zeros(12, int), "y_test": np.zeros(6, int)}, "one class"),
     "other shape": ({"x_test": np.zeros((6, 1, 5, 6))}, "those to test on"),
@@ -343,6 +355,14 @@ TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     ),
     "two labels": (lambda t: t.assign(label=range(len(t))), "more than one label"),
     "float labels": (lambda t: t.assign(label=t["label"] + 0.5), "labels are integers"),
+    "names": (
+        lambda t: t.assign(label=np.where(t["label"], "on", "off")),
+        r"labels are integers .*; as of pandas.factorize",
+    ),
+    "index": (
+        lambda t: t.rename(columns={"a": "Unnamed: 0"}),
+        r"column 4 has no name, as the index that pandas writes: to_csv\(..., index=False\)",
+    ),
 }
 
 
@@ -351,6 +371,17 @@ def test_wrong_tables_are_named(tmp_path: Path, what: str) -> None:
     change, reason = TABLES[what]
     with pytest.raises(DataError, match=reason):
         load(csv(tmp_path, change(frame())))
+
+
+def test_what_may_be_meant_otherwise_is_told(tmp_path: Path) -> None:
+    """Grey images without a channel, and the time of a row as a channel."""
+    x = np.random.default_rng(0).random((12, 8, 8))
+    with pytest.warns(
+        LayoutWarning, match=r"taken for sequences of 8 moments; grey images are \[N, 1"
+    ):
+        assert load(str(npz(tmp_path, x_train=x, x_test=x[:6]))).dt == 1
+    with pytest.warns(UnitWarning, match=r"column time is taken for a channel, a current that"):
+        load(csv(tmp_path, frame().rename(columns={"a": "time"})))
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\1\2", b"a,b\n1,2,3,4\n", b"\xff\xfe\xff"])
@@ -379,6 +410,8 @@ def test_folders_of_images(tmp_path: Path) -> None:
     assert data.train.labels.tolist() == [0, 1] * 3
     pixels = np.array(Image.open(tmp_path / "train" / "dog" / "1.png"))
     assert np.array_equal(data.train.images[3, 0], pixels)
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "train" / "dog" / "._1.png").write_text("of a system")
     assert load(str(tmp_path), side=4).shape == (1, 4, 4)
 
 
@@ -393,6 +426,8 @@ def spoil(folder: Path, what: str) -> None:
             first.write_bytes(first.read_bytes()[:60])
         case "size":
             Image.fromarray(np.zeros((5, 5), np.uint8)).save(first)
+        case "16 bits":
+            Image.fromarray(np.full((6, 8), 4095, np.uint16)).save(first)
         case "empty class":
             (folder / "train" / "fox").mkdir()
         case "unknown class":
@@ -407,6 +442,10 @@ def spoil(folder: Path, what: str) -> None:
         ("no test", "no folder test or val"),
         ("text", "cannot be read as an image"),
         ("truncated", "0.png"),
+        (
+            "16 bits",
+            "pixels from 4095 to 4095: images have 8 bits, 0 to 255; give others in an .npz",
+        ),
         ("size", "all must have one size"),
         ("empty class", "class fox has no image"),
         ("unknown class", "no class fox"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as some
 from torch import nn
 
 import saltation as st
-from saltation.layers import merged, watch_potentials
+from saltation.errors import SaltationError
+from saltation.layers import counted, merged, watch_potentials
 
 
 def numbers(statistics: st.SpikeStatistics) -> list[float]:
@@ -140,3 +141,20 @@ def test_potentials_of_the_first_call() -> None:
     torch.testing.assert_close(kept["1"], first.h)
     assert kept["3"].shape == (7, 3, 4)
     assert torch.equal((kept["1"] >= 1).float(), first.spikes)
+
+
+def test_steps_behind_the_end_of_a_sample_are_not_counted() -> None:
+    """Whether a layer is called with all steps, or with some after the other."""
+    layer, mask = st.LIF(), st.lengths_mask(torch.tensor([5, 2]), 6)
+    x = torch.full((6, 2, 3), 9.0)  # spikes at every step
+    with st.watch(layer) as statistics:
+        with counted(mask):
+            layer(x)
+        with counted(mask):
+            for some in x.split(4):
+                layer(some)
+        layer(x)
+    (one,) = statistics.values()
+    assert (one.spikes, one.sites) == (2 * 7 * 3 + 36, 2 * 7 * 3 + 36)
+    with pytest.raises(SaltationError, match=r"mask must be \[T, B\] = \[6, 2\], got \[5, 2\]"):
+        st.SpikeStatistics().update(x, mask[:5])

@@ -203,16 +203,23 @@ def test_walks(form: str) -> None:
 
 LABELS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "too large": (lambda y: y + 3, r"labels must be from 0 to 4, .* got 3 to 7"),
+    "from 1": (lambda y: y + 1, r"labels must be from 0 to 4, .* got 1 to 5; they count from 0"),
     "negative": (lambda y: y - 1, r"labels must be from 0 to 4, .* got -1 to 3"),
     "ignored": (lambda y: torch.full_like(y, -100), r"got -100 to -100"),
-    "too few": (lambda y: y[:4], r"labels must be \[8\], .* got \[4\]"),
+    "too few": (
+        lambda y: y[:4],
+        r"labels must be \[8\], .* got \[4\]; in sequences",
+    ),
     "too many": (lambda y: torch.cat([y, y]), r"got \[16\]"),
     "a column": (lambda y: y[:, None], r"labels must be \[8\], .* got \[8, 1\]"),
     "per step": (lambda y: y.expand(10, 8), r"got \[10, 8\]"),
-    "one-hot integers": (lambda y: nn.functional.one_hot(y, 5), r"got \[8, 5\]"),
-    "floats": (lambda y: y.float(), r"labels must be int64, got torch.float32"),
-    "int32": (lambda y: y.int(), r"labels must be int64, got torch.int32"),
-    "bool": (lambda y: y > 2, r"labels must be int64, got torch.bool"),
+    "one-hot integers": (
+        lambda y: nn.functional.one_hot(y, 5),
+        r"\[8, 5\]; of one-hot rows",
+    ),
+    "floats": (lambda y: y.float(), r"labels must be int64, as of y.long\(\), got torch.float32"),
+    "int32": (lambda y: y.int(), r"labels must be int64, as of y.long\(\), got torch.int32"),
+    "bool": (lambda y: y > 2, r"labels must be int64, as of y.long\(\), got torch.bool"),
     "a list": (lambda y: y.tolist(), r"labels must be a tensor of int64, got list"),
     "an array": (lambda y: y.numpy(), r"got ndarray"),
     "nothing": (lambda y: None, r"got NoneType"),

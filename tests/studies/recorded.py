@@ -20,6 +20,7 @@ def recorded(
 ) -> IntegratorsStudy:
     """A study whose trials, in order, have these statuses, reasons and test accuracies."""
     shared: dict[str, Any] = {"neurons": ["lif"], "schemes": ["euler", "exponential"]}
+    shared |= {"batch_size": 128, "lr": 1e-3}
     study = IntegratorsStudy(
         out_dir=folder,
         **shared | {"dt": [0.5, 5.0], "steps": 50, "epochs": 2, "progress": False} | settings,

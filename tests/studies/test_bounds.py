@@ -25,20 +25,27 @@ def test_defaults_fit_into_little(name: str, monkeypatch: pytest.MonkeyPatch) ->
     STUDIES[name].config_type.build().require_memory(torch.device("cpu"))
 
 
+LARGE = {"batch_size": 128}
+
+
 @pytest.mark.parametrize(
     ("study", "settings", "needs"),
     [
         # 50 steps of 128 samples and 10**6 neurons of 4 bytes, and their weights with gradients.
-        (IntegratorsStudy, {"hidden": [10**6], "steps": 50}, "24.4 GiB"),
+        (IntegratorsStudy, {"hidden": [10**6], "steps": 50, **LARGE}, "24.4 GiB"),
         (IntegratorsStudy, {"hidden": [1000], "steps": 10**6, "limit_train": 8}, "29.8 GiB"),
-        (IntegratorsStudy, {"bio_time": 1e5, "dt": [0.1], "hidden": [4000]}, "1,907.4 GiB"),
+        (
+            IntegratorsStudy,
+            {"bio_time": 1e5, "dt": [0.1], "hidden": [4000], **LARGE},
+            "1,907.4 GiB",
+        ),
         (DepthStudy, {"dataset": "digits", "T": 10**6}, "1,953.1 GiB"),
         (DepthStudy, {"side": 1024, "dataset": "mnist"}, "66.6 GiB"),
         (FlossingStudy, {"hidden": 10**6, "modes": ["none"]}, "7,461.1 GiB"),
         (FlossingStudy, {"delays": [10**6], "batch_size": 2560}, "610.4 GiB"),
         (RSTDPStudy, {"dataset": "cifar10", "hidden": 10**6}, "11.7 GiB"),
         (IntegratorsStudy, {"workers": 1000}, "workers=1000, each a process,"),
-        (IntegratorsStudy, {"devices": 128}, "devices=128, each a process,"),
+        (IntegratorsStudy, {"devices": 128, **LARGE}, "devices=128, each a process,"),
     ],
 )
 def test_more_than_the_machine_has_is_refused_before_anything(

@@ -17,7 +17,8 @@ from saltation.stability import ESTIMATORS, PENALTIES
 from saltation.studies import DepthStudy
 from saltation.studies.depth import study as depth
 from saltation.studies.depth import trial as depth_trial
-from saltation.studies.depth.trial import driving, measure, network_of
+from saltation.studies.depth.measures import measure
+from saltation.studies.depth.network import driving, network_of
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.progress import StudyProgress

@@ -12,7 +12,7 @@ import torch
 import saltation as st
 from saltation.data import load
 from saltation.studies import DepthStudy
-from saltation.studies.depth.trial import sequence_of
+from saltation.studies.depth.network import sequence_of
 from saltation.studies.engine.folder import study_of
 
 SMALL: dict[str, Any] = {

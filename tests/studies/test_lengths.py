@@ -156,3 +156,30 @@ def test_targets_of_images_are_no_labels(
     np.savez("numbers.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     with pytest.raises(ConfigError, match="targets in place of labels"):
         study(dataset="numbers.npz")
+
+
+@pytest.mark.parametrize("of_moments", [False, True])
+def test_rates_and_energies_do_not_see_the_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_moments: bool
+) -> None:
+    """The same samples padded to 9 and to 30 steps spike and cost the same."""
+    monkeypatch.chdir(tmp_path)
+    arrays = dict(np.load(even(0.0)))
+    found = []
+    for steps in (9, 30):
+        longer = arrays.copy()
+        for part in ("train", "test"):
+            x = arrays[f"x_{part}"]
+            longer[f"x_{part}"] = np.pad(x, ((0, 0), (0, steps - 9), (0, 0)))
+            if of_moments:
+                longer[f"y_{part}"] = longer[f"x_{part}"][:, :, :1]
+        np.savez("padded.npz", **longer)
+        study = IntegratorsStudy(
+            dataset=str(tmp_path / "padded.npz"),
+            **{"neurons": ["lif"], "schemes": ["exponential"], "dt": [0.5], "hidden": [16]},
+            **{"epochs": 1, "batch_size": 16, "progress": False, "out_dir": f"to{steps}"},
+        )
+        found.append(study.run().iloc[0])
+    for column in ("mean_spike_rate", "synops", "energy_nj"):
+        assert found[0][column] > 0
+        assert found[1][column] == pytest.approx(found[0][column], rel=1e-9), column

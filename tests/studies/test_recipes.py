@@ -19,7 +19,8 @@ from saltation.stability import REMEDIES
 from saltation.studies import DepthStudy
 from saltation.studies.depth import study as depth
 from saltation.studies.depth import trial as depth_trial
-from saltation.studies.depth.trial import EveryStep, Regularisation, network_of
+from saltation.studies.depth.network import network_of
+from saltation.studies.depth.trial import EveryStep, Regularisation
 from saltation.studies.recipes import Recipe, recipes, surrogate_of
 from saltation.surrogate import FastSigmoid, Sigmoid
 from saltation.training import fit

@@ -30,6 +30,7 @@ def test_schemes_and_steps() -> None:
         *(("exponential", 0.5, 0, 90.0, done), ("exponential", 5.0, 0, 95.0, done)),
         neuron="lif",
         tau=2.0,
+        dataset="digits",
     )
     assert verdict(results) == [
         "LIF: best is exponential at dt 5 with 95.0 %; the scheme matters most at dt 5, where "
@@ -39,6 +40,25 @@ def test_schemes_and_steps() -> None:
         "LIF: 1 of 6 trials diverged (euler at dt 5).",
     ]
     assert verdict(results[results["seed"] == 0])[-1] == ONE_SEED
+
+
+def test_what_has_not_learned_says_nothing_of_schemes() -> None:
+    """One of ten classes is guessed right in 10 %; the training set has 1,442 samples."""
+    results = rows(
+        *(("euler", 0.5, 0, 90.0, "finished"), ("euler", 5.0, 0, 9.9, "finished")),
+        *(("exponential", 0.5, 0, 11.6, "finished"), ("exponential", 5.0, 0, 14.9, "finished")),
+        neuron="lif",
+        tau=2.0,
+        dataset="digits",
+        epochs=5,
+        batch_size=128,
+        limit_train=None,
+    ).assign(mean_spike_rate=[0.2, 0.001, 0.002, 0.003])
+    (told,) = [line for line in verdict(results) if "guessing" in line]
+    assert told.startswith(
+        "LIF: after 55 training steps still near guessing (10 %): euler at dt 5; exponential at dt "
+        "0.5, 5, with at most 0.003 spikes per neuron and step. Before that is read as"
+    )
 
 
 def test_rewards() -> None:

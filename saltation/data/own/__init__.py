@@ -59,7 +59,7 @@ def is_path(name: str) -> bool:
         return True
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     is_known = any(key.replace("_", "") == plain for key in DATASETS)
-    return not is_known and Path(name).expanduser().is_dir()
+    return not is_known and Path(name).expanduser().exists()
 
 
 # What studies found at paths where there may be nothing any more.

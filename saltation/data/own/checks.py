@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.data.dataset import Split
-from saltation.errors import DataError
+from saltation.errors import DataError, LayoutWarning
 
 MOST_BYTES = 4 << 30
 """Of samples in memory: a file that claims more is taken for a bomb."""
@@ -50,6 +51,18 @@ def samples_of(x: NDArray[np.generic], what: str) -> Tensor:
         raise DataError(
             f"{what} is uint8 {shape}: grey images are [N, 1, H, W], as of x[:, None]; sequences "
             "[N, T, F] are floating-point numbers"
+        )
+    if x.dtype == np.uint8 and x.max() == 1:
+        raise DataError(
+            f"{what} is uint8 with values of 0 and 1, and uint8 goes to 255: give x * 255, or "
+            "x.astype(np.float32)"
+        )
+    if x.ndim == 3 and shape[1] == shape[2] >= 8 and 0 <= x.min() <= x.max() <= 1:
+        warnings.warn(
+            f"{what} has shape {shape} and is taken for sequences of {shape[1]} moments; grey "
+            "images are [N, 1, H, W], as of x[:, None]",
+            LayoutWarning,
+            stacklevel=2,
         )
     if x.ndim == 4 and shape[1] not in (1, 2, 3, 4) and shape[3] in (1, 3, 4):
         raise DataError(f"{what} has shape {shape}: channels come first, [N, C, H, W]")
@@ -94,18 +107,40 @@ def labels_of(y: NDArray[np.generic], samples: int, what: str) -> Tensor:
         If they are no integers, below 0, or not as many as there are samples.
     """
     if y.dtype.kind not in "iu" or y.ndim != 1:
-        hint = "; targets are [N, k], as of y[:, None]" if y.dtype.kind == "f" else ""
+        hint = _as_labels(y)
         raise DataError(
             f"{what} is {y.dtype} {list(y.shape)}: labels are integers [N], from 0 to classes - 1"
             f"{hint}"
         )
     if len(y) != samples:
-        raise DataError(f"{what} has {len(y)} labels for {samples} samples")
+        raise DataError(
+            f"{what} has {len(y)} labels for {samples} samples, which come first: [N, ...]"
+        )
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= _MOST_CLASSES:
         wrong = low if low < 0 else high
         raise DataError(f"{what} has the label {wrong}: labels are from 0 to classes - 1")
     return torch.from_numpy(y.astype(np.int64))
+
+
+def _as_labels(y: NDArray[np.generic]) -> str:
+    """What makes labels, or targets, of these."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        return "; as of y[:, 0]"
+    if y.ndim == 2 and _is_one_hot(y):
+        return "; as of y.argmax(1)"
+    if y.dtype.kind in "OUS":
+        return "; as of pandas.factorize(y)[0]"
+    if y.ndim != 1 or y.dtype.kind not in "fb":
+        return ""
+    if y.dtype.kind == "b" or bool((y.astype(np.float64) % 1 == 0).all()):
+        return "; as of y.astype(int)"
+    return "; targets are [N, k], as of y[:, None]"
+
+
+def _is_one_hot(y: NDArray[np.generic]) -> bool:
+    """Whether every row has one 1 and zeros."""
+    return y.shape[1] > 1 and bool((((y == 0) | (y == 1)).all(1) & (y.sum(1) == 1)).all())
 
 
 def targets_of(y: NDArray[np.generic], samples: Any, what: str) -> Tensor:
@@ -126,6 +161,11 @@ def targets_of(y: NDArray[np.generic], samples: Any, what: str) -> Tensor:
             f"[N, T, F], and the samples are {list(shape)}"
         )
     _check_finite(y, what)
+    if y.ndim == 2 and _is_one_hot(y):
+        raise DataError(
+            f"{what} has a 1 in every row and zeros beside it: these are labels, as of "
+            "y.argmax(1); floating-point numbers [N, k] are targets"
+        )
     with np.errstate(over="ignore"):
         single = np.ascontiguousarray(y, np.float32)
     _check_finite(single, f"{what} in float32")
@@ -194,7 +234,10 @@ def classes_of(train: Split, test: Split, where: Path) -> int:
     empty = [k for k in range(classes) if counts[k] == 0]
     if empty:
         more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
-        raise DataError(f"{where}: class {empty[0]}{more} of {classes} has no training sample")
+        hint = " (labels are from 0: give y - 1)" if empty == [0] else ""
+        raise DataError(
+            f"{where}: class {empty[0]}{more} of {classes} has no training sample{hint}"
+        )
     if classes < 2:
         raise DataError(f"{where}: all samples are of one class")
     return classes

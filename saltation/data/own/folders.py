@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saltation.data.dataset import Split
@@ -15,6 +16,8 @@ from saltation.data.registry import Spec
 from saltation.errors import DataError
 
 _KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+# Modes of more than 8 bits begin so: I, I;16, F.
+_WIDE = "IF"
 _TESTS = ("test", "val", "validation")
 _MOST_PIXELS = 1 << 26
 
@@ -74,10 +77,15 @@ def _part(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def _classes(part: Path) -> list[str]:
-    names = sorted(entry.name for entry in part.iterdir() if entry.is_dir())
+    names = sorted(entry.name for entry in part.iterdir() if entry.is_dir() and _is_seen(entry))
     if not names:
         raise DataError(f"{part}: has no folder of a class")
     return names
+
+
+def _is_seen(entry: Path) -> bool:
+    """Whether it is not hidden, as what editors and systems leave is."""
+    return not entry.name.startswith(".")
 
 
 def _files(part: Path, names: list[str]) -> list[tuple[Path, int]]:
@@ -86,7 +94,7 @@ def _files(part: Path, names: list[str]) -> list[tuple[Path, int]]:
     for number, name in enumerate(names):
         place = part / name
         entries = sorted(place.iterdir()) if place.is_dir() else []
-        found = [entry for entry in entries if entry.suffix.lower() in _KINDS]
+        found = [one for one in entries if one.suffix.lower() in _KINDS and _is_seen(one)]
         if not found:
             raise DataError(f"{place}: class {name} has no image ({', '.join(_KINDS)})")
         by_class.append([(file, number) for file in found])
@@ -128,11 +136,23 @@ def _split(files: list[tuple[Path, int]], shape: tuple[int, int, int]) -> Split:
     return Split(images, torch.tensor([number for _, number in files]))
 
 
+def _check_eight_bits(pixels: NDArray[np.generic], file: Path) -> None:
+    """Refuse numbers that 8 bits would cut off, as those of cameras with more are."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if not 0 <= low <= high <= 255 or (0 < high <= 1 and pixels.dtype.kind == "f"):
+        raise DataError(
+            f"{file}: has {pixels.dtype} pixels from {low:g} to {high:g}: images have 8 bits, 0 to "
+            "255; give others in an .npz file as numbers from 0 to 1, x / x.max()"
+        )
+
+
 def _image(file: Path, channels: int) -> Tensor:
     from PIL import Image
 
     try:
         with Image.open(file) as image:
+            if image.mode[0] in _WIDE:
+                _check_eight_bits(np.array(image), file)
             pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{file}: truncated or damaged image ({error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ from saltation.data.own.checks import (
     targets_of,
 )
 from saltation.data.registry import Spec
-from saltation.errors import DataError
+from saltation.errors import DataError, UnitWarning
 
 _LABEL, _PART, _SERIES = "label", "split", "series"
+_TIMES = ("t", "time", "times", "timestamp", "seconds", "ms")
 # How names of columns begin whose numbers are to be found: at every row, or of the series.
 _TARGET, _OUTCOME = "target", "outcome"
 
@@ -77,9 +79,16 @@ def _read(path: Path) -> tuple[Split, Split]:
     if not channels:
         there = ", ".join((_SERIES, _PART, *wanted))
         raise DataError(f"{path}: has no column beside {there}")
+    index = [name for name in channels if str(name).startswith("Unnamed: ")]
+    if index:
+        raise DataError(
+            f"{path}: column {1 + list(frame.columns).index(index[0])} has no name, as the index "
+            "that pandas writes: to_csv(..., index=False)"
+        )
     for name in (*channels, *(wanted if wanted != [_LABEL] else ())):
         if frame[name].dtype.kind not in "fiu":
             raise DataError(f"{path}: column {name} does not hold numbers throughout")
+    _warn_of_times(frame, channels, path)
     wrong = set(frame[_PART].astype(str)) - {"train", "test"}
     if wrong:
         raise DataError(f"{path}: {_PART} must be train or test, got '{sorted(wrong)[0]}'")
@@ -94,6 +103,21 @@ def _read(path: Path) -> tuple[Split, Split]:
         _split(parts[part], channels, wanted, longer, (path, part)) for part in ("train", "test")
     )
     return train, test
+
+
+def _warn_of_times(frame: pd.DataFrame, channels: list[str], path: Path) -> None:
+    """Say that a column of times is given to the network as a current that grows."""
+    for name in channels:
+        if (
+            str(name).lower() in _TIMES
+            and frame.groupby(_SERIES)[name].is_monotonic_increasing.all()
+        ):
+            warnings.warn(
+                f"{path.name}: column {name} is taken for a channel, a current that grows; leave "
+                "it out if it says when a row was measured: rows are one after the other, 1 apart",
+                UnitWarning,
+                stacklevel=2,
+            )
 
 
 def _wanted(frame: pd.DataFrame, path: Path) -> list[str]:

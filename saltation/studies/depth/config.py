@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from saltation.data import DATASETS, Dataset, load, spec_of
 from saltation.data.own import HELP
@@ -17,7 +17,7 @@ from saltation.models import ARCHITECTURES
 from saltation.models.blocks import NORMS
 from saltation.models.init import INITS
 from saltation.stability import ESTIMATORS, PENALTIES, REMEDIES
-from saltation.studies.depth.trial import GROWTH
+from saltation.studies.depth.network import GROWTH
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import (
     AtLeast0,
@@ -30,7 +30,7 @@ from saltation.studies.engine.bounds import (
     Some,
 )
 from saltation.studies.engine.config import HOW, DataConfig, GradientConfig, names, setting
-from saltation.studies.given import PLAIN, Builder, architecture_of, whole_source
+from saltation.studies.given import PLAIN, Builder, Source, architecture_of, whole_source
 from saltation.studies.recipes import LOSSES, NONE, OWN, Recipe, recipes
 from saltation.surrogate import SURROGATES
 
@@ -51,7 +51,7 @@ class DepthConfig(GradientConfig, DataConfig):
     depths: Annotated[list[Layers], Some, Several] = DEPTHS
     """Layers of neurons. With vgg 4 stages share them equally; up to 4 are stages of one."""
     arch: str = Field("vgg", description=f"Networks: {names(ARCHITECTURES)}.")
-    network: str | None = None
+    network: Source | None = None
     """FILE.py:FUNCTION that builds networks in place of those of arch: of shape, classes, depth and
     steps it takes those that it names, and returns a module from sequences [T, B, C, H, W] to
     logits [B, classes]. One that takes no depth has that of its neuron layers."""
@@ -217,6 +217,7 @@ class DepthConfig(GradientConfig, DataConfig):
         """Progress by the name that the script's config has for its opposite, and the first of the
         seeds once."""
         if isinstance(given, dict) and given.get("network"):
+            given = given | {"network": whole_source(given["network"])}
             layers = _layers(given)
             depths = list(given.get("depths", DEPTHS))
             if layers and depths not in (DEPTHS, [layers]):
@@ -231,11 +232,6 @@ class DepthConfig(GradientConfig, DataConfig):
             if given.get("seeds"):
                 given.pop("seed", None)
         return given
-
-    @field_validator("network")
-    @classmethod
-    def _network_from_any_folder(cls, source: str | None) -> str | None:
-        return whole_source(source)
 
     @property
     def steps(self) -> int:

@@ -23,15 +23,15 @@ from saltation.layers.recurrent import neuron_layers
 from saltation.stability import PENALTIES
 from saltation.studies.depth.config import DepthConfig, shape_at
 from saltation.studies.depth.figures import draw_depth
-from saltation.studies.depth.report import depth_summary, depth_text, script_epochs
-from saltation.studies.depth.trial import (
+from saltation.studies.depth.network import (
     GROWTH,
     DepthTrial,
     as_given,
     network_of,
-    run_trial,
     sequence_of,
 )
+from saltation.studies.depth.report import depth_summary, depth_text, script_epochs
+from saltation.studies.depth.trial import run_trial
 from saltation.studies.depth.verdict import health_of, verdict
 from saltation.studies.engine.checkpoints import Checkpoints
 from saltation.studies.engine.files import write_whole

@@ -224,8 +224,8 @@ def with_labels(name: str) -> str:
     return whole_name(name)
 
 
-class DataConfig(StudyConfig):
-    """Settings of a study that trains on a data set."""
+class NamedDataConfig(StudyConfig):
+    """Settings of a study that is given a data set, by name, path or as what is in memory."""
 
     dataset: str = Field(
         "digits",
@@ -233,11 +233,6 @@ class DataConfig(StudyConfig):
     )
     data_dir: Folder | None = None
     """Folder of the data set, searched before $SALTATION_DATA."""
-    limit_train: Samples | None = None
-    """Train on the first n samples only."""
-    limit_test: Samples | None = None
-    """Test on the first n samples only."""
-    validation: Fraction = Field(0.0, description=VALIDATION_HELP)
 
     targets: ClassVar[bool] = False
     """Whether the study trains on targets too, and not on labels alone."""
@@ -251,6 +246,16 @@ class DataConfig(StudyConfig):
     @classmethod
     def _check_dataset(cls, name: str) -> str:
         return whole_name(name) if cls.targets else with_labels(name)
+
+
+class DataConfig(NamedDataConfig):
+    """Settings of a study that trains on a data set, or on the first samples of it."""
+
+    limit_train: Samples | None = None
+    """Train on the first n samples only."""
+    limit_test: Samples | None = None
+    """Test on the first n samples only."""
+    validation: Fraction = Field(0.0, description=VALIDATION_HELP)
 
     @property
     def of_data(self) -> SharedSettings:

@@ -19,7 +19,7 @@ from saltation.schemes import SCHEMES
 from saltation.studies.engine import room
 from saltation.studies.engine.bounds import Count, Positive, Several, Some
 from saltation.studies.engine.config import DataConfig, GradientConfig, names, setting
-from saltation.studies.given import Builder, whole_source
+from saltation.studies.given import Builder, Source
 
 MOST_STEPS = 1_000_000
 # The encoder of sequences: the current that they are, at the steps of the network.
@@ -66,6 +66,9 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     ] = ["euler", "exponential", "symplectic", "symplectic_v"]
     dt: Annotated[list[Positive], Some, Several] = [0.05, 0.5, 2.0, 5.0]
     """Lengths of a step, in the unit of time of tau."""
+    batch_size: Count = 32
+    """Samples per batch; a last partial training batch is dropped."""
+    lr: Positive = setting("lr", 5e-3)
     bio_time: Positive | None = None
     """Simulated time of every trial: steps = bio_time / dt, at least 1. Without steps, 5."""
     steps: Count | None = None
@@ -90,7 +93,7 @@ class IntegratorsConfig(GradientConfig, DataConfig):
         "events for every dt) with bio_time, exact with steps. Sequences are currents, averaged "
         "over each step.",
     )
-    network: str | None = None
+    network: Source | None = None
     """FILE.py:FUNCTION that builds the network in place of the one with hidden layers: of shape,
     classes, neuron, scheme, dt, steps, tau and input it takes those that it names, and returns a
     module from sequences [T, B, *shape] to logits [B, classes]."""
@@ -106,11 +109,6 @@ class IntegratorsConfig(GradientConfig, DataConfig):
     @classmethod
     def _from_any_folder(cls, neurons: list[str]) -> list[str]:
         return [whole_name(neuron) for neuron in neurons]
-
-    @field_validator("network")
-    @classmethod
-    def _network_from_any_folder(cls, source: str | None) -> str | None:
-        return whole_source(source)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

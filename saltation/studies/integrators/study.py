@@ -41,6 +41,7 @@ from saltation.studies.integrators.trial import (
     mask_of,
     network_of,
     neuron_of,
+    steps_of_samples,
 )
 from saltation.studies.integrators.verdict import verdict
 from saltation.studies.report.accuracy import accuracy_tables
@@ -192,7 +193,9 @@ class IntegratorsStudy(Study[IntegratorsConfig, IntegratorsTrial]):
         if record.epoch < trial["epochs"]:
             return record
         device = next(network.parameters()).device
-        found = cost_of(network, self.probe(trial, data, COUNTED, device).x)
+        batch = next(batches(data.test, min(COUNTED, len(data.test))))
+        mask = steps_of_samples(trial, batch)
+        found = cost_of(network, self.probe(trial, data, COUNTED, device).x, mask)
         return replace(record, found={**record.found, **found})
 
     def findings(self, record: Record) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from saltation.data import Batch, Dataset, at_steps, spec_of
 from saltation.encoding import ENCODERS
 from saltation.errors import ConfigError
-from saltation.layers import LeakyIntegrator, lengths_mask
+from saltation.layers import LeakyIntegrator, counted, lengths_mask
 from saltation.losses import mse_loss
 from saltation.models import spiking_mlp
 from saltation.models.mlp import SpikingMLP
@@ -82,12 +82,12 @@ def encoded(trial: IntegratorsTrial, batch: Batch, epoch: int, stream: int) -> T
     )
 
 
-def mask_of(trial: IntegratorsTrial, batch: Batch) -> Tensor | None:
-    """The steps that belong to each sample, ``[T, B]``, where readouts are to look at these alone.
+def steps_of_samples(trial: IntegratorsTrial, batch: Batch) -> Tensor | None:
+    """The steps that belong to each sample, ``[T, B]``; None where all do.
 
     The last step of a sequence counts if any part of it is in the sequence.
     """
-    if batch.lengths is not None and batch.labels.ndim != 3:
+    if batch.lengths is not None:
         dt = spec_of(trial["dataset"]).dt or 1.0
         steps = torch.ceil(torch.round(batch.lengths.double() * dt / trial["dt"], decimals=9))
         return lengths_mask(steps.long().clamp(min=1), trial["steps"])
@@ -97,12 +97,20 @@ def mask_of(trial: IntegratorsTrial, batch: Batch) -> Tensor | None:
     return None
 
 
+def mask_of(trial: IntegratorsTrial, batch: Batch) -> Tensor | None:
+    """The steps that readouts look at, ``[T, B]``: where targets are of every step none do, and
+    the loss leaves out what has no target."""
+    return None if batch.labels.ndim == 3 else steps_of_samples(trial, batch)
+
+
 def answered(
     network: nn.Module, trial: IntegratorsTrial, batch: Batch, epoch: int, stream: int
 ) -> Tensor:
-    """What the network makes of a batch, at the steps that each sample has."""
+    """What the network makes of a batch, at the steps that each sample has; spikes behind their
+    end are not counted."""
     x_seq, mask = encoded(trial, batch, epoch, stream), mask_of(trial, batch)
-    outputs: Tensor = network(x_seq) if mask is None else network(x_seq, mask.to(x_seq.device))
+    with counted(steps_of_samples(trial, batch)):
+        outputs: Tensor = network(x_seq) if mask is None else network(x_seq, mask.to(x_seq.device))
     return outputs
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from saltation.data import spec_of
+from saltation.errors import SaltationError
 from saltation.neurons import get_neuron, model_of
 from saltation.studies.engine.store import DIVERGED, FINISHED
 from saltation.studies.report.tables import ERROR, inputs_of, measure_of
@@ -43,12 +45,40 @@ def verdict(results: pd.DataFrame) -> list[str]:
             parts.append(f"the scheme matters most at dt {most:g}, where {what} go {ends}")
         said.append(f"{name}: {'; '.join(parts)}.")
         said += _outside(str(neuron), name, done["tau"].iloc[0], means, is_error)
+        said += [] if is_error else _guessing(name, done, means)
         diverged = here[here["status"] == DIVERGED]
         if len(diverged):
             cells = dict.fromkeys(zip(diverged["scheme"], diverged["dt"], strict=True))
             where = ", ".join(f"{scheme} at dt {dt:g}" for scheme, dt in cells)
             said.append(f"{name}: {len(diverged)} of {len(here)} trials diverged ({where}).")
     return said if results["seed"].nunique() > 1 else [*said, ONE_SEED]
+
+
+def _guessing(name: str, done: pd.DataFrame, means: pd.Series[float]) -> list[str]:
+    """Cells that answer hardly better than who does not look, of which nothing is learned about
+    schemes and steps."""
+    try:
+        data = spec_of(str(done["dataset"].iloc[0]))
+    except SaltationError:  # a file that is gone, and that the study did not remember
+        return []
+    chance = 100 / data.classes
+    low = means[means < min(1.5 * chance, chance + 10)]
+    if low.empty:
+        return []
+    steps: dict[str, list[str]] = {}
+    for scheme, dt in low.index:
+        steps.setdefault(scheme, []).append(f"{dt:g}")
+    cells = "; ".join(f"{scheme} at dt {', '.join(every)}" for scheme, every in steps.items())
+    first = done.iloc[0]
+    limit = data.samples if pd.isna(first["limit_train"]) else int(first["limit_train"])
+    trained = int(first["epochs"]) * max(1, min(limit, data.samples) // int(first["batch_size"]))
+    rates = done.groupby(["scheme", "dt"])["mean_spike_rate"].mean().reindex(low.index)
+    return [
+        f"{name}: after {trained:,} training steps still near guessing ({chance:.3g} %): {cells}, "
+        f"with at most {rates.max():.2g} spikes per neuron and step. Before that is read as what "
+        "a scheme or a step does, train for longer: a larger --lr or --epochs, a smaller "
+        "--batch-size; or give more input, such as a longer --bio-time."
+    ]
 
 
 def _said(value: float, is_error: bool) -> str:

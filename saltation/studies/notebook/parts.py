@@ -78,6 +78,8 @@ _NETWORK = {
     "tau": 2.0,
     "encoder": "exact",
     "input": ["held"],
+    "batch_size": 128,
+    "lr": 1e-3,
 }
 
 

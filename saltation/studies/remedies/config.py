@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from saltation.data import DATASETS, spec_of
-from saltation.data.own import HELP
+from saltation.data import spec_of
 from saltation.errors import ConfigError, choose
 from saltation.models import ARCHITECTURES
 from saltation.stability import REMEDIES
 from saltation.studies.engine import room
-from saltation.studies.engine.bounds import Count, Folder, Positive, Seed, Several, Some
-from saltation.studies.engine.config import StudyConfig, data_named, names, with_labels
-from saltation.studies.given import architecture_of, takes_nothing, whole_source
+from saltation.studies.engine.bounds import Count, Positive, Seed, Several, Some
+from saltation.studies.engine.config import NamedDataConfig, names
+from saltation.studies.given import Source, architecture_of, takes_nothing
 from saltation.studies.recipes import CURE, NONE, remedies_of
 from saltation.studies.remedies.faults import FAULTS
 
 
-class RemediesConfig(StudyConfig):
+class RemediesConfig(NamedDataConfig):
     """Which remedies make which networks learn: networks, faults and remedies, ranked."""
 
     networks: Annotated[
@@ -27,7 +26,7 @@ class RemediesConfig(StudyConfig):
         Field(min_length=1, description=f"Networks: {names(ARCHITECTURES)}."),
         Several,
     ] = ["vgg", "mlp"]
-    network: str | None = None
+    network: Source | None = None
     """FILE.py:FUNCTION in place of networks. A function of shape, classes, depth and steps, or some
     of them, returns a module from sequences [T, B, C, H, W] to logits [B, classes] for the data
     set; one that takes nothing returns its own samples too, (network, x, y) or (network, x, y,
@@ -52,12 +51,6 @@ class RemediesConfig(StudyConfig):
     """Steps for which an image is shown."""
     side: Annotated[int, Field(ge=1, le=1024)] = 16
     """Height and width in pixels that images are resized to."""
-    dataset: str = Field(
-        "digits",
-        description=f"{names(DATASETS)}; `saltation data list` shows which are present; {HELP}.",
-    )
-    data_dir: Folder | None = None
-    """Folder of the data set, searched before $SALTATION_DATA."""
     samples: Annotated[int, Field(ge=16, le=1_000_000)] = 800
     """Training samples that are used: three quarters to train on, the rest to judge by."""
     epochs: Count = 5
@@ -93,21 +86,6 @@ class RemediesConfig(StudyConfig):
                     "images (allowed: mlp, or a network of yours)"
                 )
         return self
-
-    @field_validator("network")
-    @classmethod
-    def _network_from_any_folder(cls, source: str | None) -> str | None:
-        return whole_source(source)
-
-    @field_validator("dataset", mode="before")
-    @classmethod
-    def _dataset_from_memory(cls, given: Any) -> Any:
-        return data_named(given)
-
-    @field_validator("dataset")
-    @classmethod
-    def _dataset_from_any_folder(cls, name: str) -> str:
-        return with_labels(name)
 
     @property
     def has_samples(self) -> bool:

@@ -127,8 +127,9 @@ class _Tally:
         spoke = torch.zeros(activity.output_counts.shape[1], dtype=torch.bool)
         spoke[activity.answers[~activity.silent].cpu()] = True
         self.answering = spoke if self.answering is None else self.answering | spoke
-        self.layers["hidden"].count(activity.hidden_counts, activity.steps)
-        self.layers["output"].count(activity.output_counts, activity.steps)
+        steps = activity.steps * len(labels)
+        self.layers["hidden"].count(activity.hidden_counts, steps)
+        self.layers["output"].count(activity.output_counts, steps)
 
     def score(self) -> Score:
         """The pseudo cross-entropy takes spike counts for logits."""
