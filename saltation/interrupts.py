@@ -43,8 +43,9 @@ def is_command() -> bool:
     program = sys.argv[0] if sys.argv else ""
     if program == "-m":  # as it stands while the package itself is imported
         return not {"saltation", "saltation.__main__"}.isdisjoint(sys.orig_argv)
-    # Processes that this one starts are given its name, but not on their command lines.
-    return _named(program) and program in sys.orig_argv
+    # Processes that this one starts are given its name, but not on their command lines. Scripts of
+    # Windows take the ending off it.
+    return _named(program) and not {program, f"{program}.exe"}.isdisjoint(sys.orig_argv)
 
 
 def is_worker() -> bool:

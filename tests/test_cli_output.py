@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from saltation.cli import main
-from saltation.cli.terminal import one_line
+from saltation.cli.terminal import is_closed_pipe, one_line
 from saltation.studies import STUDIES
 
 NETWORK = (
@@ -102,6 +103,19 @@ def test_a_reader_that_goes_is_no_mistake() -> None:
             stderr=subprocess.PIPE,
         )
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_closed_pipe_of_windows_is_told_from_other_mistakes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is an invalid argument there, and nowhere else."""
+    invalid = OSError(errno.EINVAL, "Invalid argument")
+    assert is_closed_pipe(BrokenPipeError())
+    assert not is_closed_pipe(invalid)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert is_closed_pipe(invalid)
+    assert not is_closed_pipe(OSError(errno.EINVAL, "Invalid argument", "a:b"))
+    assert not is_closed_pipe(OSError(errno.ENOSPC, "No space left on device"))
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/x", "[/x]", "[bold]", "a\nb", "λ", "\udce9", "-x"])

@@ -98,6 +98,7 @@ def test_a_shell_may_have_asked_that_they_are_ignored(programs: list[list[str]])
     ("argv", "original", "command", "worker"),
     [
         (["/bin/saltation", "info"], ["python", "/bin/saltation", "info"], True, False),
+        (["/Scripts/saltation"], ["python", "/Scripts/saltation.exe", "info"], True, False),
         (["-m", "info"], ["python", "-m", "saltation", "info"], True, False),
         (["-m"], ["python", "-m", "pytest"], False, False),
         (["/x/saltation/__main__.py"], ["python", "/x/saltation/__main__.py"], True, False),

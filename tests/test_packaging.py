@@ -42,10 +42,15 @@ def test_the_recipe_and_the_citation_say_what_the_project_says() -> None:
     assert [one["name"] for one in citation["authors"]] == [
         one["name"] for one in PROJECT["project"]["authors"]
     ]
-    text = (ROOT / "conda" / "meta.yaml").read_text(encoding="utf-8")
-    assert f'version = "{saltation.__version__}"' in text
-    run = text.split("  run:\n")[1].split("\n\n")[0]
-    theirs = dict(re.findall(r"- (\S+) >=(\S+)", run))
+    recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["context"]["version"] == saltation.__version__
+    assert recipe["about"]["summary"] == PROJECT["project"]["description"]
+    assert recipe["about"]["license"] == PROJECT["project"]["license"]
+    commands = [f"{name} = {place}" for name, place in PROJECT["project"]["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == commands
+    needs = recipe["requirements"]
+    assert set(PROJECT["build-system"]["requires"]) <= set(needs["host"])
+    theirs = dict(one.split(" >=") for one in needs["run"])
     names = {"matplotlib-base": "matplotlib", "pytorch": "torch"}
     ours = dict(one.split(">=") for one in PROJECT["project"]["dependencies"])
     ours["python"] = PROJECT["project"]["requires-python"].removeprefix(">=")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from saltation.cli.mistyped import mistyped
 from saltation.cli.shortcuts import answered
-from saltation.cli.terminal import close_quietly, complain, take_any_text
+from saltation.cli.terminal import close_quietly, complain, is_closed_pipe, take_any_text
 from saltation.interrupts import CODE, interruptible, is_command, leave_quietly
 
 
@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         complain("stopped")
         raise SystemExit(CODE) from None
-    except BrokenPipeError:
-        raise SystemExit(1) from None  # nobody reads on
     except OSError as error:
+        if is_closed_pipe(error):
+            raise SystemExit(1) from None
         where = "" if error.filename is None else f"'{error.filename}': "
         complain(f"{where}{error.strerror or error}")
         raise SystemExit(2) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import sys
 import unicodedata
@@ -55,12 +56,20 @@ def take_any_text() -> None:
             stream.reconfigure(errors=_PLAIN)
 
 
+def is_closed_pipe(error: OSError) -> bool:
+    """Whether nobody reads what was written, which Windows calls an invalid argument."""
+    invalid = error.errno == errno.EINVAL and error.filename is None
+    return isinstance(error, BrokenPipeError) or (sys.platform == "win32" and invalid)
+
+
 def close_quietly() -> None:
     """Write out what is left for stdout; nobody reads it where a pipe was closed (``| head``)."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not is_closed_pipe(error):
+            raise
         # Python would try once more at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -49,7 +49,9 @@ def fetch(name: str, data_dir: str | Path | None = None, *, progress: bool = Tru
     root = roots(data_dir)[0]
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     display = Progress(*columns, console=Console(stderr=True), disable=not progress)
-    with display, _quiet_pooch():
+    # Older versions of rich end a display by an empty line even where it is disabled.
+    shown: AbstractContextManager[object] = display if progress else nullcontext()
+    with shown, _quiet_pooch():
         for item in spec.downloads:
             _fetch(item, root, display)
     where = locate(spec, root)

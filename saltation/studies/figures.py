@@ -88,5 +88,5 @@ def lines(axes: Axes, frame: pd.DataFrame, metric: str, across: str, by: str) ->
         mean, spread = found.mean(), found.std().fillna(0.0)
         style = scheme_style(str(name)) if name in SCHEMES else style_of(place)
         axes.errorbar(
-            mean.index, mean, yerr=spread, capsize=2.5, label=name, clip_on=False, **style
+            mean.index, mean, yerr=spread, capsize=2.5, label=str(name), clip_on=False, **style
         )

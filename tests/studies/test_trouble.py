@@ -14,7 +14,7 @@ import pytest
 
 from saltation.errors import ConfigError, StoreError
 from saltation.studies import IntegratorsStudy
-from saltation.studies.engine import specification
+from saltation.studies.engine import files, specification
 from saltation.studies.engine import study as engine_study
 from saltation.studies.engine.store import Store
 from tests.studies.test_resume import INTEGRATORS, integrators, recorded
@@ -78,6 +78,55 @@ def test_a_folder_that_only_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(engine_study, "write_whole", refuse)
     with pytest.raises(ConfigError, match=r"out_dir .* cannot be written: .*Permission denied"):
+        integrators(tmp_path).run()
+    assert not (tmp_path / "study.db").exists()
+
+
+def test_a_file_that_somebody_reads_is_replaced_once_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows replaces and removes no file that is open. (The refusal is played.)"""
+    path = tmp_path / "best.pt"
+    path.write_bytes(b"old")
+    refusals = [5, 32]
+
+    def in_use(number: int) -> OSError:
+        error = PermissionError(13, "used by another process", str(path))
+        error.winerror = number  # type: ignore[attr-defined]
+        return error
+
+    def replace(temporary: Path, target: Path) -> None:
+        if refusals:
+            raise in_use(refusals.pop())
+        os.replace(temporary, target)  # noqa: PTH105
+
+    monkeypatch.setattr(Path, "replace", replace)
+    files.write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+
+    refusals += [5, 32]
+    monkeypatch.setattr(files, "_PATIENCE", 0.0)
+    with pytest.raises(PermissionError, match="used by another process"):
+        files.write_whole(path, b"newer")
+    assert [one.name for one in tmp_path.iterdir()] == ["best.pt"]
+    assert path.read_bytes() == b"new"
+
+    def stay(file: Path, missing_ok: bool) -> None:
+        raise in_use(32)
+
+    monkeypatch.setattr(Path, "unlink", stay)
+    files.remove(path)
+    assert path.exists()
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Lustre where it is mounted without flock; told by a line of ours."""
+
+    def refuse(lock: Any) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(engine_study.FileLock, "acquire", refuse)
+    with pytest.raises(ConfigError, match=r"out_dir .* cannot be locked.* no flock"):
         integrators(tmp_path).run()
     assert not (tmp_path / "study.db").exists()
 

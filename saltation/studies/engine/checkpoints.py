@@ -14,7 +14,7 @@ import torch
 
 from saltation.errors import DataError, StoreError
 from saltation.snapshot import Snapshot
-from saltation.studies.engine.files import write_whole
+from saltation.studies.engine.files import remove, write_whole
 from saltation.studies.engine.fingerprint import fingerprint, not_finite
 
 BEST = "best.pt"
@@ -104,7 +104,7 @@ class Checkpoints:
             raise StoreError(f"the checkpoint of epoch {epoch} was not written: {error}") from error
         for old in epochs(self.folder):
             if old not in (epoch, epoch - 1):
-                self.path(old).unlink(missing_ok=True)
+                remove(self.path(old))
 
     def path(self, epoch: int) -> Path:
         """The file of an epoch."""
@@ -114,7 +114,7 @@ class Checkpoints:
 def keep_last(folder: Path) -> None:
     """Of a finished trial only the last checkpoint is kept, beside the best."""
     for epoch in sorted(epochs(folder))[:-1]:
-        (folder / f"epoch-{epoch:05d}.pt").unlink(missing_ok=True)
+        remove(folder / f"epoch-{epoch:05d}.pt")
 
 
 def epochs(folder: Path) -> list[int]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from saltation.errors import ConfigError
+
+# Windows replaces and removes no file that somebody has open, and says so by one of these. Whoever
+# reads one of ours, as another command or a search for viruses does, is done in less than so long.
+_IN_USE, _PATIENCE = (5, 32), 5.0  # numbers of Windows, seconds
 
 
 def check_folder(what: str, folder: Path) -> None:
@@ -50,6 +55,32 @@ def write_whole(path: Path, content: str | bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Take a file away that is of no use any more; on Windows it stays while somebody reads it."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if not _in_use(error):
+            raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Give it the name of ``path``, once nobody reads that any more."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            temporary.replace(path)
+            return
+        except OSError as error:
+            if not _in_use(error) or time.monotonic() > end:
+                raise
+        time.sleep(0.02)
+
+
+def _in_use(error: OSError) -> bool:
+    return getattr(error, "winerror", None) in _IN_USE

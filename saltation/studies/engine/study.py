@@ -201,6 +201,12 @@ class Study(Specification[Config, Trial]):
                 f"another process is running the study in {self.folder}; wait for it, or give "
                 "another --out-dir"
             ) from None
+        except NotImplementedError:
+            # What filelock raises there; newer ones look for a file instead.
+            raise ConfigError(
+                f"out_dir '{self.folder}' cannot be locked, so that two processes could write into "
+                "it: its file system has no flock; give an --out-dir on another"
+            ) from None
         except OSError as error:
             lock.release()
             raise ConfigError(f"out_dir '{self.folder}' cannot be written: {error}") from None
