@@ -12,7 +12,7 @@ import torch
 import saltation as st
 from saltation.data import load
 from saltation.studies import TransferStudy
-from saltation.studies.transfer.report import transfer_grids
+from saltation.studies.transfer.report import transfer_grids, transfer_verdict
 from saltation.studies.transfer.study import accuracy, network_of
 
 SMALL: dict[str, Any] = {
@@ -60,6 +60,23 @@ def test_every_mapping_has_a_table_and_a_panel(done: tuple[Path, pd.DataFrame]) 
     assert (folder / "figures" / "transfer.png").is_file()
     assert "charge at 0.5" in pd.read_csv(folder / "results.csv").columns
     pd.testing.assert_frame_equal(TransferStudy(out_dir=folder, **SMALL).run(), results)
+
+
+def test_networks_that_learned_nothing_have_nothing_to_lose(
+    done: tuple[Path, pd.DataFrame],
+) -> None:
+    """Their 0 points would read as if a mapping kept everything."""
+    _, results = done
+    held = results[results["input"] == "held"]
+    fine = transfer_verdict(held)
+    low = held.copy()
+    low.loc[low["dt"] == 1.0, [c for c in map(str, low) if " at " in c]] = 10.0
+    told = transfer_verdict(low)
+    assert len(fine) == 1
+    assert len(told) == 2
+    assert "trained at dt 1 networks stay near guessing" in told[1]
+    low.loc[:, [c for c in map(str, low) if " at " in c]] = 10.0
+    assert [line for line in transfer_verdict(low) if "lost" in line] == []
 
 
 def test_mapped_networks_have_the_weights_of_their_dt(tmp_path: Path) -> None:

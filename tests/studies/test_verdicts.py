@@ -83,6 +83,7 @@ def test_other_steps() -> None:
         ("exponential", 0.5, 0, 90.0, "finished"),
         neuron="lif",
         input="held",
+        dataset="digits",
     )
     results["naive at 1"], results["naive at 0.5"] = [88.0, 70.0], [80.0, 90.0]
     assert transfer_verdict(results) == [

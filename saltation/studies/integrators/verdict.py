@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from saltation.data import spec_of
-from saltation.errors import SaltationError
 from saltation.neurons import get_neuron, model_of
 from saltation.studies.engine.store import DIVERGED, FINISHED
+from saltation.studies.report.chance import guessing
 from saltation.studies.report.tables import ERROR, inputs_of, measure_of
 
 ONE_SEED = (
@@ -57,14 +57,11 @@ def verdict(results: pd.DataFrame) -> list[str]:
 def _guessing(name: str, done: pd.DataFrame, means: pd.Series[float]) -> list[str]:
     """Cells that answer hardly better than who does not look, of which nothing is learned about
     schemes and steps."""
-    try:
-        data = spec_of(str(done["dataset"].iloc[0]))
-    except SaltationError:  # a file that is gone, and that the study did not remember
+    known = guessing(done)
+    low = means.iloc[:0] if known is None else means[means < known.below]
+    if known is None or low.empty:
         return []
-    chance = 100 / data.classes
-    low = means[means < min(1.5 * chance, chance + 10)]
-    if low.empty:
-        return []
+    data = spec_of(str(done["dataset"].iloc[0]))
     steps: dict[str, list[str]] = {}
     for scheme, dt in low.index:
         steps.setdefault(scheme, []).append(f"{dt:g}")
@@ -74,9 +71,9 @@ def _guessing(name: str, done: pd.DataFrame, means: pd.Series[float]) -> list[st
     trained = int(first["epochs"]) * max(1, min(limit, data.samples) // int(first["batch_size"]))
     rates = done.groupby(["scheme", "dt"])["mean_spike_rate"].mean().reindex(low.index)
     return [
-        f"{name}: after {trained:,} training steps still near guessing ({chance:.3g} %): {cells}, "
-        f"with at most {rates.max():.2g} spikes per neuron and step. Before that is read as what "
-        "a scheme or a step does, train for longer: a larger --lr or --epochs, a smaller "
+        f"{name}: after {trained:,} training steps still near guessing ({known.chance:.3g} %): "
+        f"{cells}, with at most {rates.max():.2g} spikes per neuron and step. Before that is read "
+        "as what a scheme or a step does, train for longer: a larger --lr or --epochs, a smaller "
         "--batch-size; or give more input, such as a longer --bio-time."
     ]
 

@@ -20,6 +20,7 @@ from rich.text import Text
 from saltation.neurons import get_neuron
 from saltation.studies.engine.rows import Record
 from saltation.studies.engine.store import FINISHED
+from saltation.studies.report.chance import guessing
 from saltation.studies.report.drawing import STYLE, note, save
 from saltation.studies.report.tables import inputs_of
 
@@ -62,14 +63,23 @@ def _text(mean: pd.DataFrame, spread: pd.DataFrame) -> pd.DataFrame:
 
 
 def transfer_verdict(results: pd.DataFrame) -> list[str]:
-    """Of every neuron, scheme and input: what each mapping loses away from the trained dt."""
+    """Of every neuron, scheme and input: what each mapping loses away from the trained dt.
+
+    Networks that stay near guessing have nothing to lose and do not count.
+    """
     found: dict[tuple[str, str, str], list[str]] = {}
+    untaught: dict[tuple[str, str, str], list[float]] = {}
+    known = guessing(results)
+    least = -np.inf if known is None else known.below
     for (neuron, scheme, kind, mapping), mean, _ in _grids(results):
         table = {float(str(own)): row.to_dict() for own, row in mean.iterrows()}
+        low = [own for own, row in table.items() if own in row and row[own] < least]
+        if low:
+            untaught[neuron, scheme, kind] = low
         lost = [
             row[own] - value
             for own, row in table.items()
-            if own in row and np.isfinite(row[own])
+            if own not in low and own in row and np.isfinite(row[own])
             for dt, value in row.items()
             if dt != own and np.isfinite(value)
         ]
@@ -81,6 +91,11 @@ def transfer_verdict(results: pd.DataFrame) -> list[str]:
         f"{get_neuron(neuron).title} {scheme}, input {kind}, accuracy lost at other dt than that "
         f"of the training: {'; '.join(parts)}."
         for (neuron, scheme, kind), parts in found.items()
+    ] + [
+        f"{get_neuron(neuron).title} {scheme}, input {kind}: trained at dt "
+        f"{', '.join(f'{own:g}' for own in low)} networks stay near guessing and have nothing to "
+        "lose elsewhere; train for longer: a larger --lr or --epochs, a smaller --batch-size."
+        for (neuron, scheme, kind), low in untaught.items()
     ]
 
 
