@@ -22,6 +22,7 @@ def test_the_command_writes_what_it_found(
 ) -> None:
     """Table, figures and page; a second run computes nothing again, and one row lost is made."""
     monkeypatch.setenv("COLUMNS", "120")
+    tmp_path = tmp_path / "run"
     words = [*SMALL.split(), "--t-end", "3", "--out-dir", str(tmp_path)]
     main(words)
     told = capsys.readouterr().out

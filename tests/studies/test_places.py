@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from saltation.cli import main, runs
+from saltation.cli import exponents, main, runs
 from saltation.data import load
 from saltation.errors import ConfigError, DataError, StoreError
 from saltation.studies import IntegratorsStudy
@@ -60,7 +60,7 @@ def test_commands_refuse_such_folders_before_they_work(
     def works(*_: Any) -> None:
         raise AssertionError("it has begun")
 
-    monkeypatch.setattr(runs, "diagnose_checkpoint", works)
+    monkeypatch.setattr(exponents, "diagnose_checkpoint", works)
     monkeypatch.setattr(runs, "compare", works)
     monkeypatch.setattr(IntegratorsStudy, "data", works)
     best = next(run.glob("checkpoints/*/best.pt"))

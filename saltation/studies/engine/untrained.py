@@ -64,8 +64,11 @@ def untrained_study_of(folder: Path) -> UntrainedStudy | None:
     ConfigError
         If it is one, and its settings cannot be read.
     """
+    path = folder / CONFIG
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
-        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
         name = settings.pop("study")
         study = UNTRAINED.get(name)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
