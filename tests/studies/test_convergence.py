@@ -9,6 +9,7 @@ import pytest
 
 import saltation as st
 from saltation.cli import main
+from saltation.cli.terminal import console
 from saltation.studies.convergence import report
 from saltation.studies.convergence.study import CELLS, CONDITIONS, Convergence
 from saltation.studies.engine.config import CONFIG
@@ -21,7 +22,7 @@ def test_the_command_writes_what_it_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Table, figures and page; a second run computes nothing again, and one row lost is made."""
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(console, "width", 120)
     tmp_path = tmp_path / "run"
     words = [*SMALL.split(), "--t-end", "3", "--out-dir", str(tmp_path)]
     main(words)
