@@ -141,7 +141,11 @@ class IntegratorsStudy(Study[IntegratorsConfig, IntegratorsTrial]):
         batch = next(batches(data.train, 2))
         x_seq = encoded(trial, batch, epoch=1, stream=TRAIN)
         Builder.of(trial["network"]).check(
-            network, x_seq, data.classes, of_steps=data.of_moments, mask=mask_of(trial, batch)
+            network,
+            x_seq,
+            data.classes,
+            of_steps=data.of_moments,
+            mask=mask_of(batch, steps_of_samples(trial, batch)),
         )
 
     def network(self, trial: IntegratorsTrial, data: Dataset) -> nn.Module:

@@ -97,10 +97,10 @@ def steps_of_samples(trial: IntegratorsTrial, batch: Batch) -> Tensor | None:
     return None
 
 
-def mask_of(trial: IntegratorsTrial, batch: Batch) -> Tensor | None:
-    """The steps that readouts look at, ``[T, B]``: where targets are of every step none do, and
-    the loss leaves out what has no target."""
-    return None if batch.labels.ndim == 3 else steps_of_samples(trial, batch)
+def mask_of(batch: Batch, steps: Tensor | None) -> Tensor | None:
+    """Of the `steps_of_samples` those that readouts look at: where targets are of every step none
+    do, and the loss leaves out what has no target."""
+    return None if batch.labels.ndim == 3 else steps
 
 
 def answered(
@@ -108,8 +108,9 @@ def answered(
 ) -> Tensor:
     """What the network makes of a batch, at the steps that each sample has; spikes behind their
     end are not counted."""
-    x_seq, mask = encoded(trial, batch, epoch, stream), mask_of(trial, batch)
-    with counted(steps_of_samples(trial, batch)):
+    x_seq, steps = encoded(trial, batch, epoch, stream), steps_of_samples(trial, batch)
+    mask = mask_of(batch, steps)
+    with counted(steps):
         outputs: Tensor = network(x_seq) if mask is None else network(x_seq, mask.to(x_seq.device))
     return outputs
 
