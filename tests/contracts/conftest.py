@@ -62,7 +62,7 @@ RANGES = {
     "hodgkin_huxley": (100.0, 400.0),
     "hodgkin_huxley-none": (50.0, 250.0),
 }
-STEPS = {"hodgkin_huxley": 0.05, "izhikevich_2003-none": 0.1}
+STEPS = {"hodgkin_huxley": 0.05, "izhikevich_2003-none": 0.06}
 
 
 def _case(model: str, scheme: str, jump: str) -> Case:
