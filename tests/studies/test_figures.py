@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +12,11 @@ from matplotlib.figure import Figure
 
 from saltation.cli import main
 from saltation.errors import SaltationError
+from saltation.schemes import SCHEMES
 from saltation.studies import figures
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.records import contents
-from saltation.studies.report.drawing import style_of
+from saltation.studies.report.drawing import COLOURS, scheme_style, style_of
 from tests.studies.recorded import recorded
 
 
@@ -73,3 +76,11 @@ def test_styles_are_told_apart_in_grey() -> None:
     assert len({(str(s["linestyle"]), s["marker"]) for s in styles}) == 20
     assert len({str(s["linestyle"]) for s in styles[:8]}) == 8
     assert len({s["marker"] for s in styles[:8]}) == 8
+
+
+def test_every_scheme_has_a_colour_of_its_own_also_in_the_dark() -> None:
+    assert len({scheme_style(scheme)["color"] for scheme in SCHEMES}) == len(SCHEMES)
+    style = files("saltation.studies.report") / "templates" / "style.css"
+    dark = re.findall(r"--colour-(\d+): (#\w{6})", style.read_text(encoding="utf-8"))
+    assert [int(place) for place, _ in dark] == list(range(len(COLOURS)))
+    assert len({colour for _, colour in dark}) == len(COLOURS)
