@@ -6,6 +6,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ from saltation.schemes import SCHEMES
 from saltation.studies import figures
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.records import contents
-from saltation.studies.report.drawing import COLOURS, scheme_style, style_of
+from saltation.studies.report.drawing import COLOURS, STYLE, legend_below, scheme_style, style_of
 from tests.studies.recorded import recorded
 
 
@@ -84,3 +85,17 @@ def test_every_scheme_has_a_colour_of_its_own_also_in_the_dark() -> None:
     dark = re.findall(r"--colour-(\d+): (#\w{6})", style.read_text(encoding="utf-8"))
     assert [int(place) for place, _ in dark] == list(range(len(COLOURS)))
     assert len({colour for _, colour in dark}) == len(COLOURS)
+
+
+@pytest.mark.parametrize("length", [10, 22, 36, 60])
+def test_a_legend_is_no_wider_than_its_figure(length: int) -> None:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 3.6))
+        axes = figure.subplots()
+        for place in range(4):
+            axes.plot([0, 1], [place, 0], label=f"{place}".ljust(length, "n"), **style_of(place))
+        legend_below(figure, [axes])
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1

@@ -105,11 +105,13 @@ def legend_below(figure: Figure, panels: Iterable[Axes], most: int = 3, **option
     for axes in panels:
         handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if handles:
+        # Some 14 letters to an inch, and the line beside them is as wide as six.
+        fit = int(14 * figure.get_figwidth() / (6 + max(map(len, handles))))
         figure.legend(
             list(handles.values()),
             list(handles),
             loc="outside lower center",
-            ncols=min(most, len(handles)),
+            ncols=min(most, max(fit, 1), len(handles)),
             **options,
         )
 
