@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("agg")
 from matplotlib import pyplot
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.networks import OURS
 from benchmarks.timing import Times
@@ -61,17 +62,14 @@ def densities(
         low, high = zip(*(times[p].quartiles for p in places), strict=True)
         axis.plot(places, medians, style, color=color, label=name, markersize=5)
         axis.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
-        axis.axhline(idle[name].median, color=color, linestyle="--", linewidth=1)
-        axis.annotate(
-            "idle",
-            (places[0], idle[name].median),
-            textcoords="offset points",
-            xytext=(0, 3),
-            fontsize=7,
-            color=color,
+        axis.axhline(
+            idle[name].median, color=color, linestyle="--", linewidth=1, label=f"{name}, idle"
         )
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("input spikes per pixel and step")
     axis.set_ylabel("one training step (ms)")
     axis.legend(frameon=False, fontsize=8)

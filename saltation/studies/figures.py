@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -81,12 +82,21 @@ def accuracy(
     return drawn
 
 
-def lines(axes: Axes, frame: pd.DataFrame, metric: str, across: str, by: str) -> None:
-    """A line for each value of a column, through means, with bars of standard deviations."""
+def lines(
+    axes: Axes,
+    frame: pd.DataFrame,
+    metric: str,
+    across: str,
+    by: str,
+    styles: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
+    """A line for each value of a column, through means, with bars of standard deviations; in styles
+    by these values where they are given."""
     for place, (name, rows) in enumerate(frame.groupby(by, sort=False)):
         found = rows.groupby(across)[metric]
         mean, spread = found.mean(), found.std().fillna(0.0)
         style = scheme_style(str(name)) if name in SCHEMES else style_of(place)
+        style = style if styles is None else styles[str(name)]
         axes.errorbar(
             mean.index, mean, yerr=spread, capsize=2.5, label=str(name), clip_on=False, **style
         )

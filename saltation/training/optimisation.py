@@ -36,17 +36,17 @@ class Optimisation:
     ----------
     epochs : int
         Passes over the training set.
-    lr : float
+    lr : float, default 1e-3
         Learning rate, at the start where a schedule changes it.
-    optimizer : str
+    optimizer : str, default "adam"
         ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
-    schedule : str
+    schedule : str, default "none"
         ``none``, or ``cosine`` annealing to zero over the epochs.
-    weight_decay : float
+    weight_decay : float, default 0
         L2 penalty (``adam``, ``sgd``) or decoupled decay (``adamw``).
-    clip : float, optional
+    clip : float, default None
         Largest norm of the gradient; larger ones are scaled down to it.
-    accumulate : int
+    accumulate : int, default 1
         Batches whose mean gradient one change of the weights follows: as a batch that many times as
         large, in the memory of one. What is left at the end of an epoch is a change too.
 

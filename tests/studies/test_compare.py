@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -12,6 +13,8 @@ from saltation.errors import ConfigError, StoreError
 from saltation.studies.engine.folder import summary
 from saltation.studies.engine.store import RECORD
 from saltation.studies.report.compare import compare, write_comparison
+from saltation.studies.report.intervals import Interval
+from saltation.studies.report.pairs import Difference, Pairs, draw_pairs
 from tests.studies.recorded import recorded
 from tests.studies.test_report import IMAGE, SCRIPT, Page
 
@@ -64,6 +67,24 @@ def test_equal_trials_are_paired_by_seed(tmp_path: Path) -> None:
     ]
     assert found.figure is not None
     assert "difference of test accuracy (points)" in found.figure.svg
+
+
+def test_long_names_are_whole_and_in_the_figure(tmp_path: Path) -> None:
+    """In lines: none is cut, and what is drawn beside them keeps its place."""
+    setting = "scheme exponential_symplectic, dt 0.123457"
+    folder = tmp_path / "_".join(["a_study_of_many_words"] * 6)
+    differences = [Difference(setting, 50.0, 51.0, Interval.of([1.0, 1.5]))] * 2
+    drawn = draw_pairs([(str(folder), Pairs(differences, ""))])
+    assert drawn is not None
+    root = ElementTree.fromstring(drawn.svg)
+    width, height = (float(part) for part in root.attrib["viewBox"].split()[2:])
+    texts = {"".join(text.itertext()): text for text in root.iter("text")}
+    assert "exponential_symplectic, dt" in " ".join(texts)
+    assert "0.123457" in " ".join(texts)
+    assert str(folder) in "".join(texts)
+    assert all(len(text) < 45 for text in texts if text in str(folder))
+    assert width == pytest.approx(5.6 * 72)
+    assert height < 3 * 72
 
 
 def test_trials_of_other_seeds_are_no_pairs(tmp_path: Path) -> None:

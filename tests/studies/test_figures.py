@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from saltation.cli import main
 from saltation.errors import SaltationError
+from saltation.schemes import SCHEMES
 from saltation.studies import figures
 from saltation.studies.engine.folder import study_of
 from saltation.studies.engine.records import contents
-from saltation.studies.report.drawing import style_of
+from saltation.studies.report.drawing import COLOURS, STYLE, legend_below, scheme_style, style_of
 from tests.studies.recorded import recorded
 
 
@@ -73,3 +77,25 @@ def test_styles_are_told_apart_in_grey() -> None:
     assert len({(str(s["linestyle"]), s["marker"]) for s in styles}) == 20
     assert len({str(s["linestyle"]) for s in styles[:8]}) == 8
     assert len({s["marker"] for s in styles[:8]}) == 8
+
+
+def test_every_scheme_has_a_colour_of_its_own_also_in_the_dark() -> None:
+    assert len({scheme_style(scheme)["color"] for scheme in SCHEMES}) == len(SCHEMES)
+    style = files("saltation.studies.report") / "templates" / "style.css"
+    dark = re.findall(r"--colour-(\d+): (#\w{6})", style.read_text(encoding="utf-8"))
+    assert [int(place) for place, _ in dark] == list(range(len(COLOURS)))
+    assert len({colour for _, colour in dark}) == len(COLOURS)
+
+
+@pytest.mark.parametrize("length", [10, 22, 36, 60])
+def test_a_legend_is_no_wider_than_its_figure(length: int) -> None:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 3.6))
+        axes = figure.subplots()
+        for place in range(4):
+            axes.plot([0, 1], [place, 0], label=f"{place}".ljust(length, "n"), **style_of(place))
+        legend_below(figure, [axes])
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1

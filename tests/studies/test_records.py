@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from saltation.cli.terminal import console
 from saltation.errors import ConfigError, StoreError
 from saltation.studies import IntegratorsStudy
 from saltation.studies.engine.folder import study_of, summary
+from saltation.studies.engine.lock import lock_of
 from saltation.studies.engine.records import contents
 from saltation.studies.engine.store import RecordLostError, Store, trial_id
 from saltation.studies.report import write_report
@@ -424,3 +426,25 @@ def test_the_trials_of_one_study_and_their_ids(
     write_report(study)
     head, *rows = Page(study.folder / "report.html").rows["All trials"]
     assert [row[head.index("id")] for row in rows] == results["id"].tolist()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a lock cannot be looked at there")
+def test_what_was_killed_is_not_running(tmp_path: Path) -> None:
+    """A process that is killed cannot write that its trials are; that nobody holds the lock can."""
+    study = made(tmp_path / "a", [("finished", "", [50.0, 60.0]), ("running", "", [50.0])])
+
+    def states() -> list[str]:
+        return [record["status"] for record in contents(study).asked]
+
+    assert states() == ["finished", "running"]  # no lock: nothing is known
+    with lock_of(study.folder):
+        assert states() == ["finished", "running"]
+    (study.folder / ".lock").touch()
+    assert states() == ["finished", "interrupted"]
+    assert summary(study.folder)["states"] == "1 finished, 1 interrupted"
+
+
+def test_a_wrong_change_is_no_flaw_of_the_study(tmp_path: Path) -> None:
+    folder = made(tmp_path / "a", []).folder
+    with pytest.raises(ConfigError, match=r"^workers: .*got -3"):
+        study_of(folder, workers=-3)

@@ -106,6 +106,25 @@ def test_hover_filter_group_sort_and_save(page: Path, tmp_path: Path) -> None:
     assert (found["page"], found["text"]) == ("rgb(246, 247, 249)", "rgb(0, 0, 0)")
 
 
+def test_what_follows_from_the_setting_across_groups_nothing(tmp_path: Path) -> None:
+    """At one time steps follow from dt; the kind of input does not."""
+    study = recorded(
+        tmp_path / "both",
+        [("finished", "", [50.0, 60.0 + n]) for n in range(4)],
+        schemes=["exponential"],
+        steps=None,
+        bio_time=10.0,
+        input=["impulse", "held"],
+    )
+    ask = """
+    const labels = [...document.querySelectorAll(".controls label")];
+    const chosen = (name) => labels.find((label) => label.textContent.startsWith(name))
+      .querySelector("select").selectedOptions[0].textContent;
+    return ["across", "group by"].map(chosen);
+    """
+    assert asked(write_report(study), ask, tmp_path)["answer"] == ["dt", "input"]
+
+
 def test_it_fits_a_telephone_and_is_dark_where_the_reader_is(page: Path, tmp_path: Path) -> None:
     seen = asked(page, USE, tmp_path, width=400, dark=True)
     assert seen["width"] == 400

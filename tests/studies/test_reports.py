@@ -76,6 +76,22 @@ def test_figures_are_drawn_with_their_texts(tmp_path: Path) -> None:
     assert (tmp_path / "accuracy.png").stat().st_size > 5000
 
 
+def test_of_one_scheme_kinds_of_input_are_lines_of_one_panel(tmp_path: Path) -> None:
+    records = [
+        one | {"settings": one["settings"] | {"input": kind}}
+        for kind, broken in (("impulse", "finished"), ("held", "diverged"))
+        for one in (
+            record("euler", 0.5, [80.0, 90.0], "finished"),
+            record("euler", 5.0, [50.0], broken),
+        )
+    ]
+    draw_integrators(records, tmp_path)
+    svg = ElementTree.parse(tmp_path / "accuracy.svg")
+    texts = ["".join(e.itertext()) for e in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.count("time step dt (same unit as tau)") == 1
+    assert {"LIF, euler", "spikes as impulses", "spikes held over a step", "diverged"} <= {*texts}
+
+
 def test_nothing_to_draw_draws_nothing(tmp_path: Path) -> None:
     draw_integrators([record("euler", 0.5, [], "failed")], tmp_path)
     assert list(tmp_path.iterdir()) == []

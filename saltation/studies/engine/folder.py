@@ -54,6 +54,8 @@ def study_of(folder: Path, **changes: Any) -> Study[Any]:
         study = STUDIES[choose("study", name, STUDIES)]
         return study(study.config_type.build(**settings | {"out_dir": folder} | changes))
     except (SaltationError, TypeError, OverflowError, RecursionError) as error:
+        if any(str(error).startswith(f"{name}:") for name in changes):
+            raise ConfigError(str(error)) from None  # what is asked now, not what is stored
         raise ConfigError(f"the study in {folder} cannot be read: {error}") from None
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from saltation.studies.engine.rows import FINISHED, Damaged, Record
+from saltation.studies.engine.lock import is_abandoned
+from saltation.studies.engine.rows import FINISHED, INTERRUPTED, RUNNING, Damaged, Record
 from saltation.studies.engine.specification import Specification
 from saltation.studies.engine.store import RECORD, Store, trial_id
 
@@ -48,6 +49,8 @@ class Contents(NamedTuple):
 def contents(study: Specification[Any], store: Store | None = None) -> Contents:
     """Read the record in a study's folder, or a ``store`` that is open.
 
+    A trial under way in a study that nobody runs, for its process was killed, is interrupted.
+
     Raises
     ------
     StoreError
@@ -58,6 +61,9 @@ def contents(study: Specification[Any], store: Store | None = None) -> Contents:
             return contents(study, opened)
     places = {trial_id(trial): place for place, trial in enumerate(study.trials())}
     trials, damaged = store.trials(), store.damaged()
+    for record in trials:
+        if record["status"] == RUNNING and is_abandoned(study.folder):
+            record["status"] = INTERRUPTED
     known = {record["id"] for record in trials}
     asked: list[Record] = []
     others: list[Record] = []

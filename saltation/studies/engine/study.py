@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from saltation.errors import ConfigError, StoreError, register
 from saltation.ranks import Ranks
@@ -26,6 +26,7 @@ from saltation.studies.engine.config import CONFIG, as_json, resolve_device
 from saltation.studies.engine.database import KEPT
 from saltation.studies.engine.files import check_folder, write_whole
 from saltation.studies.engine.inputs import keep
+from saltation.studies.engine.lock import lock_of
 from saltation.studies.engine.progress import StudyProgress
 from saltation.studies.engine.recording import Alone, follow, record
 from saltation.studies.engine.records import Contents, contents
@@ -189,7 +190,7 @@ class Study(Specification[Config, Trial]):
     @contextmanager
     def _held(self) -> Iterator[None]:
         """The study's folder, with its config in it, for us alone."""
-        lock = FileLock(self.folder / ".lock", timeout=0)
+        lock = lock_of(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()

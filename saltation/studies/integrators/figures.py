@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -25,6 +26,7 @@ from saltation.studies.report.drawing import (
     note,
     save,
     scheme_style,
+    style_of,
 )
 from saltation.studies.report.tables import ACCURACY, inputs_of, measure_of
 
@@ -52,34 +54,43 @@ def draw_integrators(records: list[Record], folder: Path) -> None:
 
 
 def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name: str) -> None:
-    """A metric against dt for every neuron and scheme, a panel for every neuron and kind of input:
-    mean and standard deviation over seeds."""
+    """A metric against dt: mean and standard deviation over seeds, a line for every scheme and a
+    panel for every neuron and kind of input; of one scheme the kinds are lines of one panel."""
     kinds = list(dict.fromkeys(frame["input"]))
-    places = list(itertools.product(dict.fromkeys(frame["neuron"]), kinds))
+    of_kinds = len(kinds) > 1 and frame["scheme"].nunique() == 1
+    apart: list[str | None] = [None] if of_kinds else [*kinds]
+    places = list(itertools.product(dict.fromkeys(frame["neuron"]), apart))
     if not places:
         return
-    figure = Figure(figsize=(_WIDTH, 0.5 + 3.3 * len(places)))
+    height = 3.3 if len(places) < 3 else 2.7  # of many panels none fills a screen by itself
+    figure = Figure(figsize=(_WIDTH, 0.5 + height * len(places)))
     panels = figure.subplots(len(places), 1, sharey=True, squeeze=False)[:, 0]
     for (neuron, kind), axes in zip(places, panels, strict=True):
-        here = frame[(frame["neuron"] == neuron) & (frame["input"] == kind)]
-        lines(axes, here[here["status"] == FINISHED], metric, "dt", "scheme")
-        _mark_diverged(axes, here[here["status"] == DIVERGED], metric)
+        here = frame[frame["neuron"] == neuron]
+        here = here if kind is None else here[here["input"] == kind]
+        here = here.assign(input=here["input"].map(KINDS))
+        by, styles = ("input", _of_kinds()) if of_kinds else ("scheme", None)
+        lines(axes, here[here["status"] == FINISHED], metric, "dt", by, styles)
+        _mark_diverged(axes, here[here["status"] == DIVERGED], metric, by)
         if len(here):
             dt_axis(axes, here["dt"].unique())
             _mark_limits(axes, here)
-        of_kind = f", {KINDS[kind]}" if len(kinds) > 1 else ""
-        title = get_neuron(neuron).title + of_kind
+        title = get_neuron(neuron).title
+        if of_kinds:
+            title += f", {frame['scheme'].iloc[0]}"
+        elif len(kinds) > 1:
+            title += f", {KINDS[str(kind)]}"
         axes.set_title(title, loc="left", fontweight="bold", fontsize=9)
         axes.set(xlabel=DT, ylabel=label)
         # Under the panels: curves may go anywhere.
         handles, labels = axes.get_legend_handles_labels()
-        schemes = set(here["scheme"])
-        order = sorted(range(len(labels)), key=lambda n: labels[n] not in schemes)
+        drawn = {*here["scheme"], *here["input"]}
+        order = sorted(range(len(labels)), key=lambda n: labels[n] not in drawn)
         axes.legend(
             [handles[n] for n in order],
             [labels[n] for n in order],
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.17),
+            bbox_to_anchor=(0.5, -0.17 * 3.3 / height),
             ncols=2,
             fontsize=8,
         )
@@ -96,14 +107,26 @@ def against_dt(frame: pd.DataFrame, metric: str, label: str, folder: Path, name:
     save(figure, folder, name)
 
 
-def _mark_diverged(axes: Axes, rows: pd.DataFrame, metric: str) -> None:
+def _of_kinds() -> dict[str, dict[str, Any]]:
+    """Styles of the kinds of input, by their words."""
+    return {words: style_of(place) for place, words in enumerate(KINDS.values())}
+
+
+def _mark_diverged(axes: Axes, rows: pd.DataFrame, metric: str, by: str) -> None:
     """Crosses where training diverged, at what the broken weights score; no line leads there."""
     label = "diverged"
-    for scheme, some in rows.groupby("scheme", sort=False):
-        colour = scheme_style(str(scheme))["color"]
+    for name, some in rows.groupby(by, sort=False):
+        style = scheme_style(str(name)) if by == "scheme" else _of_kinds()[str(name)]
         place = (some["dt"], some[metric])
         axes.scatter(
-            *place, marker="x", color=colour, s=40, lw=1.8, zorder=3, clip_on=False, label=label
+            *place,
+            marker="x",
+            color=style["color"],
+            s=40,
+            lw=1.8,
+            zorder=3,
+            clip_on=False,
+            label=label,
         )
         label = ""  # one for all of them
 
@@ -196,10 +219,11 @@ def _learning_curves(frame: pd.DataFrame, folder: Path) -> None:
         title = f"{get_neuron(neuron).title}{of_kind}, dt = {dt:.3g}"
         axes.set_title(title, fontsize=8, loc="left")
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_axis_off()
-    for axes in grid[-1]:
-        axes.set_xlabel("epoch")
+    for number, axes in enumerate(grid.flat):
+        axes.set_visible(number < len(panels))
+        if len(panels) - columns <= number < len(panels):  # the last one of its column
+            axes.set_xlabel("epoch")
+            axes.tick_params(labelbottom=True)
     figure.supylabel(label, fontsize=9)
     legend_below(figure, grid.flat)
     if len(dts) < len(every):

@@ -148,9 +148,10 @@ def remedies_verdict(results: pd.DataFrame) -> list[str]:
     unit = "points" if column == "test_accuracy" else "of the loss"
     form = "+.1f" if column == "test_accuracy" else "+.3f"
     first = every.iloc[0]
+    over = f"{first['of']} networks and faults" if first["of"] > 1 else "one network and fault"
     said = [
         f"Largest mean difference from no remedy: {first['remedy']}, {first['mean']:{form}} {unit} "
-        f"over {first['of']} networks and faults; it helps in {first['helps']} and harms in "
+        f"over {over}; it helps in {first['helps']} and harms in "
         f"{first['harms']} of them so that the interval of 95 % excludes 0."
     ]
     harms = [f"{row['remedy']} in {row['harms']}" for _, row in every.iterrows() if row["harms"]]

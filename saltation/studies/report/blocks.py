@@ -13,12 +13,13 @@ from rich.text import Text
 
 
 class Column(NamedTuple):
-    """Head of a table's column, whether it is one of numbers, and whether it stays in view when a
-    wide table is moved."""
+    """Head of a table's column, whether it is one of numbers, whether it stays in view when a wide
+    table is moved, and whether its cells, such as paths, are broken where they do not fit."""
 
     head: str
     number: bool = False
     kept: bool = False
+    broken: bool = False
 
 
 class Grid(NamedTuple):

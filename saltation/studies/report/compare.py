@@ -62,7 +62,8 @@ def compare(folders: Sequence[Path]) -> Comparison:
     rows = list(map(summary, folders))
     outcomes = Grid(
         [
-            *map(Column, ("run", "study")),
+            Column("run", broken=True),
+            Column("study"),
             Column("trials", number=True),
             Column("states"),
             *(Column(name, number=True) for name in ("best", "mean ± sd", "seconds")),
@@ -73,7 +74,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     names = dict.fromkeys(name for config in configs for name in config)
     texts = {name: [_setting(config, name) for config in configs] for name in names}
     settings = Grid(
-        [Column("setting"), *(Column(str(folder)) for folder in folders)],
+        [Column("setting"), *(Column(str(folder), broken=True) for folder in folders)],
         [[name, *of_runs] for name, of_runs in texts.items() if len(set(of_runs)) > 1],
     )
     damaged = [line for row in rows for line in row["damaged"]]
@@ -96,7 +97,7 @@ def _paired(
         if pairs.left or not pairs.differences:
             left.append(f"{folder}: {pairs.left or 'no finished trials are equal'}")
     columns = [
-        *map(Column, ("compared with the first", "setting")),
+        *(Column(name, broken=True) for name in ("compared with the first", "setting")),
         *(Column(name, number=True) for name in ("pairs", "first", "other", "difference")),
     ]
     rows = [

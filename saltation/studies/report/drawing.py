@@ -17,9 +17,13 @@ from matplotlib.figure import Figure
 from saltation.schemes import SCHEMES
 from saltation.studies.engine.rows import Record
 
-# Colours of Okabe & Ito (2008), told apart with every kind of colour vision; with dashes and
-# markers of their own, and dark enough, they are also told apart in grey.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f6000")
+# Colours of Okabe & Ito (2008), told apart with every kind of colour vision, and as many more as
+# there are schemes beyond; with dashes and markers of their own, and dark enough, they are also
+# told apart in grey.
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f6000"),
+    *("#332288", "#882255", "#004d40", "#3a3aff", "#999933"),
+)
 _DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 2)),
@@ -58,8 +62,8 @@ def scheme_style(scheme: str) -> dict[str, Any]:
 
 def style_of(place: int) -> dict[str, Any]:
     """Colour, dash and marker of what has this place among those that a figure compares."""
-    # Where colours begin anew, no dash comes with the marker that it came with before.
-    again = place // len(COLOURS)
+    # Where dashes begin anew, none comes with the marker that it came with before.
+    again = place // len(_DASHES)
     return {
         "color": COLOURS[place % len(COLOURS)],
         "linestyle": _DASHES[(place + 3 * again) % len(_DASHES)],
@@ -101,11 +105,13 @@ def legend_below(figure: Figure, panels: Iterable[Axes], most: int = 3, **option
     for axes in panels:
         handles |= {label: h for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if handles:
+        # Some 14 letters to an inch, and the line beside them is as wide as six.
+        fit = int(14 * figure.get_figwidth() / (6 + max(map(len, handles))))
         figure.legend(
             list(handles.values()),
             list(handles),
             loc="outside lower center",
-            ncols=min(most, len(handles)),
+            ncols=min(most, max(fit, 1), len(handles)),
             **options,
         )
 

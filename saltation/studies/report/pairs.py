@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import textwrap
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
@@ -103,14 +104,16 @@ def draw_pairs(found: list[tuple[str, Pairs]]) -> InlineFigure | None:
     shown = [(name, pairs.differences[:_MOST]) for name, pairs in found if pairs.differences]
     if not shown:
         return None
-    rows = sum(len(differences) for _, differences in shown)
+    labels = [[_wrapped(d.setting) for d in differences] for _, differences in shown]
+    # Inches of a row, that of the longest label, so that none reaches into another.
+    rows = [0.1 + 0.14 * max(1 + label.count("\n") for label in some) for some in labels]
+    heights = [0.6 + row * len(some) for row, some in zip(rows, labels, strict=True)]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 0.7 + 0.6 * len(shown) + 0.24 * rows))
-        heights = [1 + len(differences) for _, differences in shown]
+        figure = Figure(figsize=(5.6, 0.7 + sum(heights)))
         panels = figure.subplots(len(shown), 1, squeeze=False, sharex=True, height_ratios=heights)[
             :, 0
         ]
-        for axes, (name, differences) in zip(panels, shown, strict=True):
+        for axes, some, (name, differences) in zip(panels, labels, shown, strict=True):
             for place, one in enumerate(differences):
                 half = 0.0 if math.isnan(one.points.half) else one.points.half
                 # Sure ones are full, others hollow: that is seen in grey too.
@@ -119,9 +122,9 @@ def draw_pairs(found: list[tuple[str, Pairs]]) -> InlineFigure | None:
                 style |= {"markerfacecolor": style["color"] if one.points.sign else "#ffffff"}
                 axes.errorbar(one.points.mean, place, xerr=half, fmt="o", ms=5, capsize=3, **style)
             axes.axvline(0, color="#777777", linewidth=1, zorder=0)
-            axes.set_yticks(range(len(differences)), [_short(d.setting) for d in differences])
+            axes.set_yticks(range(len(differences)), some)
             axes.set_ylim(len(differences) - 0.4, -0.6)
-            axes.set_title(_short(name), fontsize=8, loc="left")
+            axes.set_title(_wrapped(name, 42), fontsize=8, loc="left")
         kinds = {one.is_error for _, differences in shown for one in differences}
         names = {False: "test accuracy (points)", True: "test error (over the variance)"}
         panels[-1].set_xlabel(f"difference of {' or '.join(names[kind] for kind in sorted(kinds))}")
@@ -184,5 +187,6 @@ def _telling(settings: list[dict[str, Any]], apart: set[str]) -> list[str]:
     return [n for n, count in counts.items() if count > 1 and n != _SEED and n not in apart]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 44 else f"{text[:20]}…{text[-22:]}"
+def _wrapped(text: str, letters: int = 32) -> str:
+    """The whole text, in lines that leave room for what is drawn beside them."""
+    return textwrap.fill(text, letters, break_on_hyphens=False)

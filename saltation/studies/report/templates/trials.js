@@ -39,8 +39,12 @@
   const measured = data.numbers.filter((name) => !settings.includes(name));
   const filled = measured.filter((name) => distinct(name).some((one) => one !== null));
   const across = settings.find((name) => numeric(name) && name !== "seed") || settings[0] || "seconds";
+  // What follows from the setting across, as steps from dt at one time, would tell nothing apart.
+  const pairs = (name) => new Set(rows.map((_, i) => JSON.stringify([value(i, across), value(i, name)])));
+  const follows = (name) => pairs(name).size === distinct(across).length;
   const apart = settings
     .filter((name) => ![across, "seed"].includes(name) && distinct(name).length <= GROUPS)
+    .filter((name) => !follows(name))
     .sort((a, b) => distinct(b).length - distinct(a).length)[0];
   // Where targets are numbers there is no accuracy: the error then.
   const score = ["test_accuracy", "test_loss"].find((name) => filled.includes(name));
