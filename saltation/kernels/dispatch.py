@@ -292,8 +292,8 @@ def batch_norm_of_both(x: Tensor, together: bool, norm: nn.BatchNorm2d) -> Tenso
     from saltation.kernels.cpu.neurons import carried_norm  # imports numba
 
     groups = 1 if together else steps
-    rows = (part.reshape(groups, -1, channels) for part in last)
-    found = carried_norm.run(*rows, norm.weight, norm.bias, norm.eps)
+    values, tangents = (part.reshape(groups, -1, channels) for part in last)
+    found = carried_norm.run(values, tangents, norm.weight, norm.bias, norm.eps)
     shape = steps, samples, height, width, channels
     return _dual(*(part.view(shape).permute(0, 1, 4, 2, 3) for part in found))
 

@@ -138,10 +138,10 @@ class Loop(torch.autograd.Function):
         """`forward` of a subclass."""
         ctx.plan, ctx.engine = plan, cls.engine
         ctx.save_for_backward(x, dx, state)
-        *s, last = cls.engine.forward(plan.program, joined(x, dx), state.detach())
+        s, ds, last = cls.engine.forward(plan.program, joined(x, dx), state.detach())
         # NaN lasts, and an infinity, in every model: the last state tells of all steps.
         ctx.finite = cls.engine.finite(last)
-        return *s, last
+        return s, ds, last
 
     @staticmethod
     def backward(
@@ -150,7 +150,8 @@ class Loop(torch.autograd.Function):
         x, dx, state = ctx.saved_tensors
         if not torch.is_grad_enabled() and ctx.finite:
             given = joined(x, dx), state.detach(), joined(g_s, g_ds), g_last.contiguous()
-            return None, *ctx.engine.backward(ctx.plan.program, *given)
+            g_x, g_dx, g_state = ctx.engine.backward(ctx.plan.program, *given)
+            return None, g_x, g_dx, g_state
         again = torch.is_grad_enabled()
         with torch.enable_grad():
             views = [
@@ -160,8 +161,10 @@ class Loop(torch.autograd.Function):
                 for part in (x, dx, state)
             ]
             results = plainly(ctx.plan.neuron, ctx.plan.surrogate, *views)
-            given = g_s, g_ds, g_last
-            return None, *torch.autograd.grad(results, views, given, create_graph=again)
+            g_x, g_dx, g_state = torch.autograd.grad(
+                results, views, (g_s, g_ds, g_last), create_graph=again
+            )
+        return None, g_x, g_dx, g_state
 
 
 def plainly(

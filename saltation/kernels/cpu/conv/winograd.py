@@ -30,8 +30,8 @@ from saltation.kernels.cpu.runtime.threads import spread
 
 _WINDOW = SIDE * SIDE
 _TABLE = 2**17  # numbers of a point's table of weights that fill the cache by themselves
-# Tiles that are multiplied together: few, so that all of theirs stays in cache; many where it is the
-# table that does not, which is read for all of them at once.
+# Tiles that are multiplied together: few, so that all of theirs stays in cache; many where the
+# table does not, which is read anew for every block of them.
 _FEW, _MANY = 24, 64
 
 
