@@ -7,8 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -70,14 +70,21 @@ def with_tangent(x: Tensor, *constants: Tensor) -> tuple[Tensor, Tensor] | None:
         return None if none else (value, tangent)
 
 
+class _Joined:
+    """Two contiguous tensors, one behind the other, in numpy's form for what exposes an array."""
+
+    def __init__(self, one: Tensor, two: Tensor) -> None:
+        self._held = one, two
+        shape = 2, *one.shape
+        self.__array_interface__ = one.numpy().__array_interface__ | {"shape": shape}
+
+
 def joined(one: Tensor, two: Tensor) -> Tensor:
-    """Both, without a graph, as ``[2, ...]``, for as long as both are held: where they lie if that
-    is one behind the other on a CPU, as kernels make values and tangents; else a copy."""
+    """Both, without a graph, as ``[2, ...]``: where they lie if that is one behind the other on a
+    CPU, as kernels make values and tangents; else a copy."""
     one, two = one.detach(), two.detach()
-    size = one.numel() * one.element_size()
-    follows = one.device.type == "cpu" and two.data_ptr() == one.data_ptr() + size
+    end = one.data_ptr() + one.numel() * one.element_size()
+    follows = one.device.type == "cpu" and two.data_ptr() == end
     if follows and one.is_contiguous() and two.is_contiguous():
-        first = one.numpy()
-        strides = size, *first.strides
-        return torch.from_numpy(as_strided(first, (2, *first.shape), strides))
+        return torch.from_numpy(np.asarray(_Joined(one, two)))
     return torch.stack([one, two])

@@ -11,7 +11,8 @@ from torch import Tensor
 import saltation as st
 from saltation.kernels import dispatch, reference, tangents
 from saltation.kernels.cpu.neurons import loop
-from saltation.kernels.support import with_tangent
+from saltation.kernels.cpu.runtime.buffers import lent_pair
+from saltation.kernels.support import joined, with_tangent
 from saltation.kernels.tangents import Carrying
 from saltation.models.blocks import SequenceBatchNorm
 from saltation.neurons import NEURONS, Neuron
@@ -187,3 +188,35 @@ def _normal(
 
     value, tangent = torch.func.jvp(normal, (x,), (t,))
     return value, tangent
+
+
+def test_normalisation_of_what_is_not_finite() -> None:
+    """One channel of one step is none then, as in torch; nobody is warned."""
+    norm = SequenceBatchNorm(16)
+    norm.track_running_stats = False
+    x, t = torch.rand(2, 3, 4, 4, 16), torch.rand(2, 3, 4, 4, 16)
+    x[1, 0, 0, 0, 5], x[0, 0, 0, 0, 2], t[0, 0, 0, 0, 3] = torch.inf, 1e30, torch.nan
+    x.requires_grad_()
+    with differentiable():
+        value, tangent = parts(norm(dual(x, t).permute(0, 1, 4, 2, 3)))
+        (g,) = torch.autograd.grad(value.sum() + tangent.sum(), x)
+    whole = torch.ones(2, 16, dtype=torch.bool)
+    whole[1, 5] = False
+    assert torch.equal(value.isfinite().all(4).all(3).all(1), whole)
+    whole[0, 3] = False
+    assert torch.equal(tangent.isfinite().all(4).all(3).all(1), whole)
+    assert torch.equal(g.isfinite().all(3).all(2).all(1), whole)
+
+
+def test_pairs_are_taken_where_they_lie() -> None:
+    one, two = lent_pair(3, 4)
+    for part, value in ((one, 1.0), (two, 2.0)):
+        part.fill_(value)
+    both = joined(one, two)
+    assert both.data_ptr() == one.data_ptr()
+    assert joined(two, one).data_ptr() not in (one.data_ptr(), two.data_ptr())
+    one[0, 0] = 5  # it is the same memory, and held
+    del one, two
+    lent_pair(3, 4)[0].fill_(9)
+    assert both[0, 0, 0] == 5
+    assert bool((both[1] == 2).all())

@@ -150,6 +150,11 @@ def _back(
                 two[c] = f[c] * (of_tangent[c] - e[c] * centred - lower[c])
 
 
+def _quietly() -> np.errstate:
+    """Of numbers that are not finite come numbers that are not, without a word, as in torch."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def _known(x: Tensor, t: Tensor, eps: float) -> _Known:
     groups, rows, channels = x.shape
     parts = -(-rows // ROWS)
@@ -181,10 +186,11 @@ class _Norm(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, t, weight, bias)
         x, t = x.detach(), t.detach()
-        ctx.eps, ctx.known = eps, _known(x, t, eps)
-        mean, along, variance, q = ctx.known
-        f = weight.detach().double().numpy() / np.sqrt(variance)
-        terms = _singles(mean, f, bias.detach().numpy(), along, q)
+        with _quietly():
+            ctx.eps, ctx.known = eps, _known(x, t, eps)
+            mean, along, variance, q = ctx.known
+            f = weight.detach().double().numpy() / np.sqrt(variance)
+            terms = _singles(mean, f, bias.detach().numpy(), along, q)
         y, dy = lent_pair(*x.shape)
         parts = len(x) * -(-x.shape[1] // ROWS)
         spread(_normalise, parts, x.numpy(), t.numpy(), terms, y.numpy(), dy.numpy(), least=1)
@@ -201,24 +207,30 @@ class _Norm(torch.autograd.Function):
             found = iter(torch.autograd.grad(outputs, some, (g, h), create_graph=True))
             return None, *(next(found) if needed else None for needed in wanted)
         x, t, weight, _ = given
-        groups, rows, channels = x.shape
-        mean, along, variance, q = ctx.known
-        arrays = x.detach().numpy(), t.detach().numpy()
-        both = g.contiguous().numpy(), h.contiguous().numpy()
-        parts = -(-rows // ROWS)
-        sums = np.empty((groups, parts, 5, channels), np.float64)
-        spread(_sums, groups * parts, *arrays, _singles(mean, along), *both, sums, least=1)
-        a, b, d, e, k = sums.sum(1).transpose(1, 0, 2)
-        k = b + k - 3 * q * e
-        size = rows * variance
-        f = weight.detach().double().numpy() / np.sqrt(variance)
-        terms = _singles(mean, along, f, q, e / size, k / size, (a - q * d) / rows, d / rows)
-        g_x, g_t = lent_pair(*x.shape)
-        into = g_x.numpy(), g_t.numpy()
-        spread(_back, groups * parts, *arrays, terms, *both, *into, least=1)
-        g_weight = ((k + 2 * q * e) / np.sqrt(variance)).sum(0).astype(np.float32)
-        g_bias = a.sum(0).astype(np.float32)
-        return None, g_x, g_t, torch.from_numpy(g_weight), torch.from_numpy(g_bias)
+        with _quietly():
+            return None, *_backward(ctx.known, x.detach(), t.detach(), weight.detach(), g, h)
+
+
+def _backward(
+    known: _Known, x: Tensor, t: Tensor, weight: Tensor, g: Tensor, h: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of ``x``, ``t``, ``weight`` and the bias from those of values and tangents."""
+    groups, rows, channels = x.shape
+    mean, along, variance, q = known
+    given, both = (x.numpy(), t.numpy()), (g.contiguous().numpy(), h.contiguous().numpy())
+    parts = -(-rows // ROWS)
+    sums = np.empty((groups, parts, 5, channels), np.float64)
+    spread(_sums, groups * parts, *given, _singles(mean, along), *both, sums, least=1)
+    a, b, d, e, k = sums.sum(1).transpose(1, 0, 2)
+    k = b + k - 3 * q * e
+    size, deviation = rows * variance, np.sqrt(variance)
+    f = weight.double().numpy() / deviation
+    terms = _singles(mean, along, f, q, e / size, k / size, (a - q * d) / rows, d / rows)
+    g_x, g_t = lent_pair(*x.shape)
+    spread(_back, groups * parts, *given, terms, *both, g_x.numpy(), g_t.numpy(), least=1)
+    g_weight = ((k + 2 * q * e) / deviation).sum(0).astype(np.float32)
+    g_bias = a.sum(0).astype(np.float32)
+    return g_x, g_t, torch.from_numpy(g_weight), torch.from_numpy(g_bias)
 
 
 def _plainly(
