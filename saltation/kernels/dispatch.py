@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from saltation.errors import SaltationError, choose
@@ -30,7 +31,7 @@ from saltation.kernels.recurrent import run as recurrent_reference
 from saltation.kernels.reference import Stage, Trace
 from saltation.kernels.sampling import Sites
 from saltation.kernels.support import apart as apart
-from saltation.kernels.support import has_tangents, lacks, of_both, unfit
+from saltation.kernels.support import has_tangents, lacks, unfit, with_tangent
 from saltation.neurons.base import Neuron, Spike
 
 _log = logging.getLogger("saltation")
@@ -238,11 +239,11 @@ def conv2d(
     same = weight.shape[2:] == (3, 3) and padding in ("same", (1, 1))
     plain = same and stride == dilation == (1, 1) and groups == 1 and x.ndim == 4
     if plain and has_tangents() and bias is None and not _elsewhere():
-        from saltation.kernels.cpu.conv import product as conv  # imports numba
+        pair = with_tangent(x, weight)
+        if pair is not None:
+            from saltation.kernels.cpu.conv import product as conv  # imports numba
 
-        out = of_both(lambda both: conv.dense_of_both(both, weight), x, weight)
-        if out is not None:
-            return out
+            return _dual(*conv.of_both(*pair, weight))
     if plain and not _elsewhere() and not lacks(torch.float32, *given):
         from saltation.kernels.cpu.conv import product as conv  # imports numba
 
@@ -262,12 +263,39 @@ def pooled(x: Tensor) -> Tensor | None:
 
     if not has_tangents():
         return pooling.pooled(x)
-    return of_both(lambda both: pooling.pooled(_last(both)), x)
+    pair = with_tangent(x)
+    return None if pair is None else _dual(*pooling.pooled_both(*map(_last, pair)))
 
 
 def _last(x: Tensor) -> Tensor:
     """``x`` [N, C, H, W] with channels last in memory."""
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def _dual(value: Tensor, tangent: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunction():
+        made: Tensor = forward_ad.make_dual(value, tangent)  # type: ignore[no-untyped-call]
+        return made
+
+
+def batch_norm_of_both(x: Tensor, together: bool, norm: nn.BatchNorm2d) -> Tensor | None:
+    """``x`` [T, B, C, H, W], which has a tangent, normalised by the statistics of every step or of
+    all ``together``, which nobody counts; None where no kernel can, as for channels that do not
+    come last in memory."""
+    pair = None if _elsewhere() or x.ndim != 5 else with_tangent(x, norm.weight, norm.bias)
+    if pair is None:
+        return None
+    steps, samples, channels, height, width = x.shape
+    last = [part.permute(0, 1, 3, 4, 2) for part in pair]
+    if not all(part.is_contiguous() for part in last):
+        return None
+    from saltation.kernels.cpu.neurons import carried_norm  # imports numba
+
+    groups = 1 if together else steps
+    values, tangents = (part.reshape(groups, -1, channels) for part in last)
+    found = carried_norm.run(values, tangents, norm.weight, norm.bias, norm.eps)
+    shape = steps, samples, height, width, channels
+    return _dual(*(part.view(shape).permute(0, 1, 4, 2, 3) for part in found))
 
 
 def normalised(

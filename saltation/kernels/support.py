@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -57,23 +58,33 @@ def has_tangents() -> bool:
     return forward_ad._current_level >= 0
 
 
-def of_both(
-    function: Callable[[Tensor], Tensor | None], x: Tensor, *constants: Tensor
-) -> Tensor | None:
-    """A linear function of ``x`` [N, ...] and of its tangent, in one call for both.
-
-    ``constants`` are what else it is made of. None where ``x`` has no tangent or they have, where
-    these are not tensors for a kernel on a CPU, and where ``function`` gives None.
-    """
+def with_tangent(x: Tensor, *constants: Tensor) -> tuple[Tensor, Tensor] | None:
+    """``x`` and its tangent. None where it has none or ``constants`` have, and where these are not
+    tensors for a kernel on a CPU."""
     if unfit(torch.float32, x, *constants):
         return None
     with torch._C.DisableTorchFunction():
         value, tangent = forward_ad.unpack_dual(x)  # type: ignore[no-untyped-call]
         others = (forward_ad.unpack_dual(part)[1] for part in constants)  # type: ignore[no-untyped-call]
-        if tangent is None or any(other is not None for other in others):
-            return None
-        both = function(torch.cat([value, tangent]))
-        if both is None:
-            return None
-        made: Tensor = forward_ad.make_dual(*both.unflatten(0, (2, len(x))))  # type: ignore[no-untyped-call]
-        return made
+        none = tangent is None or any(other is not None for other in others)
+        return None if none else (value, tangent)
+
+
+class _Joined:
+    """Two contiguous tensors, one behind the other, in numpy's form for what exposes an array."""
+
+    def __init__(self, one: Tensor, two: Tensor) -> None:
+        self._held = one, two
+        shape = 2, *one.shape
+        self.__array_interface__ = one.numpy().__array_interface__ | {"shape": shape}
+
+
+def joined(one: Tensor, two: Tensor) -> Tensor:
+    """Both, without a graph, as ``[2, ...]``: where they lie if that is one behind the other on a
+    CPU, as kernels make values and tangents; else a copy."""
+    one, two = one.detach(), two.detach()
+    end = one.data_ptr() + one.numel() * one.element_size()
+    follows = one.device.type == "cpu" and two.data_ptr() == end
+    if follows and one.is_contiguous() and two.is_contiguous():
+        return torch.from_numpy(np.asarray(_Joined(one, two)))
+    return torch.stack([one, two])

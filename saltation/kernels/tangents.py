@@ -19,7 +19,7 @@ from saltation.kernels import looped
 from saltation.kernels.program.tangent import TangentProgram, carrying, tangent_program_of
 from saltation.kernels.reference import Trace
 from saltation.kernels.rounding import rounded
-from saltation.kernels.support import unfit
+from saltation.kernels.support import joined, unfit
 from saltation.neurons.base import Neuron
 from saltation.surrogate import Surrogate
 
@@ -52,16 +52,16 @@ class Engine(NamedTuple):
     Attributes
     ----------
     forward
-        ``(program, x [2, T, N], state [2 V, N]) -> (s [2, T, N], last [2 V, N])``: values, and
-        behind them tangents.
+        ``(program, x [2, T, N], state [2 V, N]) -> (s [T, N], ds [T, N], last [2 V, N])``: values,
+        and behind them tangents.
     backward
-        ``(program, x, state, g_s, g_last) -> (g_x, g_state)``, of the same shapes.
+        ``(program, x, state, g_s [2, T, N], g_last) -> (g_x, g_dx, g_state)``.
     finite
         Whether a last state is; where it is not, plain torch gives the gradients.
     """
 
-    forward: Callable[..., tuple[Tensor, Tensor]]
-    backward: Callable[..., tuple[Tensor, Tensor]]
+    forward: Callable[..., tuple[Tensor, Tensor, Tensor]]
+    backward: Callable[..., tuple[Tensor, Tensor, Tensor]]
     finite: Callable[[Tensor], bool]
 
 
@@ -99,10 +99,10 @@ def run(loop: type[Loop], neuron: Neuron, spike: Carrying, x: Tensor, state: Any
         # Channels come last in memory, say: neurons are taken as they lie there.
         order = looped.order_of(pairs[0][0]) or tuple(range(x.ndim - 1))
         in_time = (0, *(axis + 1 for axis in order))
-        currents = torch.stack([part.permute(in_time) for part in pairs[0]])
+        currents = (part.permute(in_time).flatten(1) for part in pairs[0])
         values, tangents = ([p[k].permute(order) for p in pairs[1:]] for k in (0, 1))
         first = torch.stack([*values, *tangents])
-        s, last = loop.apply(plan, currents.flatten(2), first.flatten(1))  # type: ignore[no-untyped-call]
+        *s, last = loop.apply(plan, *currents, first.flatten(1))  # type: ignore[no-untyped-call]
         shape, back = first.shape[1:], sorted(range(len(order)), key=order.__getitem__)
         after = (
             _dual(*(part.view(shape).permute(back) for part in pair))
@@ -124,7 +124,7 @@ def _dual(value: Tensor, tangent: Tensor) -> Tensor:
 
 
 class Loop(torch.autograd.Function):
-    """``(plan, x [2, T, N], state [2 V, N]) -> (s [2, T, N], last [2 V, N])``.
+    """``(plan, x [T, N], dx [T, N], state [2 V, N]) -> (s [T, N], ds [T, N], last [2 V, N])``.
 
     A backend's subclass names its ``engine``.
     """
@@ -132,47 +132,55 @@ class Loop(torch.autograd.Function):
     engine: ClassVar[Engine]
 
     @classmethod
-    def run_forward(cls, ctx: Any, plan: Plan, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def run_forward(
+        cls, ctx: Any, plan: Plan, x: Tensor, dx: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """`forward` of a subclass."""
         ctx.plan, ctx.engine = plan, cls.engine
-        ctx.save_for_backward(x, state)
-        s, last = cls.engine.forward(plan.program, x.detach(), state.detach())
+        ctx.save_for_backward(x, dx, state)
+        s, ds, last = cls.engine.forward(plan.program, joined(x, dx), state.detach())
         # NaN lasts, and an infinity, in every model: the last state tells of all steps.
         ctx.finite = cls.engine.finite(last)
-        return s, last
+        return s, ds, last
 
     @staticmethod
-    def backward(ctx: Any, g_s: Tensor, g_last: Tensor) -> tuple[None, Tensor, Tensor]:
-        x, state = ctx.saved_tensors
+    def backward(
+        ctx: Any, g_s: Tensor, g_ds: Tensor, g_last: Tensor
+    ) -> tuple[None, Tensor, Tensor, Tensor]:
+        x, dx, state = ctx.saved_tensors
         if not torch.is_grad_enabled() and ctx.finite:
-            given = x.detach(), state.detach(), g_s.contiguous(), g_last.contiguous()
-            return None, *ctx.engine.backward(ctx.plan.program, *given)
+            given = joined(x, dx), state.detach(), joined(g_s, g_ds), g_last.contiguous()
+            g_x, g_dx, g_state = ctx.engine.backward(ctx.plan.program, *given)
+            return None, g_x, g_dx, g_state
         again = torch.is_grad_enabled()
         with torch.enable_grad():
             views = [
                 part.view_as(part)
                 if again and part.requires_grad
                 else part.detach().requires_grad_()
-                for part in (x, state)
+                for part in (x, dx, state)
             ]
             results = plainly(ctx.plan.neuron, ctx.plan.surrogate, *views)
-            g_x, g_state = torch.autograd.grad(results, views, (g_s, g_last), create_graph=again)
-        return None, g_x, g_state
+            g_x, g_dx, g_state = torch.autograd.grad(
+                results, views, (g_s, g_ds, g_last), create_graph=again
+            )
+        return None, g_x, g_dx, g_state
 
 
 def plainly(
-    neuron: Neuron, surrogate: Surrogate, x: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
+    neuron: Neuron, surrogate: Surrogate, x: Tensor, dx: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """The same in plain torch, step by step, with every derivative."""
     spike, count = carrying(surrogate, surrogate), len(state) // 2
     pairs: Sequence[Any] = list(map(Carried, state[:count], state[count:]))
     emitted = []
     with rounded(neuron, surrogate, x):
-        for current, tangent in zip(*x, strict=True):
+        for current, tangent in zip(x, dx, strict=True):
             s, pairs, _ = neuron.step(Carried(current, tangent), neuron.State(*pairs), spike)  # type: ignore[arg-type]
-            emitted.append(torch.stack(_parts(s, current)))
-    values, tangents = zip(*(_parts(pair, x[0, 0]) for pair in pairs), strict=True)
-    return torch.stack(emitted, 1), torch.stack([*values, *tangents])
+            emitted.append(_parts(s, current))
+    values, tangents = zip(*(_parts(pair, x[0]) for pair in pairs), strict=True)
+    s, ds = map(torch.stack, zip(*emitted, strict=True))
+    return s, ds, torch.stack([*values, *tangents])
 
 
 def _parts(pair: Any, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from saltation.encoding import direct
 from saltation.errors import SaltationError, choose
 from saltation.kernels import dispatch
-from saltation.kernels.support import lacks
+from saltation.kernels.support import has_tangents, unfit
 from saltation.layers import (
     SpikeConv2d,
     SpikingBatchNorm1d,
@@ -46,7 +46,7 @@ def _repeats(x: Tensor) -> bool:
 def channels_last(x: Tensor) -> Tensor:
     """A sequence ``[T, B, C, H, W]`` whose channels come last in memory, where a CPU's kernels run:
     all that follows keeps that form, in which dense convolutions and poolings take less time."""
-    if lacks(torch.float32, x):
+    if unfit(torch.float32, x):
         return x
     if _repeats(x):
         return direct(x[0].contiguous(memory_format=torch.channels_last), len(x))
@@ -95,6 +95,10 @@ class SequenceBatchNorm(nn.BatchNorm2d):
         normalise = super().forward
         # As in torch: without running statistics evaluation takes those of its batch, too.
         known = self.running_mean is not None
+        if has_tangents() and self.affine and (not known or self._is_uncounted):
+            out = dispatch.batch_norm_of_both(x, self.statistics != "step", self)
+            if out is not None:
+                return out
         if self.statistics != "step" or (known and not self.training):
             return at_every_step(normalise, x)
         if not _repeats(x):
@@ -102,6 +106,11 @@ class SequenceBatchNorm(nn.BatchNorm2d):
             return torch.cat([normalise(step) for step in x]).view(x.shape)
         counts = known and self.track_running_stats
         return direct(self._repeated(x[0], len(x)) if counts else normalise(x[0]), len(x))
+
+    @property
+    def _is_uncounted(self) -> bool:
+        """Whether a call normalises with the statistics of its batch, and does not enter them."""
+        return self.training and not self.track_running_stats
 
     @property
     def counts(self) -> bool:

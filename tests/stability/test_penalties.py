@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from itertools import combinations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
+from saltation.surrogate import FastSigmoid
 
 C, TARGET = 0.5, -0.1
 
@@ -270,3 +272,20 @@ def test_a_target_draws_a_deep_network_during_training() -> None:
     first, last = penalty.history[0].exponent, penalty.history[-1].exponent
     assert first > 0
     assert abs(last + 0.1) < 0.4 * abs(first + 0.1)
+
+
+def test_of_a_convolutional_network_as_in_double_precision() -> None:
+    """Convolutions, normalisation and neurons are kernels there that carry both."""
+    torch.manual_seed(0)
+    form: Any = {"stages": 1, "base_channels": 32, "steps": 3, "batch_norm": "step"}
+    network = st.spiking_vgg(3, 10, 8, surrogate=FastSigmoid(2.0), **form)
+    x = torch.rand(8, 3, 8, 8)
+    found = []
+    for net, images in ((network, x), (copy.deepcopy(network).double(), x.double())):
+        penalty = st.LyapunovPenalty(weight=1.0, target=-0.1, samples=None)
+        term = penalty(net, st.direct(images, 3))
+        weights = list(net.stages.parameters())
+        options: Any = {"allow_unused": True, "materialize_grads": True}
+        found.append([term.detach(), *torch.autograd.grad(term, weights, **options)])
+    for one, exact in zip(*found, strict=True):
+        assert (one - exact).abs().max() <= 2e-5 * exact.abs().max()

@@ -101,21 +101,21 @@ def _run(program: TangentProgram, x: Tensor, state: Tensor, keep: bool) -> tuple
     return s, last, kept
 
 
-def _forward(program: TangentProgram, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    s, last, _ = _run(program, x, state, keep=False)
-    return s, last
+def _forward(program: TangentProgram, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    (s, ds), last, _ = _run(program, x, state, keep=False)
+    return s, ds, last
 
 
 def _backward(
     program: TangentProgram, x: Tensor, state: Tensor, g_s: Tensor, g_last: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     _, steps, size = x.shape
     *_, kept = _run(program, x, state, keep=True)
     g, g_x = g_last.clone(), torch.empty_like(x)
     given = numbers_on(program.numbers.tobytes(), x.device), *x, kept, *g_s, g, *g_x
     ends = (steps - 1) * size, (steps - 1) * kept[0].numel()
     launched(_kernels_of(program).backward, size, *given, steps, size, *ends)
-    return g_x, g
+    return *g_x, g
 
 
 class Tangents(tangents.Loop):
@@ -124,5 +124,5 @@ class Tangents(tangents.Loop):
     engine = tangents.Engine(_forward, _backward, lambda last: True)
 
     @staticmethod
-    def forward(ctx: Any, plan: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return Tangents.run_forward(ctx, plan, x, state)
+    def forward(ctx: Any, plan: Any, *given: Tensor) -> tuple[Tensor, ...]:
+        return Tangents.run_forward(ctx, plan, *given)

@@ -44,15 +44,14 @@ def _pack(start: int, stop: int, weight: NDArray[Any], table: NDArray[Any]) -> N
     chunks = -(-channels // CHANNELS)
     for part in range(start, stop):
         block, chunk = part // chunks, part % chunks
-        into = table[part]
-        for o in range(fan):
-            for c in range(CHANNELS):
-                known = fan * block + o < outputs and CHANNELS * chunk + c < channels
-                for w in range(_WINDOW):
-                    value = np.float32(0)
-                    if known:
-                        value = weight[fan * block + o, CHANNELS * chunk + c, w]
-                    into[CHANNELS * w + c, o] = value
+        into, first, low = table[part], fan * block, CHANNELS * chunk
+        wide, deep = min(fan, outputs - first), min(CHANNELS, channels - low)
+        if wide < fan or deep < CHANNELS:
+            into[:] = 0
+        for w in range(_WINDOW):
+            for c in range(deep):
+                for o in range(wide):
+                    into[CHANNELS * w + c, o] = weight[first + o, low + c, w]
 
 
 @kernel

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saltation.kernels.cpu.runtime.buffers import lent
+from saltation.kernels.cpu.runtime.buffers import lent, lent_pair
 from saltation.kernels.cpu.runtime.jit import kernel
 from saltation.kernels.cpu.runtime.threads import spread
 
@@ -53,31 +53,43 @@ def _backward(start: int, stop: int, g: NDArray[Any], out: NDArray[Any]) -> None
 
 def pooled(x: Tensor) -> Tensor:
     """``[N, C, H, W]`` to ``[N, C, H / 2, W / 2]``, rounded down, with the bits of torch's."""
-    out: Tensor = _Pool.apply(x)
+    out: tuple[Tensor] = _Pool.apply(x)
+    return out[0]
+
+
+def pooled_both(x: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
+    """`pooled` values and their tangents, which lie behind one another."""
+    out: tuple[Tensor, Tensor] = _Pool.apply(x, tangent)
     return out
 
 
+def _lent(count: int, *shape: int) -> tuple[Tensor, ...]:
+    return lent_pair(*shape) if count == 2 else (lent(*shape),)
+
+
 class _Pool(torch.autograd.Function):
-    """`pooled`, channels last."""
+    """`pooled` of one or two, channels last."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.shape = x.shape
-        images, channels, height, width = x.shape
-        out = lent(images, height // 2, width // 2, channels)
-        rows = x.detach().permute(0, 2, 3, 1).numpy()
-        spread(_mean, images * (height // 2), rows, out.numpy(), least=4)
-        return out.permute(0, 3, 1, 2)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        if torch.is_grad_enabled():  # an operation that has a derivative
-            like = g.new_empty(1).expand(ctx.shape)
-            given = [2, 2], [2, 2], [0, 0], False, True, None
-            found: Tensor = torch.ops.aten.avg_pool2d_backward(g, like, *given)
-            return found
+    def forward(ctx: Any, *maps: Tensor) -> tuple[Tensor, ...]:
+        ctx.shape = maps[0].shape
         images, channels, height, width = ctx.shape
-        out = lent(images, height, width, channels)
-        rows = g.permute(0, 2, 3, 1).contiguous().numpy()
-        spread(_backward, images * height, rows, out.numpy(), least=4)
-        return out.permute(0, 3, 1, 2)
+        out = _lent(len(maps), images, height // 2, width // 2, channels)
+        for x, into in zip(maps, out, strict=True):
+            rows = x.detach().permute(0, 2, 3, 1).numpy()
+            spread(_mean, images * (height // 2), rows, into.numpy(), least=4)
+        return tuple(part.permute(0, 3, 1, 2) for part in out)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        if torch.is_grad_enabled():  # an operation that has a derivative
+            like = gradients[0].new_empty(1).expand(ctx.shape)
+            given = [2, 2], [2, 2], [0, 0], False, True, None
+            back = torch.ops.aten.avg_pool2d_backward
+            return tuple(back(g, like, *given) for g in gradients)
+        images, channels, height, width = ctx.shape
+        out = _lent(len(gradients), images, height, width, channels)
+        for g, into in zip(gradients, out, strict=True):
+            rows = g.permute(0, 2, 3, 1).contiguous().numpy()
+            spread(_backward, images * height, rows, into.numpy(), least=4)
+        return tuple(part.permute(0, 3, 1, 2) for part in out)

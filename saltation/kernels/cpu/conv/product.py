@@ -15,9 +15,11 @@ from saltation.kernels.cpu.conv import backward as conv_backward
 from saltation.kernels.cpu.conv import forward as conv_forward
 from saltation.kernels.cpu.conv.gradients import NARROW, by_tiles, gradients
 from saltation.kernels.cpu.conv.windows import FAN
+from saltation.kernels.cpu.conv.winograd import convolved
 from saltation.kernels.cpu.events.marks import Marks, has_channels_last, mark
 from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.cpu.runtime.simd import LANES
+from saltation.kernels.support import joined
 
 _LEAST = 2**20  # inputs times outputs that are worth a look
 
@@ -43,12 +45,15 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return _dense(x, weight, bias)
 
 
-def dense_of_both(x: Tensor, weight: Tensor) -> Tensor:
-    """`dense` of values and, behind them in the batch, their tangents. Channels come last then
-    where gradients by tiles take less time: there is a gradient for each of both."""
+def of_both(x: Tensor, tangent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The convolutions of ``x`` and of its ``tangent`` [N, C, H, W]. Channels come last then where
+    gradients by tiles take less time, and so may that of the tangent be made: no spike is."""
     if x.shape[1] == weight.shape[1] and by_tiles(x, len(weight)):
-        x = x.contiguous(memory_format=torch.channels_last)
-    return dense(x, weight, None)
+        both = (part.contiguous(memory_format=torch.channels_last) for part in (x, tangent))
+        out: tuple[Tensor, Tensor] = _OfBoth.apply(*both, weight)
+        return out
+    values, tangents = dense(torch.cat([x, tangent]), weight, None).unflatten(0, (2, len(x)))
+    return values, tangents
 
 
 def _dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -109,6 +114,37 @@ class _Convolution(torch.autograd.Function):
         if wants_weight and not dense:
             g_weight = conv_backward.backward(ctx.spikes, gradient)
         return None, None, g_x, g_weight, g_bias
+
+
+class _OfBoth(torch.autograd.Function):
+    """``(x, tangent, weight) -> (values, tangents)`` [N, O, H, W], channels last."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tangent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, tangent, weight)
+        values = run(x, weight, None)
+        tangents = convolved(tangent, weight)
+        return (
+            _dense(x, weight, None) if values is None else values,
+            _dense(tangent, weight, None) if tangents is None else tangents,
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
+        *both, weight = ctx.saved_tensors
+        wants_x, wants_tangent, wants_weight = ctx.needs_input_grad
+        wanted = wants_x or wants_tangent, wants_weight, False
+        again = torch.is_grad_enabled()
+        x, gradient = (torch.cat(pair) if again else _joined(*pair) for pair in (both, given))
+        g_x, g_weight, _ = gradients(gradient, x, weight, wanted)
+        g_both = (None, None) if g_x is None else g_x.unflatten(0, (2, len(g_x) // 2))
+        return *g_both, g_weight
+
+
+def _joined(x: Tensor, tangent: Tensor) -> Tensor:
+    """Both behind one another in the batch, channels last."""
+    last = (part.permute(0, 2, 3, 1).contiguous() for part in (x, tangent))
+    return joined(*last).flatten(0, 1).permute(0, 3, 1, 2)
 
 
 class _Dense(torch.autograd.Function):

@@ -29,7 +29,10 @@ from saltation.kernels.cpu.runtime.simd import LANES
 from saltation.kernels.cpu.runtime.threads import spread
 
 _WINDOW = SIDE * SIDE
-_TOGETHER = 48  # tiles that are multiplied together, so that all of theirs stays in cache
+_TABLE = 2**17  # numbers of a point's table of weights that fill the cache by themselves
+# Tiles that are multiplied together: few, so that all of theirs stays in cache; many where the
+# table does not, which is read anew for every block of them.
+_FEW, _MANY = 24, 64
 
 
 @kernel
@@ -138,7 +141,7 @@ def convolved(x: Tensor, weight: Tensor, backwards: bool = False) -> Tensor | No
     spread(_transform, wide // LANES, flat, backwards, fan, table, taps, least=1)
     tiles = tiles_of(images, height, width)
     workers = min(torch.get_num_threads(), tiles)
-    each = _together(tiles, workers)
+    each = _together(tiles, workers, _MANY if deep * wide >= _TABLE else _FEW)
     out = lent(images, height, width, wide)
     seen = np.empty((workers, LANES), np.float32)
     spread(
@@ -159,8 +162,8 @@ def convolved(x: Tensor, weight: Tensor, backwards: bool = False) -> Tensor | No
     return out.permute(0, 3, 1, 2) if np.isfinite(seen).all() else None
 
 
-def _together(tiles: int, workers: int) -> int:
+def _together(tiles: int, workers: int, most: int) -> int:
     """Tiles of a block, whole `ROWS` of them: so many that all workers have equal work."""
-    rounds = -(-tiles // (workers * _TOGETHER))
+    rounds = -(-tiles // (workers * most))
     each = -(-tiles // (workers * rounds))
     return -(-each // ROWS) * ROWS

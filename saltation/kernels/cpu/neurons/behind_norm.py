@@ -25,6 +25,7 @@ class _Plan(NamedTuple):
     program: Program
     rest: Tensor
     statistics: Statistics
+    affine: normalised.Affine
     eps: float
     steps: int
 
@@ -51,18 +52,14 @@ def run(
     if not (np.isfinite(found.mean).all() and np.isfinite(found.variance).all()):
         return None
     rest = torch.stack(list(neuron.rest(torch.zeros(1, dtype=torch.float32))))
-    plan = _Plan(neuron, spike, program_of(neuron, spike), rest, found, eps, steps)
-    spikes = _forward(plan, rows, weight, bias)
+    affine = normalised.affine_of(found, weight, bias, eps, steps)
+    plan = _Plan(neuron, spike, program_of(neuron, spike), rest, found, affine, eps, steps)
+    spikes = normalised.forward(plan.program, rest, rows, affine)
     if spikes is None:
         return None
     if torch.is_grad_enabled() and any(part.requires_grad for part in (rows, weight, bias)):
         spikes = _Normalised.apply(plan, [spikes], rows, weight, bias)
     return spikes.view(steps, samples, height, width, channels).permute(0, 1, 4, 2, 3), found
-
-
-def _forward(plan: _Plan, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor | None:
-    given = rows, plan.statistics, weight, bias, plan.eps, plan.steps
-    return normalised.forward(plan.program, plan.rest, *given)
 
 
 class _Normalised(torch.autograd.Function):
@@ -85,8 +82,8 @@ class _Normalised(torch.autograd.Function):
             some = [view for view, needed in zip(views, wanted, strict=True) if needed]
             found = iter(torch.autograd.grad(_plainly(plan, *views), some, g_s, create_graph=True))
             return None, None, *(next(found) if needed else None for needed in wanted)
-        rows, weight, bias = parts
-        given = rows, plan.statistics, weight, bias, plan.eps, g_s.contiguous()
+        rows, weight, _ = parts
+        given = rows, plan.affine, plan.statistics, weight, plan.eps, g_s.contiguous()
         return None, None, *normalised.backward(plan.program, plan.rest, *given)
 
 

@@ -95,13 +95,13 @@ class _Loop(Loop):
         return _Loop.run_forward(ctx, plan, x, *parts)
 
 
-def _carried(program: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def _carried(program: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     from saltation.kernels.cpu.neurons import tangent  # imports numba
 
     return tangent.forward(program, x, state)
 
 
-def _carried_back(program: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+def _carried_back(program: Any, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     from saltation.kernels.cpu.neurons import tangent  # imports numba
 
     return tangent.backward(program, *given)
@@ -111,8 +111,8 @@ class _Tangents(tangents.Loop):
     engine = tangents.Engine(_carried, _carried_back, _finite)
 
     @staticmethod
-    def forward(ctx: Any, plan: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return _Tangents.run_forward(ctx, plan, x, state)
+    def forward(ctx: Any, plan: Any, *given: Tensor) -> tuple[Tensor, ...]:
+        return _Tangents.run_forward(ctx, plan, *given)
 
 
 def gradients(

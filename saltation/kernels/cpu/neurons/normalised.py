@@ -33,7 +33,7 @@ _CACHED = 2**16  # numbers of a block, all steps, that stay in cache
 _PART = 2**15  # numbers of a step of which one sum is made in backward
 
 
-class _Affine(NamedTuple):
+class Affine(NamedTuple):
     """What normalisation is at every step: ``(x - mean) factor + shift``, each ``[T, C]``."""
 
     mean: NDArray[np.float32]
@@ -56,7 +56,7 @@ class _Scratch(NamedTuple):
 
 
 @compiled
-def _normalise(x: NDArray[Any], low: int, width: int, affine: _Affine, into: NDArray[Any]) -> None:
+def _normalise(x: NDArray[Any], low: int, width: int, affine: Affine, into: NDArray[Any]) -> None:
     """Currents ``into`` [T, .] of ``width`` neurons, whole rows, from ``low`` on; ``x`` [T, N], or
     [1, N] where all steps are the same."""
     channels = affine.mean.shape[1]
@@ -78,7 +78,7 @@ def _forward(
     loop: int,
     numbers: NDArray[Any],
     x: NDArray[Any],
-    affine: _Affine,
+    affine: Affine,
     rest: NDArray[Any],
     s: NDArray[Any],
     scratch: _Scratch,
@@ -119,7 +119,7 @@ def _backward(
     loops: tuple[int, int],
     numbers: NDArray[Any],
     x: NDArray[Any],
-    affine: _Affine,
+    affine: Affine,
     rest: NDArray[Any],
     g_s: NDArray[Any],
     g_x: NDArray[Any],
@@ -215,11 +215,12 @@ def _through(
                 out[c] = f[c] * out[c] - (k[c] * (row[c] - m[c]) + o[c])
 
 
-def _affine(of: Statistics, weight: Tensor, bias: Tensor, eps: float, steps: int) -> _Affine:
+def affine_of(of: Statistics, weight: Tensor, bias: Tensor, eps: float, steps: int) -> Affine:
+    """What these statistics, γ and β make of normalisation in every step."""
     factor = weight.detach().double().numpy() / np.sqrt(of.variance + eps)
     shift = bias.detach().numpy()[None]
     parts = (np.broadcast_to(part, (steps, part.shape[1])) for part in (of.mean, factor, shift))
-    return _Affine(*(np.ascontiguousarray(part, np.float32) for part in parts))
+    return Affine(*(np.ascontiguousarray(part, np.float32) for part in parts))
 
 
 def _scratch(loan: Loan, program: Program, steps: int, channels: int, backward: bool) -> _Scratch:
@@ -244,17 +245,13 @@ def forward(
     program: Program,
     rest: Tensor,
     x: Tensor,
-    of: Statistics,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    steps: int,
+    affine: Affine,
 ) -> Tensor | None:
     """Spikes ``[T, N]`` of neurons that begin in the state ``rest`` [V, 1]; None where one ends in
     a state that is not finite. ``x`` [T, M, C], or [1, M, C] where all steps are the same."""
     loan = Loan()
     flat = x.detach().flatten(1).numpy()
-    affine = _affine(of, weight, bias, eps, steps)
+    steps = len(affine.mean)
     scratch = _scratch(loan, program, steps, x.shape[2], backward=False)
     s = lent(steps, flat.shape[1])
     finite = np.empty(-(-flat.shape[1] // scratch.x.shape[2]), np.bool_)
@@ -269,17 +266,16 @@ def backward(
     program: Program,
     rest: Tensor,
     x: Tensor,
+    affine: Affine,
     of: Statistics,
     weight: Tensor,
-    bias: Tensor,
     eps: float,
     g_s: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of ``x``, ``weight`` and ``bias`` from those of the spikes, ``g_s`` [T, N]."""
+    """Gradients of ``x``, ``weight`` and the bias from those of the spikes, ``g_s`` [T, N]."""
     loan = Loan()
     steps, channels = len(g_s), x.shape[2]
     x = x.detach()
-    affine = _affine(of, weight, bias, eps, steps)
     scratch = _scratch(loan, program, steps, channels, backward=True)
     workers, block = len(scratch.x), scratch.x.shape[2]
     size = g_s.shape[1]

@@ -18,13 +18,14 @@ from torch import Tensor
 from saltation.kernels.cpu.neurons.generated import Loop, Matrix, Place, every_neuron
 from saltation.kernels.cpu.neurons.lowering import Source, lowered
 from saltation.kernels.cpu.neurons.vector import Lanes
-from saltation.kernels.cpu.runtime.buffers import Loan, fresh
+from saltation.kernels.cpu.runtime.buffers import Loan, copied, lent_pair
 from saltation.kernels.cpu.runtime.jit import kernel
 from saltation.kernels.cpu.runtime.native import address_of as compiled_to
 from saltation.kernels.cpu.runtime.native import call, floats_at
 from saltation.kernels.cpu.runtime.simd import LANES, constant
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.program.tangent import TangentProgram
+from saltation.kernels.support import joined
 
 _I64 = ir.IntType(64)
 _BLOCK = 2048  # numbers of state that go through all steps together, and so stay in cache
@@ -212,32 +213,32 @@ def _backward(
             )
 
 
-def forward(program: TangentProgram, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Spikes and their tangents ``[2, T, N]``, and the last state and tangent ``[2 V, N]``, from
+def forward(program: TangentProgram, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes and their tangents ``[T, N]``, and the last state and tangent ``[2 V, N]``, from
     currents and theirs ``x`` [2, T, N] and the first, ``state``."""
-    last, s = state.clone(), fresh(*x.shape)
+    last, pair = copied(state), lent_pair(*x.shape[1:])
     loop = _address_of(program, "forward"), program.numbers
     block = max(LANES, _BLOCK // len(state))
-    arrays = (part.numpy() for part in (x, last, s))
+    arrays = (part.numpy() for part in (x, last, joined(*pair)))
     spread(_forward, x.shape[2], block, *loop, *arrays, least=_least(program))
-    return s, last
+    return *pair, last
 
 
 def backward(
     program: TangentProgram, x: Tensor, state: Tensor, g_s: Tensor, g_last: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of ``x`` and ``state`` from those of both results of `forward`."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of both parts of ``x`` and of ``state`` from those of both results of `forward`."""
     _, steps, size = x.shape
-    g, g_x = g_last.clone(), fresh(*x.shape)
+    g, pair = copied(g_last), lent_pair(steps, size)
     workers = max(1, min(torch.get_num_threads(), size // _least(program)))
     parts = len(state)
     block = max(LANES, min(_BLOCK // parts, _CACHED // (steps * parts)) // LANES * LANES)
     loan = Loan()
     scratch = _Scratch(loan.array(workers, steps * parts, block), loan.array(workers, parts, block))
     loops = _address_of(program, "forward kept"), _address_of(program, "backward")
-    arrays = (part.numpy() for part in (x, state, g_s, g, g_x))
+    arrays = (part.numpy() for part in (x, state, g_s, g, joined(*pair)))
     spread(_backward, workers, workers, loops, program.numbers, *arrays, scratch, least=1)
-    return g_x, g
+    return *pair, g
 
 
 def _least(program: TangentProgram) -> int:

@@ -103,6 +103,13 @@ def lent(*shape: int) -> Tensor:
     return torch.from_numpy(np.asarray(_Lent(shape)))
 
 
+def lent_pair(*shape: int) -> tuple[Tensor, Tensor]:
+    """Two as `lent`, the second behind the first. Each has a storage of its own: torch copies a
+    tangent whose storage is longer than it."""
+    one, two = np.asarray(_Lent((2, *shape)))
+    return torch.from_numpy(one), torch.from_numpy(two)
+
+
 def copied(tensor: Tensor) -> Tensor:
     """A contiguous copy of a float32 tensor in memory that is used again."""
     return lent(*tensor.shape).copy_(tensor)
