@@ -18,7 +18,7 @@ import saltation as st
 D = torch.float64
 CLASSES = 4
 # Networks of a form: of other libraries, whose forms are 15, and of our own.
-IN_CI, OURS_IN_CI, IN_FULL = 14, 5, 150
+IN_CI, OURS_IN_CI, IN_FULL = 14, 2, 150
 SLOPE = 4.0
 
 

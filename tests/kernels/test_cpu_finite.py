@@ -271,8 +271,16 @@ OVERFLOWING = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "scheme", "jump"), OVERFLOWING)
-@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize(
+    ("layer", "scheme", "jump", "detach"),
+    [
+        pytest.param(
+            *one, detach, marks=pytest.mark.slow if detach and one[0] is not st.LIF else ()
+        )
+        for one in OVERFLOWING
+        for detach in (False, True)
+    ],
+)
 @pytest.mark.filterwarnings("ignore::saltation.errors.StabilityWarning")
 def test_gradients_of_overflowing_neurons(layer: Any, scheme: str, jump: str, detach: bool) -> None:
     """Finite wherever the reference's are, and NaN where those are."""
