@@ -22,7 +22,7 @@ from saltation.errors import (
     tensor,
     whole,
 )
-from saltation.kernels.dispatch import active, bernoulli_trains
+from saltation.kernels.dispatch_sampling import active, bernoulli_trains
 from saltation.random import TRAIN, check_words, epoch_word, key, words
 
 POISSON_METHODS = ("exact", "linear", "bernoulli")

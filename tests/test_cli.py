@@ -285,6 +285,7 @@ def test_diagnose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "FILE.py:FUNCTION" in refused(capsys, "diagnose", "build")
 
 
+@pytest.mark.drawn
 def test_a_study_is_stopped_listed_resumed_and_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

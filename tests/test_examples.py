@@ -41,6 +41,7 @@ def test_the_command_prints_a_line_for_every_epoch(
     assert [text.split(":")[0] for text in shown] == ["epoch 1", "epoch 2"]
 
 
+@pytest.mark.drawn
 def test_a_deep_network_is_diagnosed_cured_and_trained(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -19,10 +19,11 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves, tree_map
 
 from saltation.errors import SaltationError
-from saltation.kernels import dispatch
+from saltation.kernels import dispatch, dispatch_chain
 from saltation.kernels.events import OF_THE_SHAPE, ROUTES, Events, SpikeTensor, dense_of, settled
 from saltation.kernels.origin import Check, Origin
 from saltation.kernels.reference import Stage
+from saltation.kernels.support import apart
 
 
 class DeferredTensor(Tensor):
@@ -117,7 +118,7 @@ class _Attached(torch.autograd.Function):
         return gradient, None
 
 
-@dispatch.apart
+@apart
 def _read(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """``function``, with ordinary tensors where it cannot wait."""
     if function in _ROUTES and args and type(args[0]) is DeferredTensor:
@@ -164,7 +165,7 @@ def spikes(x: DeferredTensor, neurons: Callable[..., Stage], check: Check) -> Te
         return None
     stage = neurons(origin.weight, origin.bias)
     # Constants that are tensors may be changed before the numbers are wanted.
-    if stage.neuron.tensors or not dispatch.takes(stage):
+    if stage.neuron.tensors or not dispatch_chain.takes(stage):
         return None
     return _wrapped(Origin(x, origin, origin.events, (*origin.given(), stage), check=check))
 

@@ -1,4 +1,4 @@
-"""Choice of the loop that runs: the only file that names backends.
+"""Choice of the loop that runs. Beside the other files of dispatch it alone names backends.
 
 A time loop says what it cannot do (`Kernel.refuses`); ``auto`` takes the first that can, in the
 order of `KERNELS`; a backend asked for by name raises with its reason instead of falling back.
@@ -7,9 +7,8 @@ order of `KERNELS`; a backend asked for by name raises with its reason instead o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -18,19 +17,15 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 
 from saltation.errors import SaltationError, choose
-from saltation.kernels import competition, plasticity, reference, sampling
-from saltation.kernels.competition import Emitted
+from saltation.kernels import reference
 from saltation.kernels.cpu.neurons import loop as cpu_loop
 from saltation.kernels.cpu.neurons import operator
 from saltation.kernels.cpu.runtime import buffers
 from saltation.kernels.events import Events, SpikeTensor, dense_of, events_of, settled
 from saltation.kernels.gpu import loop as gpu_loop
-from saltation.kernels.plasticity import Pair
 from saltation.kernels.recurrent import Feedback, RecurrentState
 from saltation.kernels.recurrent import run as recurrent_reference
-from saltation.kernels.reference import Stage, Trace
-from saltation.kernels.sampling import Sites
-from saltation.kernels.support import apart as apart
+from saltation.kernels.reference import Trace
 from saltation.kernels.support import has_tangents, lacks, unfit, with_tangent
 from saltation.neurons.base import Neuron, Spike
 
@@ -166,49 +161,6 @@ def run_captured(key: str, neuron: Neuron, x: Tensor, state: Any) -> Trace | Non
     return Trace(spikes, neuron.State(*last))
 
 
-def active(x: Tensor) -> Sites:
-    """`sampling.active`; on a GPU also of zeros, which never spike."""
-    if _printed(x):
-        from saltation.kernels.gpu import poisson as printed
-
-        return printed.everywhere(x)
-    if lacks(torch.float32, x):
-        return sampling.active(x)
-    from saltation.kernels.cpu.events import poisson  # imports numba
-
-    return poisson.active(x)
-
-
-def _printed(x: Tensor) -> bool:
-    """Whether printed loops sample where ``x`` is."""
-    is_plain = type(x) is Tensor and x.device.type == "cuda"
-    return is_plain and not (torch.compiler.is_compiling() or gpu_loop.missing())
-
-
-def bernoulli_trains(
-    sites: Sites,
-    threshold: Tensor,
-    shape: tuple[int, int, int],
-    index: Tensor,
-    dtype: torch.dtype,
-    *,
-    seed: int,
-    epoch: int,
-    stream: int,
-) -> Tensor:
-    """`sampling.bernoulli_trains` as numbers 0 and 1 of ``dtype``; on a CPU a `SpikeTensor`."""
-    draw = {"seed": seed, "epoch": epoch, "stream": stream}
-    if _printed(index) and 0 not in shape:
-        from saltation.kernels.gpu import poisson as printed
-
-        return printed.bernoulli_trains(sites, threshold, shape, index, dtype, **draw)
-    if dtype != torch.float32 or 0 in shape or lacks(torch.int64, index):
-        return sampling.bernoulli_trains(sites, threshold, shape, index, **draw).to(dtype)
-    from saltation.kernels.cpu.events import poisson  # imports numba
-
-    return SpikeTensor(poisson.bernoulli_trains(sites, threshold, shape, index, **draw))
-
-
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, events: Events | None = None) -> Tensor:
     """`torch.nn.functional.linear`; on a CPU its cost follows the spikes where ``x`` is sparse.
 
@@ -219,7 +171,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, events: Events | None
     if events is not None:
         from saltation.kernels.cpu.linear import product
 
-        out = _unless_not_finite(product.linear, x, events, weight, bias)
+        out = unless_not_finite(product.linear, x, events, weight, bias)
         if out is not None:
             return out
     return functional.linear(dense_of(x) if type(x) is SpikeTensor else x, weight, bias)
@@ -323,33 +275,6 @@ def _elsewhere() -> bool:
     return torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
 
 
-def chain(x: Tensor, stages: Sequence[Stage], weight: Tensor, bias: Tensor | None) -> Tensor | None:
-    """`reference.chain` in one piece, or None where no kernel can or it would not pay."""
-    x = settled(x)
-    weights = [*(stage.weight for stage in stages), weight]
-    biases = [*(stage.bias for stage in stages), bias]
-    events = _chained(x, stages, *weights, *biases)
-    if events is None or any(one.shape[0] != two.shape[1] for one, two in pairwise(weights)):
-        return None
-    from saltation.kernels.cpu.linear import chain
-
-    return _unless_not_finite(chain.run, events, stages, weight, bias)
-
-
-def _chained(
-    x: Tensor, stages: Sequence[Stage], weight: Tensor, *parts: Tensor | None
-) -> Events | None:
-    """`sparse_events` for stages that can run in one piece; ``weight`` is the first."""
-    if not all(map(takes, stages)) or (type(x) is Tensor and x.requires_grad):
-        return None
-    return sparse_events(x, weight, *parts)
-
-
-def takes(stage: Stage) -> bool:
-    """Whether a chain in one piece can have this stage."""
-    return cpu_loop.refuses_between(stage.neuron, stage.spike, stage.weight) is None
-
-
 def usable(weight: Tensor, bias: Tensor | None) -> bool:
     """Whether compiled products can be used with these weights, here and now."""
     given = (weight,) if bias is None else (weight, bias)
@@ -361,75 +286,7 @@ def copied(weight: Tensor) -> Tensor:
     return buffers.copied(weight)
 
 
-def in_one_piece(
-    events: Events, stages: Sequence[Stage], weight: Tensor | None, bias: Tensor | None
-) -> Tensor | None:
-    """Currents of ``weight`` behind stages that `takes` took, or without one, spikes of the last of
-    them as a `SpikeTensor`, which have no derivative; None where a number is not finite."""
-    from saltation.kernels.cpu.linear import chain, product
-
-    if weight is None:
-        spikes = _unless_not_finite(chain.emitted, events, stages)
-        return None if spikes is None else SpikeTensor(spikes)
-    if stages:
-        return _unless_not_finite(chain.run, events, stages, weight, bias)
-    x = SpikeTensor(events)
-    return _unless_not_finite(product.linear, x, events, weight, bias)
-
-
-def emitted(x: Tensor, stages: Sequence[Stage]) -> Tensor | None:
-    """Spikes of the last of ``stages`` as a `SpikeTensor`, where no derivative can be asked for.
-
-    None where one can, where no kernel can run this, or where it would not pay.
-    """
-    x = settled(x)
-    parts = [part for s in stages for part in (s.weight, s.bias) if part is not None]
-    wanted = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
-    events = None if wanted else _chained(x, stages, parts[0], *parts[1:])
-    if events is None:
-        return None
-    from saltation.kernels.cpu.linear import chain
-
-    spikes = _unless_not_finite(chain.emitted, events, stages)
-    return None if spikes is None else SpikeTensor(spikes)
-
-
-def fixed(x: Tensor, stage: Stage) -> Emitted:
-    """`competition.fixed`; on a CPU its cost follows how often the spikes ``x`` change."""
-    events = _driving(x, stage)
-    if events is None or not events.has_bits:
-        return competition.fixed(x, stage)
-    from saltation.kernels.cpu.stdp import fixed as compiled  # imports numba
-
-    out = _unless_not_finite(compiled.forward, events, stage)
-    return competition.fixed(x, stage) if out is None else out
-
-
-def compete(x: Tensor, stage: Stage, teach: Tensor) -> Emitted:
-    """`competition.compete`; on a CPU its cost follows the spikes ``x``."""
-    events = _driving(x, stage, teach)
-    if events is None:
-        return competition.compete(x, stage, teach)
-    from saltation.kernels.cpu.stdp import winner  # imports numba
-
-    if len(stage.weight) > winner.MOST:
-        return competition.compete(x, stage, teach)
-    out = _unless_not_finite(winner.forward, events, stage, teach)
-    return competition.compete(x, stage, teach) if out is None else out
-
-
-def stdp(pre: Tensor, post: Tensor, factor: Tensor, pair: Pair) -> Tensor:
-    """`plasticity.run`; on a CPU its cost follows the spikes."""
-    events = events_of(pre)
-    if events is None or lacks(torch.float32, post, factor):
-        return plasticity.run(pre, post, factor, pair)
-    from saltation.kernels.cpu.stdp import plasticity as compiled  # imports numba
-
-    change = _unless_not_finite(compiled.forward, events, post, factor, pair)
-    return plasticity.run(pre, post, factor, pair) if change is None else change
-
-
-def _unless_not_finite(kernel: Callable[..., R], *arguments: Any) -> R | None:
+def unless_not_finite(kernel: Callable[..., R], *arguments: Any) -> R | None:
     """What ``kernel`` returns; None where its result would hide numbers that are not finite."""
     from saltation.kernels.cpu.runtime.finite import NotFinite  # imports numba
 
@@ -439,16 +296,9 @@ def _unless_not_finite(kernel: Callable[..., R], *arguments: Any) -> R | None:
         return None
 
 
-def _driving(x: Tensor, stage: Stage, *parts: Tensor) -> Events | None:
-    """The spikes ``x`` as events, if compiled loops without a derivative can run ``stage``."""
-    if stage.neuron.tensors or cpu_loop.refuses_between(stage.neuron, stage.spike, stage.weight):
-        return None
-    return _known(settled(x), stage.weight, stage.bias, *parts)
-
-
 def sparse_events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     """The spikes ``x`` as events, if the compiled products with them can be used and would pay."""
-    events = _known(x, weight, *parts)
+    events = known_events(x, weight, *parts)
     # Without bits no derivative can follow.
     if events is None or not events.has_bits:
         return None
@@ -457,7 +307,7 @@ def sparse_events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | 
     return events if scan.sparse_enough(events.density, len(weight)) else None
 
 
-def _known(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
+def known_events(x: Tensor, weight: Tensor, *parts: Tensor | None) -> Events | None:
     """The spikes ``x`` as events, if compiled products with them can be used."""
     given = (weight, *(part for part in parts if part is not None))
     if _elsewhere() or lacks(torch.float32, *given):

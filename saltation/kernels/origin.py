@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saltation.kernels import dispatch
+from saltation.kernels import dispatch, dispatch_chain
 from saltation.kernels.events import Events, SpikeTensor
 from saltation.kernels.reference import Stage
 
@@ -131,7 +131,7 @@ class Origin:
         apart = graph and self.weight is None  # whose gradient is wanted as a tensor
         through = settle is not None and any(one.wants and one.settled for one in line)
         if not (apart or through):
-            out = dispatch.in_one_piece(self.events, self.stages, self.weight, self.bias)
+            out = dispatch_chain.in_one_piece(self.events, self.stages, self.weight, self.bias)
             if out is not None:
                 for one in line if self.wants else ():
                     one.fused = True

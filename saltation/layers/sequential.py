@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registry
 
 from saltation.errors import SaltationError
-from saltation.kernels import dispatch
+from saltation.kernels import dispatch_chain
 from saltation.kernels.reference import Stage
 from saltation.layers.linear import SpikeLinear
 from saltation.layers.neuron import SpikingLayer
@@ -53,14 +53,14 @@ def _in_one_piece(x: Tensor, modules: list[nn.Module]) -> tuple[Any, list[nn.Mod
     """What the stretch that ``modules`` begin with makes of ``x``, and the modules behind it."""
     stages, last = _stretch(modules)
     if stages and last is None:
-        out = dispatch.emitted(x, stages)
+        out = dispatch_chain.emitted(x, stages)
         if out is not None:
             return out, modules[2 * len(stages) :]
         # A derivative is wanted: the stretch ends in its last weights, and neurons are next.
         last = modules[2 * len(stages) - 2]
         stages = stages[:-1]
     if stages:
-        out = dispatch.chain(x, stages, last.weight, last.bias)
+        out = dispatch_chain.chain(x, stages, last.weight, last.bias)
         if out is not None:
             return out, modules[2 * len(stages) + 1 :]
     return x, modules

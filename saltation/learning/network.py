@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from saltation.errors import SaltationError, count, not_negative, positive, tensor
-from saltation.kernels import dispatch
+from saltation.kernels import dispatch_learning
 from saltation.kernels.events import SpikeTensor
 from saltation.layers import LIF, SpikeLinear, WithNumerics
 from saltation.layers.inputs import check_finite
@@ -148,8 +148,10 @@ class WinnerTakeAllNetwork(WithNumerics):
         taught = torch.zeros(x.shape[1], classes, dtype=x.dtype, device=x.device)
         if labels is not None:
             taught += teach * one_hot(checked_labels(labels, x.shape[1], classes), classes)
-        hidden = dispatch.fixed(x, self.neurons.stage(self.input_gain * self.input.weight, None))
-        outputs = dispatch.compete(
+        hidden = dispatch_learning.fixed(
+            x, self.neurons.stage(self.input_gain * self.input.weight, None)
+        )
+        outputs = dispatch_learning.compete(
             hidden.spikes,
             self.neurons.stage(self.output_gain * self.output.weight, None),
             taught,

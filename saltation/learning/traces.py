@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from saltation.errors import choose, not_negative, positive
-from saltation.kernels import dispatch
+from saltation.kernels import dispatch_learning
 from saltation.kernels.plasticity import Pair
 from saltation.learning.network import Activity, checked_labels
 from saltation.learning.rules import Rule, reward_of
@@ -93,7 +93,7 @@ class PairRule(Rule):
             math.exp(-self.dt / self.tau_minus),
             keep,
         )
-        change = dispatch.stdp(activity.hidden, activity.outputs, factor, pair)
+        change = dispatch_learning.stdp(activity.hidden, activity.outputs, factor, pair)
         return self.lr / activity.steps * change.mean(0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from saltation.encoding import poisson
-from saltation.kernels import dispatch, plasticity
+from saltation.kernels import dispatch_learning, plasticity
 from saltation.kernels.events import SpikeTensor
 from saltation.kernels.plasticity import Pair
 from saltation.learning import WinnerTakeAllNetwork
@@ -34,7 +34,7 @@ def learning(row: Row) -> None:
             row.same(ours, network(x.clone(), labels, teach))
             for keep in (0.0, 0.9):
                 pair = Pair(1.0, 0.5, 0.8, 0.7, keep)
-                change = dispatch.stdp(ours.hidden, ours.outputs, factor, pair)
+                change = dispatch_learning.stdp(ours.hidden, ours.outputs, factor, pair)
                 hidden, outputs = ours.hidden.clone().double(), ours.outputs.double()
                 row.near([change], [plasticity.run(hidden, outputs, factor.double(), pair)])
     compiled = isinstance(ours.hidden, SpikeTensor)

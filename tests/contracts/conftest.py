@@ -93,24 +93,32 @@ def schemes() -> list[Case]:
     return [case for case in every() if case.parameters["jump"] == "hard"]
 
 
+def schemes_and_jumps() -> list[Case]:
+    """Both of these, each case once."""
+    return [*schemes(), *(case for case in jumps() if case not in schemes())]
+
+
 def cases() -> list[Case]:
     """Of the main models every scheme and every jump."""
-    both = [*schemes(), *(case for case in jumps() if case not in schemes())]
-    return [case for case in both if case.model in MAIN]
+    return [case for case in schemes_and_jumps() if case.model in MAIN]
+
+
+def _is_usual(case: Case) -> bool:
+    return case.parameters["scheme"] == _scheme(case) and case.parameters["jump"] != "none"
 
 
 def _scheme(case: Case) -> str:
     return str(LAYERS[case.model].neuron_type.scheme or "exponential")
 
 
-# In all schemes in the usual run; the others, which share everything with them but their equations,
-# in their default scheme.
+# In all schemes and jumps in the usual run; the others, which share everything with them but their
+# equations, in their default scheme and where they jump.
 MAIN = ("lif", "cuba_lif", "izhikevich")
 
 
 def _marked(few: Iterable[Case]) -> list[Any]:
     """These, and the whole cross where everything is asked for."""
-    few = [c for c in few if c.model in MAIN or c.parameters.get("scheme") == _scheme(c)]
+    few = [c for c in few if c.model in MAIN or _is_usual(c)]
     return [*few, *(pytest.param(c, marks=pytest.mark.slow) for c in every() if c not in few)]
 
 
@@ -120,7 +128,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="session", params=_marked([*schemes(), *jumps()]), ids=str)
+@pytest.fixture(scope="session", params=_marked(schemes_and_jumps()), ids=str)
 def any_scheme(request: pytest.FixtureRequest) -> Case:
     """One layer, and scheme or jump."""
     return request.param  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as some
 from torch import Tensor, nn
 
@@ -106,7 +106,6 @@ CASES = [
 ]
 
 
-@settings(max_examples=120)
 @given(
     hidden=some.lists(some.integers(1, 40) | some.integers(120, 150), min_size=1, max_size=3),
     outputs=some.integers(1, 5) | some.integers(60, 70),

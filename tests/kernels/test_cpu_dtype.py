@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import saltation as st
-from saltation.kernels import dispatch
+from saltation.kernels import dispatch_learning
 from saltation.kernels.cpu.conv import windows
 from saltation.kernels.cpu.linear import subsets
 from saltation.kernels.cpu.runtime import simd
@@ -52,9 +52,11 @@ def mlp(*sizes: int, **settings: Any) -> tuple[Any, Tensor]:
 
 def learned(x: Tensor, first: Stage, last: Stage, teach: Tensor, factor: Tensor) -> list[Tensor]:
     """A fixed layer, a layer of winners, and what plasticity makes of them."""
-    hidden = dispatch.fixed(x, first)
-    out = dispatch.compete(hidden.spikes, last, teach)
-    change = dispatch.stdp(hidden.spikes, out.spikes, factor, Pair(0.1, 0.1, 0.9, 0.9, 0.9))
+    hidden = dispatch_learning.fixed(x, first)
+    out = dispatch_learning.compete(hidden.spikes, last, teach)
+    change = dispatch_learning.stdp(
+        hidden.spikes, out.spikes, factor, Pair(0.1, 0.1, 0.9, 0.9, 0.9)
+    )
     return [hidden.counts, out.spikes, out.counts, change]
 
 

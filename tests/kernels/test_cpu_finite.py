@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import saltation as st
-from saltation.kernels import competition, dispatch, plasticity
+from saltation.kernels import competition, dispatch_learning, plasticity
 from saltation.kernels.cpu.events.scan import sparse_enough
 from saltation.kernels.cpu.linear.transpose import transposed
 from saltation.kernels.cpu.runtime.finite import finite
@@ -248,18 +248,22 @@ def test_without_gradients() -> None:
     stage = Stage(weight, None, neuron.neuron, neuron.surrogate)
     teach, factor = torch.ones(12, 16), torch.ones(20, 12)
     pair = Pair(0.1, 0.1, 0.9, 0.9, 0.9)
-    post = dispatch.compete(x, stage, teach).spikes
+    post = dispatch_learning.compete(x, stage, teach).spikes
     assert post.sum() > 0
     factor[7, 3] = torch.nan
-    same([dispatch.stdp(x, post, factor, pair)], [plasticity.run(x + 0, post, factor, pair)])
+    same(
+        [dispatch_learning.stdp(x, post, factor, pair)], [plasticity.run(x + 0, post, factor, pair)]
+    )
     for bad in BAD:
         spoiled = stage._replace(weight=weight.clone())
         spoiled.weight[3, 5] = bad
-        assert torch.equal(dispatch.fixed(x, spoiled).counts, competition.fixed(x, spoiled).counts)
-        same(dispatch.compete(x, spoiled, teach), competition.compete(x, spoiled, teach))
+        assert torch.equal(
+            dispatch_learning.fixed(x, spoiled).counts, competition.fixed(x, spoiled).counts
+        )
+        same(dispatch_learning.compete(x, spoiled, teach), competition.compete(x, spoiled, teach))
         pushed = teach.clone()
         pushed[2, 1] = bad
-        same(dispatch.compete(x, stage, pushed), competition.compete(x, stage, pushed))
+        same(dispatch_learning.compete(x, stage, pushed), competition.compete(x, stage, pushed))
 
 
 OVERFLOWING = [
@@ -271,8 +275,16 @@ OVERFLOWING = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "scheme", "jump"), OVERFLOWING)
-@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize(
+    ("layer", "scheme", "jump", "detach"),
+    [
+        pytest.param(
+            *one, detach, marks=pytest.mark.slow if detach and one[0] is not st.LIF else ()
+        )
+        for one in OVERFLOWING
+        for detach in (False, True)
+    ],
+)
 @pytest.mark.filterwarnings("ignore::saltation.errors.StabilityWarning")
 def test_gradients_of_overflowing_neurons(layer: Any, scheme: str, jump: str, detach: bool) -> None:
     """Finite wherever the reference's are, and NaN where those are."""

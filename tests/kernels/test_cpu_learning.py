@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from torch import Tensor
 
 import saltation as st
-from saltation.kernels import competition, dispatch, plasticity, reference
+from saltation.kernels import competition, dispatch_learning, plasticity, reference
 from saltation.kernels.events import SpikeTensor, events_of
 from saltation.kernels.plasticity import Pair
 from saltation.kernels.reference import Stage
@@ -67,8 +67,8 @@ def test_both_layers_equal_plain_torch(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        ours = dispatch.fixed(x, first)
-        winners = dispatch.compete(ours.spikes, second, taught)
+        ours = dispatch_learning.fixed(x, first)
+        winners = dispatch_learning.compete(ours.spikes, second, taught)
     finally:
         torch.set_num_threads(before)
     assert type(ours.spikes) is SpikeTensor
@@ -86,15 +86,19 @@ def test_both_layers_equal_plain_torch(
 
 def test_the_layers_of_the_property_test_spike() -> None:
     first, second = stage(40, 20, 0, True), stage(10, 40, 1, False)
-    hidden = dispatch.fixed(trains(60, 4, 20, 0), first)
+    hidden = dispatch_learning.fixed(trains(60, 4, 20, 0), first)
     assert 0.1 < hidden.spikes.clone().mean() < 0.9
-    assert 0.02 < dispatch.compete(hidden.spikes, second, torch.zeros(4, 10)).spikes.mean() < 0.1
+    assert (
+        0.02
+        < dispatch_learning.compete(hidden.spikes, second, torch.zeros(4, 10)).spikes.mean()
+        < 0.1
+    )
 
 
 def test_of_equal_currents_the_first_wins() -> None:
     second = stage(5, 8, 0, True)._replace(weight=torch.ones(5, 8))
     x = trains(30, 3, 8, 1)
-    for run in (dispatch.compete, competition.compete):
+    for run in (dispatch_learning.compete, competition.compete):
         counts = run(x, second, torch.zeros(3, 5)).counts
         assert (counts[:, 0] > 0).all()
         assert (counts[:, 1:] == 0).all()
@@ -106,14 +110,14 @@ def test_a_bias_and_another_model_run_too() -> None:
     bias = torch.arange(12) / 16
     first = neurons.stage(torch.full((12, 6), 0.25), bias)
     x = trains(40, 3, 6, 2)
-    ours, plain = dispatch.fixed(x, first), competition.fixed(x.clone(), first)
+    ours, plain = dispatch_learning.fixed(x, first), competition.fixed(x.clone(), first)
     assert ours.counts.sum() > 0
     assert torch.equal(ours.counts, plain.counts)
 
 
 def test_spikes_without_bits_still_serve_layers_that_learn_by_gradient() -> None:
     """They hold what a backward pass asks for no more, so the dense product takes over."""
-    spikes = dispatch.fixed(trains(40, 4, 20, 3), stage(64, 20, 0, True)).spikes
+    spikes = dispatch_learning.fixed(trains(40, 4, 20, 3), stage(64, 20, 0, True)).spikes
     linear = st.SpikeLinear(64, 32)
     linear(spikes).square().sum().backward()
     (expected,) = torch.autograd.grad(
@@ -153,7 +157,7 @@ def test_plasticity_equals_plain_torch_to_rounding(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        ours = dispatch.stdp(pre, post, factor, pair)
+        ours = dispatch_learning.stdp(pre, post, factor, pair)
     finally:
         torch.set_num_threads(before)
     assert events_of(pre) is not None
@@ -166,5 +170,5 @@ def test_plasticity_of_plain_spikes_is_the_reference() -> None:
     pair = Pair(1.0, 0.1, 0.9, 0.9, 0.5)
     factor = torch.ones(5, 2)
     assert torch.equal(
-        dispatch.stdp(pre, post, factor, pair), plasticity.run(pre, post, factor, pair)
+        dispatch_learning.stdp(pre, post, factor, pair), plasticity.run(pre, post, factor, pair)
     )

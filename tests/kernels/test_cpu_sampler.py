@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from torch import Tensor
 
 import saltation as st
-from saltation.kernels import dispatch, sampling
+from saltation.kernels import dispatch_sampling, sampling
 from saltation.kernels.events import events_of
 
 
@@ -40,7 +40,7 @@ def test_equal_bits(
     given_ = (some_sites, threshold, (steps, batch, sites))
     index = torch.arange(first, first + batch).flip(0)
     draw = {"seed": seed, "epoch": epoch, "stream": stream}
-    ours = dispatch.bernoulli_trains(*given_, index, torch.float32, **draw)
+    ours = dispatch_sampling.bernoulli_trains(*given_, index, torch.float32, **draw)
     expected = sampling.bernoulli_trains(*given_, index, **draw)
     assert ours.dtype == torch.float32
     assert torch.equal(ours, expected.float())
@@ -77,7 +77,7 @@ def test_equal_sites(batch: int, sites: int, density: float, seed: int) -> None:
     noise = torch.Generator().manual_seed(seed)
     x = torch.rand(sites, batch, generator=noise).T
     x = x * (torch.rand(batch, sites, generator=noise) < density)
-    for ours, expected in zip(dispatch.active(x), sampling.active(x), strict=True):
+    for ours, expected in zip(dispatch_sampling.active(x), sampling.active(x), strict=True):
         assert ours.dtype == expected.dtype
         assert torch.equal(ours, expected)
 

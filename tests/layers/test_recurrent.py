@@ -16,7 +16,7 @@ import saltation as st
 from saltation.kernels.recurrent import RecurrentState
 from saltation.layers import SpikingLayer, neuron_layers
 from saltation.surrogate import Sigmoid, Smooth
-from tests.contracts.conftest import Case, cases
+from tests.contracts.conftest import Case, cases, jumps
 from tests.facts import TOLERANCE
 
 F64 = torch.float64
@@ -111,7 +111,14 @@ def test_state_is_carried_over(steps: int, batch: int, cut: int) -> None:
     assert torch.equal(layer(x), whole)
 
 
-@every_case
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, marks=() if c.model == "lif" or c in jumps() else pytest.mark.slow)
+        for c in cases()
+    ],
+    ids=str,
+)
 def test_gradients_of_smooth_spikes(case: Case) -> None:
     """Reverse, forward mode and double backward against finite differences."""
     layer = recurrent(case.layer(surrogate=Smooth(Sigmoid(2.0))), 3)

@@ -217,7 +217,11 @@ def perturbed(neuron: IzhikevichNeuron, steps: int) -> list[float]:
     return distances
 
 
-@pytest.mark.parametrize("parameters", [{}, COUPLED, OSCILLATING], ids=["own", "coupled", "osc"])
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, pytest.param(COUPLED, marks=pytest.mark.slow), OSCILLATING],
+    ids=["own", "coupled", "osc"],
+)
 @pytest.mark.parametrize("scheme", IzhikevichNeuron.schemes)
 def test_dt_limit_is_where_a_simulation_turns(scheme: str, parameters: dict[str, float]) -> None:
     """Just below the limit a small perturbation of rest dies out, just above it grows."""

@@ -55,7 +55,7 @@ def planted(library: str, fault: Any) -> nn.Module:
 
 CASES = [
     *(("saltation", fault) for fault in (silent, saturated, steep)),
-    ("snntorch loop", silent),
+    pytest.param("snntorch loop", silent, marks=pytest.mark.slow),
     ("snntorch hidden", steep),
     ("spikingjelly m", saturated),
 ]

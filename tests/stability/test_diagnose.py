@@ -118,6 +118,14 @@ def jelly_multi(linear: list[nn.Linear], alpha: float = 4.0) -> Any:
 LIBRARIES = (ours, hidden, explicit, jelly, jelly_multi)
 
 
+def libraries(peer: Any) -> Any:
+    """Of the usual run ours and one peer, another for each fault."""
+    return pytest.mark.parametrize(
+        "build",
+        [pytest.param(b, marks=() if b in (ours, peer) else pytest.mark.slow) for b in LIBRARIES],
+    )
+
+
 def batch(scale: float = 2.0) -> tuple[Tensor, Tensor]:
     noise = torch.Generator().manual_seed(2)
     return scale * torch.rand(10, 8, 12, generator=noise, dtype=D), torch.arange(8) % 5
@@ -157,7 +165,7 @@ def test_a_healthy_network(build: Any) -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
 
 
-@pytest.mark.parametrize("build", LIBRARIES)
+@libraries(hidden)
 def test_weights_scaled_down(build: Any) -> None:
     """Layers fall silent: the first that does is named."""
     linear = weights()
@@ -170,7 +178,7 @@ def test_weights_scaled_down(build: Any) -> None:
     assert "below threshold" in str(found)
 
 
-@pytest.mark.parametrize("build", LIBRARIES)
+@libraries(jelly_multi)
 def test_a_dead_layer(build: Any) -> None:
     """A layer without weights is named, and that its input is zero."""
     linear = weights()
@@ -182,7 +190,7 @@ def test_a_dead_layer(build: Any) -> None:
     assert "zero everywhere" in str(found)
 
 
-@pytest.mark.parametrize("build", LIBRARIES)
+@libraries(explicit)
 def test_dead_neurons(build: Any) -> None:
     """Most neurons of a layer are held far below threshold."""
     linear = weights()
@@ -192,7 +200,7 @@ def test_dead_neurons(build: Any) -> None:
     assert kinds(found)["dead"] == found.layers[1].name
 
 
-@pytest.mark.parametrize("build", LIBRARIES)
+@libraries(jelly)
 def test_a_surrogate_too_steep(build: Any) -> None:
     """Layers are active, but no potential is within the surrogate's reach."""
     found = st.diagnose(build(weights(), alpha=400.0), *batch())

@@ -27,8 +27,15 @@ NOISE = torch.randn(10, 20, dtype=F64, generator=torch.Generator().manual_seed(1
 DRIVES = {"1.5": torch.full((10, 1), 1.5, dtype=F64), "noise": NOISE}
 
 
-@pytest.mark.parametrize("drive", DRIVES)
-@pytest.mark.parametrize("jump", ["hard", "soft"])
+@pytest.mark.parametrize(
+    ("drive", "jump"),
+    [
+        ("1.5", "hard"),
+        pytest.param("1.5", "soft", marks=pytest.mark.slow),
+        pytest.param("noise", "hard", marks=pytest.mark.slow),
+        ("noise", "soft"),
+    ],
+)
 def test_exponent_per_unit_of_time_converges(drive: str, jump: str) -> None:
     """Within 20 % from dt 1 to 0.01; that of a sigmoid grows as 1 / dt."""
     escape = [per_time(dt, EscapeNoise(), DRIVES[drive], jump=jump) for dt in DTS]

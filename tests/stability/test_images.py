@@ -11,11 +11,12 @@ import torch
 import saltation as st
 from saltation.models.mlp import image_mlp
 
+SIDE = 8
 NETWORKS: dict[str, Callable[..., Any]] = {
-    "vgg": lambda **o: st.spiking_vgg(1, 4, 16, stages=2, base_channels=4, steps=5, **o),
+    "vgg": lambda **o: st.spiking_vgg(1, 4, SIDE, stages=2, base_channels=4, steps=5, **o),
     "sew": lambda **o: st.sew_resnet("basic", (1, 1), 1, 4, width=4, steps=3, **o),
-    "spikformer": lambda **o: st.spikformer(1, 4, 16, width=16, depth=1, heads=2, steps=3, **o),
-    "mlp": lambda **_: image_mlp((1, 16, 16), 4, 2, base_channels=12, steps=4),
+    "spikformer": lambda **o: st.spikformer(1, 4, SIDE, width=16, depth=1, heads=2, steps=3, **o),
+    "mlp": lambda **_: image_mlp((1, SIDE, SIDE), 4, 2, base_channels=12, steps=4),
 }
 
 
@@ -33,7 +34,7 @@ def test_an_image_is_its_sequence(name: str, batch_norm: str, training: bool) ->
     whole = batch_norm == "all" and training and name != "mlp"
     estimators = ("tangent", "telescoped") if whole else ("tangent", "telescoped", "finite")
     noise = torch.Generator().manual_seed(1)
-    images = torch.rand(3, 1, 16, 16, generator=noise, dtype=torch.float64)
+    images = torch.rand(3, 1, SIDE, SIDE, generator=noise, dtype=torch.float64)
     steps = {"vgg": 5, "mlp": 4}.get(name, 3)
     weight = next(p for p in network.parameters() if p.ndim > 1)
     found: list[dict[str, Any]] = []
@@ -47,7 +48,7 @@ def test_an_image_is_its_sequence(name: str, batch_norm: str, training: bool) ->
         values["penalty"] = term.detach()
         values["gradient"] = torch.autograd.grad(term, weight)[0]
         values["growth"] = st.depth_growth(network, x).norms.detach()
-        seen = st.diagnose(network, x, torch.tensor([0, 1, 2]))
+        seen = st.diagnose(network, x, torch.tensor([0, 1, 2]), trial=0)
         values["loss"] = torch.tensor(seen.loss)
         values["gradients"] = torch.tensor([layer.gradient for layer in seen.layers])
         values["rates"] = torch.tensor([layer.rate for layer in seen.layers])

@@ -53,8 +53,15 @@ def drive(steps: int, samples: int, features: int) -> Tensor:
     return 1 + torch.rand(steps, samples, features, generator=noise, dtype=D)
 
 
-@pytest.mark.parametrize("qr_every", [1, 5, 7])
-@pytest.mark.parametrize("model", [st.LIF, st.CubaLIF, st.Izhikevich])
+@pytest.mark.parametrize(
+    ("model", "qr_every"),
+    [
+        *((model, every) for model in (st.LIF, st.CubaLIF) for every in (1, 5, 7)),
+        pytest.param(st.Izhikevich, 1, marks=pytest.mark.slow),
+        pytest.param(st.Izhikevich, 5, marks=pytest.mark.slow),
+        (st.Izhikevich, 7),
+    ],
+)
 def test_a_recurrent_spectrum_against_dense_jacobians(model: Any, qr_every: int) -> None:
     """16 exponents of 64 recurrent neurons over 100 steps, and their gradient, float64."""
     net = layer(model(dt=0.5, surrogate=st.surrogate.Sigmoid(2.0)), 64)

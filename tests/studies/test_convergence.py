@@ -15,6 +15,8 @@ from saltation.studies.convergence.study import CELLS, CONDITIONS, Convergence
 from saltation.studies.engine.config import CONFIG
 from saltation.studies.engine.untrained import untrained_study_of
 
+pytestmark = pytest.mark.drawn
+
 SMALL = "study convergence --neurons lif --schemes rk4 --dt 0.2 0.1 --currents 1.5 1.7"
 
 

@@ -69,6 +69,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     return folder, study(folder).run()
 
 
+@pytest.mark.drawn
 def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
     folder, results = done
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
@@ -215,6 +216,7 @@ def test_condition_numbers_leave_the_readout_out(tmp_path: Path) -> None:
     assert list(driving(network)) == named[:-1]
 
 
+@pytest.mark.drawn
 def test_a_diverged_trial_is_shown_and_the_study_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

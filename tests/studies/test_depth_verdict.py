@@ -21,6 +21,8 @@ from saltation.studies.depth.verdict import (
     verdict,
 )
 
+pytestmark = pytest.mark.drawn
+
 SQUARED = Variant("squared", "telescoped")
 
 

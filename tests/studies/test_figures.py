@@ -20,6 +20,8 @@ from saltation.studies.engine.records import contents
 from saltation.studies.report.drawing import COLOURS, STYLE, legend_below, scheme_style, style_of
 from tests.studies.recorded import recorded
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture
 def results(tmp_path: Path) -> pd.DataFrame:

@@ -53,6 +53,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     return folder, study(folder).run()
 
 
+@pytest.mark.drawn
 def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
     folder, results = done
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
@@ -208,6 +209,7 @@ def texts(path: Path) -> set[str]:
     return {"".join(e.itertext()).strip() for e in svg.iter("{http://www.w3.org/2000/svg}text")}
 
 
+@pytest.mark.drawn
 def test_figures_come_from_the_record_alone(tmp_path: Path) -> None:
     records = [
         record("xor", delay, mode, seed, 60.0 + seed, "finished")

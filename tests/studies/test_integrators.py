@@ -64,6 +64,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     return folder, study(folder).run()
 
 
+@pytest.mark.drawn
 def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
     folder, results = done
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
@@ -111,6 +112,7 @@ def test_finished_trials_are_not_run_again(
     pd.testing.assert_frame_equal(study(done[0]).run(), done[1])
 
 
+@pytest.mark.drawn
 def test_recordings_are_drawn_of_some_trials_of_one_seed(
     done: tuple[Path, pd.DataFrame], tmp_path: Path
 ) -> None:

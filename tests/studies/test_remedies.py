@@ -32,6 +32,7 @@ SMALL: dict[str, Any] = {
 }
 
 
+@pytest.mark.drawn
 def test_silent_networks_are_mended_by_what_wakes_them(tmp_path: Path) -> None:
     """And healthy ones are left alone; the record, tables and figure have it."""
     study = RemediesStudy(out_dir=tmp_path, **SMALL)

@@ -27,6 +27,8 @@ from saltation.studies.report.figures import figures_in
 from saltation.studies.report.trials import as_data
 from tests.studies.recorded import ENVIRONMENT, epoch, recorded
 
+pytestmark = pytest.mark.drawn
+
 OUTCOMES = [
     ("finished", "", [80.0, 91.25]),
     ("diverged", "the gradient is not finite at epoch 1, step 3", [9.75]),

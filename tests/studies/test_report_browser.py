@@ -16,7 +16,10 @@ from tests.studies.browser import CHROMIUM, asked
 from tests.studies.recorded import recorded
 from tests.studies.test_report import HOSTILE_SVG, IMAGE, OUTCOMES, SCRIPT
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to show pages in")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to show pages in"),
+    pytest.mark.drawn,
+]
 
 USE = """
 const rows = () => [...document.querySelectorAll("#trials tbody tr[data-i]")];

@@ -15,6 +15,8 @@ from saltation.studies import draw_schemes, scheme_table
 from saltation.studies.integrators.figures import draw_integrators
 from saltation.studies.report.tables import integrators_grid
 
+pytestmark = pytest.mark.drawn
+
 
 def row(scheme: str, dt: float, seed: int, accuracy: float, status: str = "finished") -> Any:
     return {

@@ -61,6 +61,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rstdp, "draw_rstdp", lambda *a: None)
 
 
+@pytest.mark.drawn
 def test_writes_its_folder(done: tuple[Path, pd.DataFrame]) -> None:
     folder, results = done
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
@@ -222,6 +223,7 @@ def test_grids_show_mean_and_spread_and_rates(done: tuple[Path, pd.DataFrame]) -
     assert rates_grid(results).shape == (8, 4)
 
 
+@pytest.mark.drawn
 def test_figures_are_drawn_from_the_record(done: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     draw_rstdp(json.loads((done[0] / "results.json").read_text()), tmp_path)
     svg = ElementTree.parse(tmp_path / "rates.svg")

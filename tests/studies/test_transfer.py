@@ -15,6 +15,8 @@ from saltation.studies import TransferStudy
 from saltation.studies.transfer.report import transfer_grids, transfer_verdict
 from saltation.studies.transfer.study import accuracy, network_of
 
+pytestmark = pytest.mark.drawn
+
 SMALL: dict[str, Any] = {
     "dataset": "digits",
     "limit_train": 200,

@@ -121,7 +121,7 @@ STRIKES = {
 }
 
 
-@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("strike", ["leaves", pytest.param("killed", marks=pytest.mark.slow)])
 def test_workers_that_die_at_once_leave_failed_trials(
     strike: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

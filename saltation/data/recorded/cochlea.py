@@ -47,8 +47,11 @@ def spikes_of(
         chosen = by_length[first : first + _TOGETHER]
         power = _powers([sounds[n] for n in chosen], rate)
         per_ms = rate // 1000
-        for n, mine in zip(chosen, power, strict=True):
-            found[n] = _changes(_levels(mine[: len(sounds[n]) // per_ms]))
+        moments = [len(sounds[n]) // per_ms for n in chosen]
+        loudest = [mine[:end].max(initial=0) for mine, end in zip(power, moments, strict=True)]
+        levels = _levels(power, np.array(loudest))
+        for n, mine, end in zip(chosen, levels, moments, strict=True):
+            found[n] = _changes(mine[:end])
     return found
 
 
@@ -73,19 +76,19 @@ def _powers(sounds: list[NDArray[np.float64]], rate: int) -> NDArray[np.float64]
     return power
 
 
-def _levels(power: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Levels ``[ms, CHANNELS]`` that were reported last, 0 at the floor."""
-    loudest = power.max() if power.size else 0.0
-    if loudest <= 0:
-        return np.zeros(power.shape, np.int64)
-    decibels = 20 * np.log10(np.maximum(power / loudest, 1e-12)) + FLOOR
+def _levels(power: NDArray[np.float64], loudest: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Levels ``[sounds, ms, CHANNELS]`` that were reported last, 0 at the floor; ``loudest``
+    [sounds] is the largest power of each."""
+    relative = power / np.where(loudest > 0, loudest, 1)[:, None, None]
+    decibels = 20 * np.log10(np.maximum(relative, 1e-12)) + FLOOR
     exact = np.maximum(decibels, 0) / STEP
     levels = np.empty(power.shape, np.int64)
-    last = np.zeros(power.shape[1], np.int64)
-    for moment, here in enumerate(exact):
+    last = np.zeros((len(power), power.shape[2]), np.int64)
+    for moment in range(power.shape[1]):
+        here = exact[:, moment]
         rise, fall = np.floor(here - last), np.floor(last - here)
         last = last + np.maximum(rise, 0).astype(np.int64) - np.maximum(fall, 0).astype(np.int64)
-        levels[moment] = last
+        levels[:, moment] = last
     return levels
 
 
