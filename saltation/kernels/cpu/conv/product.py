@@ -15,7 +15,6 @@ from saltation.kernels.cpu.conv import backward as conv_backward
 from saltation.kernels.cpu.conv import forward as conv_forward
 from saltation.kernels.cpu.conv.gradients import NARROW, by_tiles, gradients
 from saltation.kernels.cpu.conv.windows import FAN
-from saltation.kernels.cpu.conv.winograd import convolved
 from saltation.kernels.cpu.events.marks import Marks, has_channels_last, mark
 from saltation.kernels.cpu.runtime.finite import finite
 from saltation.kernels.cpu.runtime.simd import LANES
@@ -47,7 +46,7 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def of_both(x: Tensor, tangent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The convolutions of ``x`` and of its ``tangent`` [N, C, H, W]. Channels come last then where
-    gradients by tiles take less time, and so may that of the tangent be made: no spike is."""
+    gradients by tiles take less time: there is a gradient for each of both."""
     if x.shape[1] == weight.shape[1] and by_tiles(x, len(weight)):
         both = (part.contiguous(memory_format=torch.channels_last) for part in (x, tangent))
         out: tuple[Tensor, Tensor] = _OfBoth.apply(*both, weight)
@@ -123,11 +122,9 @@ class _OfBoth(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, tangent: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, tangent, weight)
         values = run(x, weight, None)
-        tangents = convolved(tangent, weight)
-        return (
-            _dense(x, weight, None) if values is None else values,
-            _dense(tangent, weight, None) if tangents is None else tangents,
-        )
+        if values is None:
+            values = _dense(x, weight, None)
+        return values, _dense(tangent, weight, None)
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
