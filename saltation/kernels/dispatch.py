@@ -341,11 +341,14 @@ def recurrent(
     if kernel.name == "reference":
         return recurrent_reference(neuron, spike, x, feedback, state, record)
     parts = (feedback.weight, state.spikes, feedback.bias)
-    reason = lacks(torch.float32, *(part for part in parts if part is not None))
+    given = (part for part in parts if part is not None)
+    reason = lacks(torch.float32, *given, device=x.device.type)
+    if kernel.name == "triton" and reason is None:
+        from saltation.kernels.gpu import recurrent as printed
+
+        return printed.run(neuron, spike, x, feedback, state)
     if torch.is_autocast_enabled("cpu"):
         reason = "it takes no part in autocast"
-    if kernel.name != "cpu":
-        reason = "it has no loop in which spikes feed back"
     if reason is None:
         from saltation.kernels.cpu.recurrent import loop as compiled  # imports numba
 
