@@ -59,8 +59,12 @@ def _loaded(path: Path, name: str) -> Any:
     return module.halved
 
 
-def test_a_cache_filled_by_several_processes(tmp_path: Path) -> None:
+def test_a_cache_filled_by_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where two have written files of the same number, neither is taken for the other."""
+    # Its files are looked for beside the module, wherever others are to be kept.
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", "")
     path = tmp_path / "shared.py"
     path.write_text(SOURCE)
     first = _loaded(path, "first")

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import saltation as st
 from saltation.studies import FlossingStudy, IntegratorsStudy
 from saltation.studies.engine.store import RECORD, Store
 from saltation.studies.engine.tensorboard import Board
 from saltation.training import EpochRecord, Score
+
+accumulators = pytest.importorskip(
+    "tensorboard.backend.event_processing.event_accumulator",
+    reason="needs saltation[tensorboard]",
+)
 
 SMALL: dict[str, Any] = {
     "limit_train": 64,
@@ -30,8 +34,10 @@ SMALL: dict[str, Any] = {
 }
 
 
-def read(folder: Path) -> EventAccumulator:
-    found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0})
+def read(folder: Path) -> Any:
+    found = accumulators.EventAccumulator(
+        str(folder), size_guidance={"scalars": 0, "histograms": 0}
+    )
     found.Reload()
     return found
 

@@ -24,6 +24,9 @@ from saltation.kernels.support import apart
 from saltation.kernels.tangents import Carrying
 from saltation.neurons.base import Neuron, Spike
 
+# Its compiler is the first whose quotients and roots are IEEE's, as torch's are.
+_OLDEST = 3, 6
+
 
 def is_interpreted() -> bool:
     """Whether Triton's interpreter runs the loops, on a CPU: for tests."""
@@ -33,7 +36,23 @@ def is_interpreted() -> bool:
 @functools.cache
 def missing() -> str | None:
     """Why there are no loops on any GPU, or None."""
-    return None if importlib.util.find_spec("triton") else "triton is not installed"
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed"
+    return _outdated() if torch.cuda.is_available() else None
+
+
+def _outdated() -> str | None:
+    """Why the compiler that is installed cannot be trusted, or None."""
+    import triton
+
+    major, minor = map(int, triton.__version__.split(".")[:2])
+    if (major, minor) >= _OLDEST:
+        return None
+    oldest = ".".join(map(str, _OLDEST))
+    return (
+        f"triton {triton.__version__} takes subnormal numbers for 0 in quotients and square roots; "
+        f"{oldest} or newer does not"
+    )
 
 
 def absent() -> str | None:
