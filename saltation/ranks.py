@@ -89,6 +89,9 @@ class Ranks:
     def close(self) -> None:
         """Part with the other processes."""
         if self.count > 1:
+            # Its thread has let go of the tensors of what came before by then; with torch 2.6 it
+            # would wait for Python's lock to do so, while the end of the process waits for it.
+            distributed.barrier()
             distributed.destroy_process_group()
 
     def tell(self, what: Any = None) -> Any:

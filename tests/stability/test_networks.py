@@ -293,6 +293,7 @@ def test_networks_without_neurons_are_refused() -> None:
             call(nn.Linear(2, 2), torch.rand(3, 2, 2))
 
 
+@pytest.mark.drawn
 def test_result_prints_and_draws(tmp_path: Any) -> None:
     """A short table and a figure."""
     found = st.lyapunov(network(), drive(), k=2)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from saltation.errors import ConfigError, StoreError
 from saltation.studies import IntegratorsStudy
@@ -125,7 +126,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(lock: Any) -> None:
         raise NotImplementedError("FileSystem does not appear to support flock")
 
-    monkeypatch.setattr(engine_study.FileLock, "acquire", refuse)
+    monkeypatch.setattr(FileLock, "acquire", refuse)
     with pytest.raises(ConfigError, match=r"out_dir .* cannot be locked.* no flock"):
         integrators(tmp_path).run()
     assert not (tmp_path / "study.db").exists()
