@@ -28,11 +28,28 @@ def blocks(language: str) -> list[tuple[str, str]]:
     ]
 
 
+# Packages that a block may use, by the word that shows it.
+OPTIONAL = {
+    "snntorch": "snntorch",
+    "spikingjelly": "spikingjelly",
+    "norse": "norse",
+    "st.nir": "nir",
+}
+
+
+def needs(code: str) -> None:
+    """Skip where a package is not there that this block uses."""
+    for word, package in OPTIONAL.items():
+        if word in code:
+            pytest.importorskip(package, reason=f"{package} is not installed")
+
+
 # The first of the README has a test of its own.
 @pytest.mark.parametrize(("page", "code"), blocks("python")[1:])
 def test_python_blocks_run(
     page: str, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    needs(code)
     monkeypatch.chdir(tmp_path)
     # What a page adds is there for it alone.
     known = set(st.SCHEMES)
@@ -44,6 +61,7 @@ def test_python_blocks_run(
 def test_first_screen_shows_what_its_lines_print(capsys: pytest.CaptureFixture[str]) -> None:
     """The first block of the README and the text below it: the same words, numbers within 2 %."""
     (_, code), *_ = blocks("python")
+    needs(code)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = FENCE.findall(readme[readme.index(code) :].partition("```")[2])[0][1]
     capsys.readouterr()

@@ -28,7 +28,7 @@ from tests.kernels.test_cpu_loop import F64, Result, close, inputs, run
 from tests.kernels.test_cpu_rows import Gained, constants, gradients
 from tests.kernels.test_program import OPERATIONS
 
-pytest.importorskip("triton", reason="these loops are Triton's")
+pytest.importorskip("triton", "3.6", reason="these loops are Triton's, from 3.6 on")
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of infinities
 
 

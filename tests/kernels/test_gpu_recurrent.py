@@ -12,7 +12,7 @@ from tests.contracts.conftest import Case
 from tests.kernels.test_cpu_loop import close
 from tests.kernels.test_cpu_recurrent import F64, inputs, network, run
 
-pytest.importorskip("triton", reason="these loops are Triton's")
+pytest.importorskip("triton", "3.6", reason="these loops are Triton's, from 3.6 on")
 
 CASES = [
     Case("lif", {"dt": 0.5}, -1.0, 4.0),

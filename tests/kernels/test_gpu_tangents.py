@@ -10,7 +10,7 @@ from saltation.kernels.gpu import loop
 from saltation.neurons import NEURONS
 from tests.kernels.test_tangents import CASES, carried, drawn, gradients, near
 
-pytest.importorskip("triton", reason="these loops are Triton's")
+pytest.importorskip("triton", "3.6", reason="these loops are Triton's, from 3.6 on")
 
 _QUICK = ("late", "two")
 
