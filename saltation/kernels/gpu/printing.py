@@ -17,7 +17,7 @@ OPERATIONS = {
     "sub": "{0} - {1}",
     "mul": "{0} * {1}",
     "div": "tl.div_rn({0}, {1})",
-    "neg": "-{0}",
+    "neg": "{0} * -1.0",  # for -x Triton 3.7 computes 0 - x, of 0 another zero
     "abs": "tl.abs({0})",
     "sqrt": "tl.sqrt_rn({0})",
     "exp": "tl.exp({0}.to(tl.float64)).to(tl.float32)",
