@@ -6,17 +6,16 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 from saltation.kernels.cpu.runtime.jit import compiled
-from saltation.kernels.cpu.runtime.simd import LANES, VECTOR, constant, splat, vector_at
+from saltation.kernels.cpu.runtime.simd import HAS_AVX512, LANES, VECTOR, constant, splat, vector_at
 
 ROWS = 6  # of a product: with four vectors of columns 24 sums, which registers of AVX-512 hold
 
 FANS = 64, 32, 16  # columns of a product
 # Of which the sums, and what is added to them, stay in registers: without AVX-512 those of 16.
-_WIDEST = 64 if "+avx512f" in get_host_cpu_features().split(",") else 16
+_WIDEST = 64 if HAS_AVX512 else 16
 
 _POINTER = ir.FloatType().as_pointer()
 

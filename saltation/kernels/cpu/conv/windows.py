@@ -5,6 +5,7 @@ As in `simd`, which these complete, sums stay in registers while their terms are
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from saltation.kernels.cpu.runtime.simd import (
+    HAS_AVX512,
     LANES,
     VECTOR,
     constant,
@@ -25,6 +27,8 @@ SIDE = 3  # of a window
 FAN = 64  # channels whose sums are kept in registers while weights are added
 WIDE = 128  # the same, of layers with as many outputs: less is to be done around each row
 PART = 32  # channels whose sums at all places of a window are kept in registers
+
+_TURNED = 16 if HAS_AVX512 else 8  # rows and columns that are turned in registers
 
 _I64 = ir.IntType(64)
 
@@ -147,18 +151,26 @@ def _generate_turn(
         source, _ = data_of(context, builder, signature.args[0], source)
         into, _ = data_of(context, builder, signature.args[3], into)
 
-        def row(data: Any, first: Any, step: Any, i: int) -> Any:
-            at = builder.gep(data, [builder.add(first, builder.mul(step, constant(i)))])
-            return vector_at(builder, at, 0)
+        kind = ir.VectorType(ir.FloatType(), _TURNED)
 
-        rows = [builder.load(row(source, start, stride, i), align=4) for i in range(LANES)]
-        size = 1
-        while size < LANES:
-            # Blocks of that size off the diagonal change places, and so do those of twice the size.
-            rows = _swapped(builder, rows, size)
-            size *= 2
-        for i, turned in enumerate(rows):
-            builder.store(turned, row(into, to, into_stride, i), align=4)
+        def row(data: Any, first: Any, step: Any, i: int, column: int) -> Any:
+            place = builder.add(first, builder.mul(step, constant(i)))
+            at = builder.gep(data, [builder.add(place, constant(column))])
+            return builder.bitcast(at, kind.as_pointer())
+
+        parts = range(0, LANES, _TURNED)
+        for above, left in itertools.product(parts, parts):
+            rows = [
+                builder.load(row(source, start, stride, above + i, left), align=4)
+                for i in range(_TURNED)
+            ]
+            size = 1
+            while size < _TURNED:
+                # Blocks of that size off the diagonal change places, and so do those of twice it.
+                rows = _swapped(builder, rows, size)
+                size *= 2
+            for i, turned in enumerate(rows):
+                builder.store(turned, row(into, to, into_stride, left + i, above), align=4)
         return context.get_dummy_value()
 
     return signature, generate
@@ -166,15 +178,15 @@ def _generate_turn(
 
 def _swapped(builder: Any, rows: list[Any], size: int) -> list[Any]:
     swapped = list(rows)
-    lanes = range(LANES)
+    lanes = range(_TURNED)
     for i in lanes:
         if i & size:
             continue
         one, two = rows[i], rows[i | size]
-        of_one = [lane if not lane & size else LANES + (lane ^ size) for lane in lanes]
-        of_two = [lane | size if not lane & size else LANES + lane for lane in lanes]
+        of_one = [lane if not lane & size else _TURNED + (lane ^ size) for lane in lanes]
+        of_two = [lane | size if not lane & size else _TURNED + lane for lane in lanes]
         for at, order in ((i, of_one), (i | size, of_two)):
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), order)
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), _TURNED), order)
             swapped[at] = builder.shuffle_vector(one, two, mask)
     return swapped
 

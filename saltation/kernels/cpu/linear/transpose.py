@@ -23,30 +23,28 @@ def _transpose(
     start: int,
     stop: int,
     source: NDArray[Any],
-    bits: NDArray[Any],
     into: NDArray[Any],
+    bits: NDArray[Any],
     found: NDArray[Any],
 ) -> None:
-    """Columns ``16 start ... 16 stop`` of ``into`` [C, .], from the rows of ``source`` [R, .] with
-    these numbers; beyond R zeros. ``bits`` is ``source`` as integers, and ``found`` is 1 for each
+    """Rows ``16 start ... 16 stop`` of ``into`` [C, .], from the columns of ``source`` [R, .] with
+    these numbers; beyond R zeros. ``bits`` is ``into`` as integers, and ``found`` is 1 for each
     group of rows in which all numbers are finite."""
     rows, stride = source.shape
     columns, to_stride = into.shape
-    whole = columns // LANES * LANES
     for group in range(start, stop):
         first = LANES * group
-        last = min(first + LANES, rows)
-        if last - first == LANES:
-            for c in range(0, whole, LANES):
-                turn(source, first * stride + c, stride, into, c * to_stride + first, to_stride)
-        for c in range(whole if last - first == LANES else 0, columns):
-            for r in range(first, last):
-                into[c, r] = source[r, c]
-            for r in range(last, min(first + LANES, to_stride)):
-                into[c, r] = 0
+        last = min(first + LANES, columns)
+        whole = rows // LANES * LANES if last - first == LANES else 0
+        for r in range(0, whole, LANES):
+            turn(source, r * stride + first, stride, into, first * to_stride + r, to_stride)
         finite = True
-        for r in range(first, last):
-            finite &= none_in(bits[r, :columns])
+        for c in range(first, last):
+            for r in range(whole, rows):
+                into[c, r] = source[r, c]
+            for r in range(rows, to_stride):
+                into[c, r] = 0
+            finite &= none_in(bits[c])
         found[group] = finite
 
 
@@ -56,6 +54,6 @@ def transposed(
     """The first ``columns`` of ``matrix`` [R, .] as rows ``[columns, width]``, zeros beyond R, and
     whether all their numbers are finite."""
     into = fresh(columns, width).numpy()
-    found = np.empty(-(-width // LANES), np.uint8)
-    spread(_transpose, len(found), matrix, matrix.view(np.int32), into, found, least=_LEAST)
+    found = np.empty(-(-columns // LANES), np.uint8)
+    spread(_transpose, len(found), matrix, into, into.view(np.int32), found, least=_LEAST)
     return into, bool(found.all())

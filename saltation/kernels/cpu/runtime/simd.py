@@ -13,11 +13,14 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 from saltation.kernels.cpu.runtime.jit import compiled
 
 LANES = 16
+# 32 registers of 16 numbers; else 16 registers, on x86 of 8 numbers.
+HAS_AVX512 = "+avx512f" in get_host_cpu_features().split(",")
 
 _I64 = ir.IntType(64)
 VECTOR = ir.VectorType(ir.FloatType(), LANES)
@@ -76,6 +79,15 @@ def splat(builder: Any, value: Any, kind: Any) -> Any:
     one = builder.insert_element(nothing, value, ir.Constant(i32, 0))
     order = ir.Constant(ir.VectorType(i32, kind.count), [0] * kind.count)
     return builder.shuffle_vector(one, nothing, order)
+
+
+def prefetch(builder: Any, at: Any) -> None:
+    """Have the line of the cache at the pointer ``at`` on its way into it."""
+    byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    for_writing, into_all_caches, of_data = (ir.Constant(i32, n) for n in (0, 3, 1))
+    builder.call(function, [builder.bitcast(at, byte), for_writing, into_all_caches, of_data])
 
 
 class Matrix:
