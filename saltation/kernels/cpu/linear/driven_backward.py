@@ -24,7 +24,7 @@ from saltation.kernels.cpu.neurons.cell import Cell, address_of, back_driven
 from saltation.kernels.cpu.runtime.buffers import Loan, fresh
 from saltation.kernels.cpu.runtime.finite import NotFinite
 from saltation.kernels.cpu.runtime.jit import kernel, subroutine
-from saltation.kernels.cpu.runtime.simd import LANES, add_row
+from saltation.kernels.cpu.runtime.simd import LANES, add_row, fetch
 from saltation.kernels.cpu.runtime.threads import spread
 from saltation.kernels.events import Events
 from saltation.kernels.program.graph import Program
@@ -67,16 +67,16 @@ def _pull(
     for t in range(end):
         origins[t] = 0
         if alive[t // WORD, b] >> np.uint64(t % WORD) & np.uint64(1):
-            row = g_s[rows]
+            row = g_s[rows, :width]
             origins[t] = BLOCK * rows
             rows += 1
             row[:] = 0
             for c in range(len(weight)):
                 g = gradient[t, b, c]
                 if g != 0:
-                    source = weight[c]
+                    source = weight[c, first : first + width]
                     for o in range(width):
-                        row[o] += g * source[first + o]
+                        row[o] += g * source[o]
 
 
 @subroutine
@@ -174,6 +174,10 @@ def _backward(
                         *(b, end, block, source, bias, worker, scratch),
                         *(currents, h, marks[worker], cell),
                     )
+                # The loop over time fetches those of all other neurons itself.
+                for n in range(len(h)):
+                    for t in range(end):
+                        fetch(h[n], t, 0, LANES)
                 upstream = g_spike
                 if given.size:
                     upstream = given

@@ -18,13 +18,14 @@ from saltation.kernels.cpu.linear.subsets import (
     fill_table,
 )
 from saltation.kernels.cpu.runtime.buffers import Loan
-from saltation.kernels.cpu.runtime.finite import none_in
+from saltation.kernels.cpu.runtime.finite import INFINITY
 from saltation.kernels.cpu.runtime.jit import compiled, subroutine
-from saltation.kernels.cpu.runtime.simd import LANES, mask
+from saltation.kernels.cpu.runtime.simd import fetch, largest
 
 # Measured: a sum from a table costs as much as 5 / 4 rows, because its part of a weight's row is
 # short, and all sums of a group cost as much to make as so many to take.
 _FILLING = 16
+_AHEAD = 3  # sites ahead of the one that is worked on, whose gradients are fetched into cache
 
 
 def whole_groups(steps: int) -> int:
@@ -41,16 +42,13 @@ def tables(loan: Loan, workers: int) -> NDArray[np.float32]:
 def _reached(g_x: NDArray[Any], end: int, width: int) -> tuple[int, int, bool]:
     """First step, and the step after the last, at which a current's gradient is not zero, and
     whether all are finite."""
-    bits = g_x.view(np.int32)
-    low, high, finite = end, 0, True
+    low, high, most = end, 0, 0
     for t in range(end):
-        some = np.uint64(0)
-        for o in range(0, width, LANES):
-            some |= mask(g_x, t, o)
-        if some:
+        here = largest(g_x, t, width)
+        if here:
             low, high = min(low, t), t + 1
-            finite &= none_in(bits[t, :width])
-    return low, high, finite
+        most = max(most, here)
+    return low, high, most < INFINITY
 
 
 @subroutine
@@ -135,7 +133,9 @@ def _one_by_one(
 ) -> None:
     """The steps ``before ... after`` of word ``k``."""
     inside = ~np.uint64(0) >> np.uint64(WORD - after) & ~np.uint64(0) << np.uint64(before)
+    last = source.offsets[b + 1] - 1
     for i in range(source.offsets[b], source.offsets[b + 1]):
+        fetch(g_weight, int(source.sites[min(i + _AHEAD, last)]), first, width)
         word = source.bits[k, i] & inside
         if word:
             add_bits(g_weight, int(source.sites[i]), first, g_x, WORD * k, word, width)

@@ -107,7 +107,7 @@ def driven(program: Program) -> ir.Module:
         for name in ("own", "g_x", "learned")
     )
     origins = loop.pointer("origins", _I64)
-    step = _Step(loop, program, start, own)
+    step, kept = _Step(loop, program, start, own), kept_of(loop, program)
     nothing = ir.Constant(VECTOR, [0.0] * LANES)
     running, totals = (
         [cgutils.alloca_once_value(builder, nothing) for _ in range(count)]
@@ -122,6 +122,9 @@ def driven(program: Program) -> ir.Module:
             g = [Lanes(builder, builder.load(one)) for one in running]
             read = loaded(step.places(t, column, zero))
             g_x_t, *results = step.back(t, read, g_s.load(zero, origin), g)
+            # The states come from memory, in lines too far apart for it to be known which is next.
+            for matrix in kept:
+                matrix.fetch(t, builder.add(column, constant(LANES)))
             g_x.store(g_x_t, t, column)
             for place, value in zip(running, results, strict=False):
                 builder.store(value.value, place)

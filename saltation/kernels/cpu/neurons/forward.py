@@ -15,8 +15,11 @@ from numba.core import cgutils
 from saltation.kernels.cpu.neurons.generated import Loop, Matrix, Place, every_neuron
 from saltation.kernels.cpu.neurons.lowering import Source, lowered, slots
 from saltation.kernels.cpu.neurons.vector import Lanes
-from saltation.kernels.cpu.runtime.simd import LANES, VECTOR, constant
+from saltation.kernels.cpu.runtime.simd import HAS_AVX512, LANES, VECTOR, constant
 from saltation.kernels.program.graph import Program
+
+# Vectors of neurons that go through the steps together: more would not stay in registers.
+_TILES = (4, 2, 1) if HAS_AVX512 else (2, 1)
 
 _I16, _I32, _I64 = ir.IntType(LANES), ir.IntType(32), ir.IntType(64)
 
@@ -45,7 +48,7 @@ def driven(program: Program) -> ir.Module:
     """
     loop = Loop(DRIVEN)
     numbers, done = loop.numbers(program.forward), constant(0)
-    for vectors in (4, 2, 1):
+    for vectors in _TILES:
         size = constant(LANES * vectors)
         whole = loop.builder.and_(loop["width"], constant(-LANES * vectors))
         with cgutils.for_range_slice(loop.builder, done, whole, size) as (column, _):

@@ -12,7 +12,7 @@ from numba.core import cgutils
 from saltation.kernels.cpu.neurons.lowering import slots
 from saltation.kernels.cpu.neurons.vector import Lanes
 from saltation.kernels.cpu.runtime.native import SIGNATURE
-from saltation.kernels.cpu.runtime.simd import LANES, VECTOR, constant, splat
+from saltation.kernels.cpu.runtime.simd import LANES, VECTOR, constant, prefetch, splat
 from saltation.kernels.program.graph import Graph
 
 _F32, _I64 = ir.FloatType(), ir.IntType(64)
@@ -69,6 +69,10 @@ class Matrix:
     def store(self, lanes: Lanes, row: Any, column: Any) -> None:
         """Put them there."""
         self.builder.store(lanes.value, self._vector(row, column), align=4)
+
+    def fetch(self, row: Any, column: Any) -> None:
+        """Have the vector from ``column`` on on its way into cache."""
+        prefetch(self.builder, self.at(row, column))
 
     def load_some(self, row: Any, column: Any, mask: Any) -> Lanes:
         """The vector from ``column`` on, where ``mask`` holds; else zeros."""

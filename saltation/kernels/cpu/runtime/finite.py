@@ -17,6 +17,7 @@ from torch import Tensor
 from saltation.kernels.cpu.runtime.jit import compiled, kernel
 from saltation.kernels.cpu.runtime.threads import spread
 
+INFINITY = 0x7F800000  # its bits; those of NaN are above them
 _ROW = 2**16  # numbers that a thread looks at together
 
 
@@ -27,10 +28,10 @@ class NotFinite(ArithmeticError):
 @compiled
 def none_in(bits: NDArray[Any]) -> bool:
     """Whether of float32 numbers, whose ``bits`` (int32) these are, all are finite."""
-    found = np.int32(0)
+    most = np.int32(0)  # of the magnitudes, whose bits are in their order
     for i in range(len(bits)):
-        found |= np.int32((bits[i] & np.int32(0x7F800000)) == np.int32(0x7F800000))
-    return bool(found == 0)
+        most = max(most, np.int32(bits[i] & np.int32(0x7FFFFFFF)))
+    return bool(most < np.int32(INFINITY))
 
 
 @kernel

@@ -263,11 +263,7 @@ def _generate_fetch(typing: Any, array: Any, row: Any, column: Any) -> Any:
         array, row, column = arguments
         data, width = data_of(context, builder, signature.args[0], array)
         at = builder.gep(data, [builder.add(builder.mul(row, width), column)])
-        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        for_writing, into_all_caches, of_data = (ir.Constant(i32, n) for n in (0, 3, 1))
-        builder.call(function, [builder.bitcast(at, byte), for_writing, into_all_caches, of_data])
+        prefetch(builder, at)
         return context.get_dummy_value()
 
     return signature, generate
@@ -299,6 +295,33 @@ def _generate_mask(typing: Any, array: Any, row: Any, column: Any) -> Any:
 
 
 mask: Any = intrinsic(_generate_mask)
+
+
+def _generate_largest(typing: Any, array: Any, row: Any, width: Any) -> Any:
+    """Bits of the greatest magnitude among the first ``width`` numbers, a multiple of 16, of
+    ``array`` [R, N] in ``row``. Magnitudes are in the order of their bits, NaN above infinity."""
+    signature = types.int64(array, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row, width = arguments
+        numbers = Matrix(context, builder, signature.args[0], array)
+        kind = ir.VectorType(ir.IntType(32), LANES)
+        most = cgutils.alloca_once_value(builder, ir.Constant(kind, [0] * LANES))
+        sign = ir.Constant(kind, [0x7FFFFFFF] * LANES)
+        with cgutils.for_range_slice(builder, constant(0), width, constant(LANES)) as (column, _):
+            bits = builder.and_(builder.bitcast(numbers.load(row, column), kind), sign)
+            known = builder.load(most)
+            above = builder.icmp_unsigned(">", bits, known)
+            builder.store(builder.select(above, bits, known), most)
+        whole = ir.FunctionType(kind.element, [kind])
+        name = f"llvm.vector.reduce.umax.v{LANES}i32"
+        reduce = cgutils.get_or_insert_function(builder.module, whole, name)
+        return builder.zext(builder.call(reduce, [builder.load(most)]), _I64)
+
+    return signature, generate
+
+
+largest: Any = intrinsic(_generate_largest)
 
 
 def _generate_lowest(typing: Any, bits: Any) -> Any:
