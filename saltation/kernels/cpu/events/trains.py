@@ -12,6 +12,7 @@ from saltation.kernels.cpu.runtime.jit import compiled, subroutine
 from saltation.kernels.cpu.runtime.simd import LANES, lowest, mask, ones
 
 WORD = 64  # steps per word of bits
+_FEW = 8  # spikes of a word up to which they are listed one by one
 
 
 def words(steps: int) -> int:
@@ -61,22 +62,29 @@ def emit(
     """The spikes of sample ``b``, a bit per neuron in ``spikes`` [T, .], as places, and if there is
     room for them as bits too."""
     lo, hi, found = width * b, width * (b + 1), rows[0]
+    end = found + len(spikes) * width
     wanted = bits.size > 0
     if wanted:
         bits[:, lo:hi] = 0
     for t in range(len(spikes)):
-        one = np.uint64(1) << np.uint64(t % WORD)
+        one, row = np.uint64(1) << np.uint64(t % WORD), t // WORD
         for first in range(0, width, WORD):
             word = spikes[t, first // WORD]
             if first + WORD > width:
                 word &= (np.uint64(1) << np.uint64(width - first)) - np.uint64(1)
+            if wanted:
+                left = word
+                while left:
+                    bits[row, lo + first + lowest(left)] |= one
+                    left &= left - np.uint64(1)
+            if ones(word) > _FEW:
+                for base in range(first, first + WORD, EIGHT):
+                    found = put_octet(word & np.uint64(0xFF), base, places, found, end)
+                    word >>= np.uint64(EIGHT)
             while word:
-                site = first + lowest(word)
+                places[found] = first + lowest(word)
                 word &= word - np.uint64(1)
-                places[found] = site
                 found += 1
-                if wanted:
-                    bits[t // WORD, lo + site] |= one
         rows[t + 1] = found
 
 

@@ -76,8 +76,14 @@ def turn(b: int, source: Source, by_step: NDArray[Any]) -> None:
     if not source.bits.size:
         places = source.places[rows[0] :]
         for t in range(steps):
-            for e in range(rows[t] - rows[0], rows[t + 1] - rows[0]):
-                by_step[places[e] // WORD, t] |= np.uint64(1) << np.uint64(places[e] % WORD)
+            number, word = np.uint32(0), np.uint64(0)
+            for place in places[rows[t] - rows[0] : rows[t + 1] - rows[0]]:
+                here = np.uint32(place) // np.uint32(WORD)
+                if here != number:
+                    by_step[number, t] = word
+                    number, word = here, np.uint64(0)
+                word |= np.uint64(1) << np.uint64(np.uint32(place) % np.uint32(WORD))
+            by_step[number, t] = word
         return
     octets = np.empty(EIGHT, np.uint64)
     for first in range(0, hi - lo, EIGHT):
