@@ -23,6 +23,7 @@ from torch import Tensor
 _LIMIT = 2**29
 _LARGE = 2**20  # numbers from which huge pages are asked for
 _LINE = 64  # bytes of a line of the cache
+_SMALL = 2**12  # bytes up to which a fresh array costs less than one that is used again
 
 _lock = threading.RLock()  # a loan may be collected while another one is being served
 _free: dict[int, list[NDArray[np.uint8]]] = {}  # by their length
@@ -48,9 +49,12 @@ def _length(size: int) -> int:
     return max(1, -(-size // step)) * step
 
 
-@functools.cache
-def _numpys(dtype: torch.dtype) -> Any:
-    return torch.empty(0, dtype=dtype).numpy().dtype
+@functools.lru_cache(maxsize=1024)
+def _layout(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, int, Any]:
+    """Bytes of an array, those of one that has room for it, and numpy's type of its numbers."""
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    size = math.prod(shape) * kind.itemsize
+    return size, _length(size), kind
 
 
 class Loan:
@@ -60,19 +64,22 @@ class Loan:
         self._lent: list[NDArray[np.uint8]] = []
 
     def array(self, *shape: int, dtype: torch.dtype = torch.float32) -> NDArray[Any]:
-        """An array that nobody else holds, with whatever was in it; aligned for vectors."""
+        """An array that nobody else holds, with whatever was in it; large ones begin with a
+        line of the cache."""
         global _bytes
-        size = math.prod(shape) * dtype.itemsize
-        length = _length(size)
-        whole = None
-        with _lock:
-            if _free.get(length):
-                whole = _free[length].pop()
-                _bytes -= length
-        if whole is None:
-            whole = fresh(length, dtype=torch.uint8).numpy()
-        self._lent.append(whole)
-        found: NDArray[Any] = whole[:size].view(_numpys(dtype)).reshape(shape)
+        size, length, kind = _layout(shape, dtype)
+        if size < _SMALL:
+            found: NDArray[Any] = np.empty(shape, kind)
+        else:
+            whole = None
+            with _lock:
+                if _free.get(length):
+                    whole = _free[length].pop()
+                    _bytes -= length
+            if whole is None:
+                whole = fresh(length, dtype=torch.uint8).numpy()
+            self._lent.append(whole)
+            found = np.ndarray(shape, kind, whole)
         if torch.are_deterministic_algorithms_enabled():
             # As torch.empty does then, so that what a kernel leaves unwritten shows.
             found.fill(float("nan") if found.dtype.kind == "f" else np.iinfo(found.dtype).max)
@@ -95,7 +102,8 @@ class _Lent:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._loan = Loan()
-        self.__array_interface__ = self._loan.array(*shape).__array_interface__
+        self._array = self._loan.array(*shape)
+        self.__array_interface__ = self._array.__array_interface__
 
 
 def lent(*shape: int) -> Tensor:
