@@ -90,15 +90,16 @@ def test_any_shape(
     ("inputs", "outputs", "side"), [(64, 64, 32), (128, 256, 8), (512, 512, 4)]
 )
 def test_rounding_of_deep_layers(inputs: int, outputs: int, side: int) -> None:
-    """Layers of a VGG: off by at most 5e-6 of the largest, as torch's own are."""
+    """Layers of a VGG: off by at most 5e-6 of the largest; torch's own are by 0.3e-6 to 6.4e-6,
+    depending on the machine."""
     x, g = normal(16, inputs, side, side), normal(16, outputs, side, side, seed=1)
     weight = normal(outputs, inputs, 3, 3, seed=2) / inputs**0.5
     _, g_x, g_weight = exactly(x.double(), weight.double(), g.double())
     _, torch_x, torch_weight = exactly(x, weight, g)
     assert off(convolved(g, weight, backwards=True), g_x) < 5e-6
     assert off(gradient_of_weights(x, g), g_weight) < 5e-6
-    assert 2e-7 < off(torch_x, g_x) < 5e-6
-    assert 2e-7 < off(torch_weight, g_weight) < 5e-6
+    assert off(torch_x, g_x) > 2e-7
+    assert off(torch_weight, g_weight) > 2e-7
 
 
 def pair(bias: bool = True) -> tuple[st.SpikeConv2d, nn.Conv2d]:
