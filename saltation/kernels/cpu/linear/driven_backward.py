@@ -174,10 +174,10 @@ def _backward(
                         *(b, end, block, source, bias, worker, scratch),
                         *(currents, h, marks[worker], cell),
                     )
-                # The loop over time fetches those of all other neurons itself.
-                for n in range(len(h)):
-                    for t in range(end):
-                        fetch(h[n], t, 0, LANES)
+                else:  # the loop over time fetches those of all but the first neurons itself
+                    for n in range(len(h)):
+                        for t in range(end):
+                            fetch(h[n], t, 0, LANES)
                 upstream = g_spike
                 if given.size:
                     upstream = given

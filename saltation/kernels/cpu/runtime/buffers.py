@@ -3,7 +3,7 @@
 A fresh large array costs a page fault for every 4 KiB that is written, which can be more than the
 work done on it. A `Loan` hands out arrays that earlier ones returned; they are returned when the
 loan is no longer referenced, that is, when autograd has dropped what it saved. Arrays of about as
-many bytes are used for each other, whatever their shapes.
+many bytes are used for each other, whatever their shapes; small ones are fresh.
 """
 
 from __future__ import annotations
